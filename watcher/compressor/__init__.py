@@ -1,0 +1,1 @@
+"""The Compressor API: its words, the client, failures, and what the store says."""

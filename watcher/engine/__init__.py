@@ -1,0 +1,1 @@
+"""The Compressor API, served on this machine."""

@@ -1,0 +1,58 @@
+"""The errors everybody speaks. Each says what happened and, as `hint`, what to do about it.
+
+    WatcherError
+    |-- ConfigurationError   the configuration is refused whole; holds every problem (exit 78)
+    |-- Unavailable          something this process needs is not to be had: port, state, right (exit 69)
+    |-- CallFailed           the Compressor API did not give a result; holds a classified Failure
+    |-- SourceChanged        the file is no longer the version that was taken
+    `-- SourceGone           the file is no longer there
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from watcher.model import Failure
+
+
+class WatcherError(Exception):
+    """The root of all our own errors."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigurationError(WatcherError):
+    """The configuration cannot be used. `problems` lists every one as "place: what is wrong"; no value of a secret is in them."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class Unavailable(WatcherError):
+    """A port, the state folder or a right that this process needs is not to be had."""
+
+
+class CallFailed(WatcherError):
+    """A call of the Compressor API ended without a result; `failure` says of which class it is."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message, failure.hint)
+
+
+class SourceChanged(WatcherError):
+    """The file at the path is another version than the one that was taken."""
+
+
+class SourceGone(WatcherError):
+    """There is no regular file at the path any more."""

@@ -1,0 +1,1 @@
+"""How files are found, judged complete, opened, moved and deleted."""

@@ -1,0 +1,1 @@
+"""The daemon's life as a service: systemd and the admin page."""

@@ -1,0 +1,83 @@
+"""Durations ("500ms", "2s", "5m", "1h", "90d") and sizes ("32MB", "1GiB"). Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_BYTES: Final = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+_FORM: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of a text such as "90s" or "1.5h". ValueError where it has no known unit."""
+    return _parse(value, _SECONDS, 'a duration is written like "500ms", "2s", "5m", "1h" or "90d"')
+
+
+def parse_size(value: object) -> int:
+    """Bytes of a text such as "32MB" (10^6) or "32MiB" (2^20). ValueError where it has no known unit."""
+    return int(_parse(value, _BYTES, 'a size is written like "500KB", "32MB" or "1GiB"'))
+
+
+def _parse(value: object, units: dict[str, float] | dict[str, int], form: str) -> float:
+    if not isinstance(value, str):
+        raise ValueError(form)  # noqa: TRY004 - pydantic reports ValueError as a problem with its place
+    match = _FORM.fullmatch(value)
+    if match is None or match[2] not in units:
+        raise ValueError(form)
+    return float(match[1]) * units[match[2]]
+
+
+def _positive(value: object) -> float:
+    if (seconds := parse_duration(value)) <= 0:
+        raise ValueError("must be longer than nothing")
+    return seconds
+
+
+def _positive_size(value: object) -> int:
+    if (size := parse_size(value)) <= 0:
+        raise ValueError("must be more than nothing")
+    return size
+
+
+Duration = Annotated[float, BeforeValidator(_positive)]
+"""Seconds, written with a unit; more than zero."""
+DurationOrZero = Annotated[float, BeforeValidator(parse_duration)]
+"""Seconds, written with a unit; zero is allowed."""
+Size = Annotated[int, BeforeValidator(_positive_size)]
+"""Bytes, written with a unit; more than zero."""
+
+
+def human_size(count: float) -> str:
+    """A size for people: "3.4 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def human_duration(seconds: float) -> str:
+    """A duration for people: "850 ms", "12.3 s", "4 min 10 s", "3 h 20 min"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
