@@ -1,11 +1,11 @@
 """The errors everybody speaks. Each says what happened and, as `hint`, what to do about it.
 
-    WatcherError
-    |-- ConfigurationError   the configuration is refused whole; holds every problem (exit 78)
-    |-- Unavailable          something this process needs is not to be had: port, state, right (exit 69)
-    |-- CallFailed           the Compressor API did not give a result; holds a classified Failure
-    |-- SourceChanged        the file is no longer the version that was taken
-    `-- SourceGone           the file is no longer there
+WatcherError
+|-- ConfigurationError   the configuration is refused whole; holds every problem (exit 78)
+|-- Unavailable          something this process needs is not to be had: port, state, right (exit 69)
+|-- CallFailed           the Compressor API did not give a result; holds a classified Failure
+|-- SourceChanged        the file is no longer the version that was taken
+`-- SourceGone           the file is no longer there
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ def render_key(template: str, fields: KeyFields) -> str:
         raise InvalidKey("the key template gives an empty key for this file", "use {name} or {sha1} in store.path")
     if len(key.encode()) > MAX_KEY_BYTES:
         raise InvalidKey(
-            f"the object key would be longer than {MAX_KEY_BYTES} bytes", "shorten folder names, or use {sha1} in store.path"
+            f"the object key would be longer than {MAX_KEY_BYTES} bytes",
+            "shorten folder names, or use {sha1} in store.path",
         )
     return key
 

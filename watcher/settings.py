@@ -27,7 +27,13 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from watcher.compressor.wire import STORE_HEADERS
 from watcher.errors import ConfigurationError
@@ -195,7 +201,9 @@ def _after_kind(value: object) -> str:
 
 _MoveTable = Annotated[MoveTo, Tag("table")]
 AfterSuccess = Annotated[
-    Annotated[Literal["keep", "delete"], Tag("word")] | _MoveTable, Discriminator(_after_kind), BeforeValidator(_after_success)
+    Annotated[Literal["keep", "delete"], Tag("word")] | _MoveTable,
+    Discriminator(_after_kind),
+    BeforeValidator(_after_success),
 ]
 AfterFailure = Annotated[
     Annotated[Literal["keep"], Tag("word")] | _MoveTable, Discriminator(_after_kind), BeforeValidator(_after_failure)
@@ -497,7 +505,7 @@ def load_settings(
     try:
         settings = Settings(**merged)
     except ValidationError as error:
-        places = Places(data, from_environment)
+        places = Places(from_environment)
         raise ConfigurationError([*problems, *_describe(error, merged, places)]) from None
     problems += check_whole(settings, purpose)
     if problems:
@@ -573,7 +581,7 @@ def secret_paths(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
 class Places:
     """Tells where a setting was written, for the messages."""
 
-    def __init__(self, data: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    def __init__(self, environment: Mapping[str, Any]) -> None:
         self._environment = environment
 
     def name(self, path: Sequence[str | int]) -> str:
@@ -604,7 +612,7 @@ def _describe(error: ValidationError, data: Mapping[str, Any], places: Places) -
     return problems
 
 
-def _message(detail: Any) -> str:  # noqa: ANN401 - pydantic's own dictionary
+def _message(detail: Any) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
         return "no such setting"
@@ -613,7 +621,7 @@ def _message(detail: Any) -> str:  # noqa: ANN401 - pydantic's own dictionary
     return str(detail["msg"]).removeprefix("Value error, ")
 
 
-def _real_path(location: Sequence[str | int], data: Any) -> list[str | int]:  # noqa: ANN401 - any TOML value
+def _real_path(location: Sequence[str | int], data: Any) -> list[str | int]:
     """`location` without the names that the validator adds for alternatives of a union."""
     path: list[str | int] = []
     for position, part in enumerate(location):
@@ -665,7 +673,7 @@ def _check_publish(settings: Settings) -> Iterator[str]:
     if publish.serve.public_url is None and not settings.compressor.embedded:
         host = urlsplit(settings.compressor.url).hostname
         if not is_loopback(host):
-            yield "publish.serve.public_url: is missing; it says how the API reaches this machine (README, How the API reaches you)"
+            yield "publish.serve.public_url: is missing; it says how the API reaches this machine (see README)"
 
 
 def _check_folders(settings: Settings) -> Iterator[str]:
@@ -705,7 +713,8 @@ def _check_stores(settings: Settings, folder: Folder, place: str) -> Iterator[st
         template = str(store.get("path", DEFAULT_KEY_TEMPLATE)).replace("{rendition}", name)
         address = (str(store.get("id")), str(store.get("bucket")), template)
         if address in addresses:
-            yield f"{where}: store.path gives the same key as {addresses[address] or 'the folder'}; use another path or {{rendition}}"
+            other = addresses[address] or "the folder's own output"
+            yield f"{where}: store.path gives the same key as {other}; use another path or {{rendition}}"
         addresses[address] = f"rendition `{name}`" if name else ""
         if (size := metadata_bytes(store.get("metadata") or {})) > MAX_METADATA_BYTES:
             yield f"{where}: store.metadata has {size} bytes with ours; {MAX_METADATA_BYTES} are allowed"

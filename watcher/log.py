@@ -1,0 +1,107 @@
+"""The log: one JSON object a line on standard output, made by structlog, from a closed catalogue of events."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+
+import structlog
+
+from watcher.model import Event, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import EventDict, WrappedLogger
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_ERROR: Final = "error"
+_WARNING: Final = "warning"
+_DEBUG: Final = "debug"
+LEVELS: Final[dict[Event, Level]] = {
+    Event.CONFIG_REJECTED: _ERROR,
+    Event.FOLDER_LOST: _ERROR,
+    Event.WATCH_OVERFLOW: _WARNING,
+    Event.SCAN_FINISHED: _DEBUG,
+    Event.IMAGE_DETECTED: _DEBUG,
+    Event.IMAGE_IGNORED: _DEBUG,
+    Event.IMAGE_PUBLISHED: _DEBUG,
+    Event.IMAGE_FETCHED: _DEBUG,
+    Event.IMAGE_REQUESTED: _DEBUG,
+    Event.IMAGE_UNCHANGED: _DEBUG,
+    Event.IMAGE_RETRY: _WARNING,
+    Event.IMAGE_FAILED: _ERROR,
+    Event.API_UNAVAILABLE: _ERROR,
+    Event.API_UNAUTHORIZED: _ERROR,
+    Event.API_QUOTA: _ERROR,
+    Event.API_THROTTLED: _WARNING,
+    Event.JOURNAL_UNAVAILABLE: _ERROR,
+    Event.SERVE_DENIED: _WARNING,
+}
+"""The level of each event; what is not here is info."""
+
+_NUMBERS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def level_of(event: Event) -> Level:
+    """The level an event is logged at."""
+    return LEVELS.get(event, "info")
+
+
+class JsonLog:
+    """Writes events as lines. `level` may be changed while it runs (reload)."""
+
+    def __init__(
+        self,
+        level: Level = "info",
+        form: Literal["json", "console"] = "json",
+        out: TextIO | None = None,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self.level: Level = level
+        self._clock = clock
+        self._out = out if out is not None else sys.stdout
+        renderer: Any = (
+            structlog.processors.JSONRenderer(ensure_ascii=False)
+            if form == "json"
+            else structlog.dev.ConsoleRenderer(colors=self._out.isatty(), timestamp_key="timestamp")
+        )
+        self._logger = structlog.wrap_logger(
+            structlog.PrintLogger(self._out), processors=[_plain_level, renderer], wrapper_class=structlog.BoundLogger
+        )
+
+    def event(self, event: Event, **fields: Any) -> None:
+        """Write one line, unless the level is below the one asked for. A given `timestamp` is kept."""
+        level = level_of(event)
+        if _NUMBERS[level] < _NUMBERS[self.level]:
+            return
+        fields.pop("level", None)
+        stamp = fields.pop("timestamp", None) or timestamp(self._clock())
+        self._logger.msg(
+            str(event), timestamp=stamp, level=level, **{key: value for key, value in fields.items() if key != "event"}
+        )
+        self._out.flush()
+
+
+def _plain_level(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    """`timestamp`, `level`, `event` first: a person reads a line from its left."""
+    head = {key: fields.pop(key) for key in ("timestamp", "level", "event")}
+    return {**head, **fields}
+
+
+def line_fields(event: Event, now: float, **fields: Any) -> dict[str, Any]:
+    """The whole object of a line, in the order in which it is written."""
+    return {"timestamp": timestamp(now), "level": level_of(event), "event": str(event), **fields}
+
+
+def quiet_libraries() -> None:
+    """Keep libraries from writing where only our lines belong, and from printing URLs with tokens (httpx logs them at info)."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+    for name in ("httpx", "httpcore", "aiohttp", "asyncio", "watchdog"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # watchdog 7.1 formats every one of its watches into one warning line: 356 KB at 3,500 directories
+    warnings.filterwarnings("ignore", module="watchdog")
