@@ -414,6 +414,8 @@ class HeadAnswer:
     size: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
+    url: str | None = None
+    """Where the object lies, if the store says so itself (the embedded engine's connectors do)."""
 
 
 def timestamp(seconds: float) -> str:
@@ -477,6 +479,9 @@ class Originals(Protocol):
     async def delete(self, file: FileRef, observation: Observation) -> bool:
         """Delete the observed version, durably. False where another version (or none) is at the path: that one stays."""
 
+    async def is_there(self, file: FileRef) -> bool:
+        """Whether any file is at the path now, readable or not."""
+
     async def move(self, file: FileRef, observation: Observation, target: Path) -> Path | None:
         """Move the observed version below `target`, keeping the folder structure, never overwriting, durably.
 
@@ -504,6 +509,25 @@ class Publisher(Protocol):
 
     async def withdraw(self, ticket: Ticket) -> None:
         """End it. Never raises; an unknown ticket is fine."""
+
+
+class Gate(Protocol):
+    """Decides for everybody whether requests may be sent now, and whose failure an attempt was."""
+
+    async def enter(self, image_id: str) -> None:
+        """Returns when a request for this image may be sent. To be followed by `succeeded`, `failed` or `left`."""
+
+    def succeeded(self, image_id: str) -> None:
+        """The API gave a definite answer (a result, an acknowledgement, or a refusal of this one request)."""
+
+    def failed(self, image_id: str, failure: Failure) -> bool:
+        """The request brought no definite answer. True where this uses up one of the image's attempts."""
+
+    def left(self, image_id: str) -> None:
+        """Nothing was sent after all."""
+
+    def attempts_charged(self, image_id: str) -> int:
+        """Attempts of this image that turned out later to have been its own failures; each is told once."""
 
 
 class Api(Protocol):
@@ -579,6 +603,9 @@ class Journal(Protocol):
 
     async def unchanged(self, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float) -> bool:
         """Nothing had to be sent: this content already lies at the key. The object now belongs to this path."""
+
+    async def dismiss(self, image_id: str, reason: IgnoredReason, now: float) -> None:
+        """The image need not be sent at all (it is one of our own outputs): waiting outputs become unchanged, it is finished."""
 
     async def end(self, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
         """The ending of an output, exactly once: state, line for the audit and the object at the key, in one commit."""
