@@ -1,0 +1,90 @@
+"""Why a request for a temporary URL was refused, and how often that is said. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+INTERVAL_SECONDS: Final = 60.0
+"""Each reason is logged at once, then at most so often."""
+
+
+class Refusal(StrEnum):
+    """`reason` of serve.denied."""
+
+    METHOD = "method"
+    UNKNOWN = "unknown_url"
+    EXPIRED = "expired"
+    KEY_MISSING = "key_missing"
+    KEY_WRONG = "key_wrong"
+    CHANGED = "changed"
+    BUSY = "busy"
+
+    @property
+    def status(self) -> int:
+        """The HTTP status. Unknown, expired and changed look alike from outside."""
+        return _STATUS.get(self, 404)
+
+    @property
+    def hint(self) -> str:
+        """What the operator can do."""
+        return _HINTS[self]
+
+
+_STATUS: Final = {Refusal.METHOD: 405, Refusal.KEY_MISSING: 403, Refusal.KEY_WRONG: 403, Refusal.BUSY: 503}
+
+_HINTS: Final = {
+    Refusal.METHOD: "only GET and HEAD are answered",
+    Refusal.UNKNOWN: "somebody tries addresses, or a URL was used after its image had ended",
+    Refusal.EXPIRED: "the API asked too late; a longer [publish.serve] ttl helps where it queues for long",
+    Refusal.KEY_MISSING: "whoever asked knew the URL but not the key; if it was the API, a proxy between drops X-Watcher-Key",
+    Refusal.KEY_WRONG: "whoever asked knew the URL but not the key; if it was the API, a proxy between changes X-Watcher-Key",
+    Refusal.CHANGED: "the file was changed after it had been hashed; the new version is taken by itself",
+    Refusal.BUSY: "this process has too many files open; raise LimitNOFILE= of the service or lower compressor.concurrency",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One line to log: how many refusals for this reason since the last line, and who asked last."""
+
+    reason: Refusal
+    count: int
+    remote: str | None
+
+
+@dataclass(slots=True)
+class _Tally:
+    pending: int = 0
+    remote: str | None = None
+    quiet_until: float = float("-inf")
+
+
+@dataclass(slots=True)
+class Denials:
+    """Counts refusals and says when a line is due. Times are monotonic seconds."""
+
+    _tallies: dict[Refusal, _Tally] = field(default_factory=dict)
+
+    def note(self, reason: Refusal, remote: str | None, now: float) -> list[Report]:
+        """Count one; gives the line to log now, if there is one."""
+        tally = self._tallies.setdefault(reason, _Tally())
+        tally.pending += 1
+        tally.remote = remote
+        return self._due(reason, tally, now)
+
+    def due(self, now: float) -> list[Report]:
+        """What was counted in silence and may be said now."""
+        return [report for reason, tally in self._tallies.items() for report in self._due(reason, tally, now)]
+
+    def rest(self) -> list[Report]:
+        """What was counted and not said yet, for the end of service."""
+        return self.due(float("inf"))
+
+    def _due(self, reason: Refusal, tally: _Tally, now: float) -> list[Report]:
+        if not tally.pending or now < tally.quiet_until:
+            return []
+        report = Report(reason, tally.pending, tally.remote)
+        tally.pending, tally.quiet_until = 0, now + INTERVAL_SECONDS
+        return [report]
