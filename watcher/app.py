@@ -1,0 +1,395 @@
+"""The composition root: builds the parts, starts them in order, stops them in reverse, watches over them.
+
+The only module that knows both the pipeline and the edges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from watcher import __version__
+from watcher.clock import SystemClock
+from watcher.compressor.client import CompressorClient
+from watcher.compressor.gate import SharedGate
+from watcher.compressor.stored import HttpObjectStore
+from watcher.dispatch import Dispatcher
+from watcher.errors import ConfigurationError, WatcherError
+from watcher.intake.files import FileOriginals
+from watcher.intake.intake import Intake, IntakeSettings
+from watcher.model import Event, Ticket
+from watcher.pipeline import Edges, Pipeline, Policy
+from watcher.publish.serve import TemporaryUrls
+from watcher.records.audit import AuditFile
+from watcher.records.journal import SqliteJournal
+from watcher.records.recorder import Recorder
+from watcher.rules import folder_rules
+from watcher.service.instance import InstanceLock
+from watcher.service.systemd import Notifier
+from watcher.settings import split_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcher.engine.app import Engine
+    from watcher.log import JsonLog
+    from watcher.model import ObjectStore, Publisher
+    from watcher.settings import Settings
+
+JOURNAL_NAME: Final = "journal.db"
+HEARTBEAT_SECONDS: Final = 1.0
+STOP_GRACE_SECONDS: Final = 2.0
+"""For responses of the temporary-URL server that nobody's request waits for any more."""
+NEEDS_RESTART: Final = ("state_dir", "publish", "admin", "engine", "compressor.url", "compressor.transport", "log.format", "log.audit")
+"""Settings that a reload leaves as they are; config.reloaded names those that would have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the queue holds, for people."""
+
+    waiting: int
+    in_flight: int
+    stored: int
+    failed: int
+
+    def __str__(self) -> str:
+        return f"{self.waiting} waiting, {self.in_flight} in flight, {self.stored} stored, {self.failed} failed"
+
+
+class App:
+    """The daemon, or one run of `once`: `async with App(...)` is up between start and stop."""
+
+    def __init__(self, settings: Settings, events: JsonLog, *, load: Callable[[], Settings] | None = None) -> None:
+        """`load` reads the configuration anew, for SIGHUP."""
+        self.settings = settings
+        self.events = events
+        self._load = load
+        self._clock = SystemClock()
+        self._stack = AsyncExitStack()
+        self._background: set[asyncio.Task[Any]] = set()
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._notifier = Notifier(os.environ)
+
+    # --- up and down ----------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> App:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.events.event(Event.SERVICE_STOPPING, **self._count_fields())
+        self._notifier.stopping("stopping")
+        await self._stack.aclose()
+        self.events.event(Event.SERVICE_STOPPED)
+
+    async def _start(self) -> None:
+        settings = self.settings
+        lock = InstanceLock.take(settings.state_dir)
+        self._stack.callback(lock.release)
+        self.events.event(
+            Event.SERVICE_STARTED, version=__version__, pid=os.getpid(), state_dir=str(settings.state_dir), folders=len(settings.folders)
+        )
+        await self._start_records()
+        await self._start_publisher()
+        await self._start_api()
+        await self._start_pipeline()
+        await self._start_intake()
+        self._supervise(self._heartbeat(), "heartbeat")
+
+    async def _start_records(self) -> None:
+        settings = self.settings
+        self.journal = SqliteJournal.open(
+            settings.state_dir / JOURNAL_NAME, events=self.events, clock=self._clock, keep=settings.keep, new_id=_new_id
+        )
+        self._stack.push_async_callback(self.journal.close)
+        self.audit = AuditFile(settings.audit_path)
+        self.recorder = Recorder(self.journal, self.audit, self.events)
+        await self.recorder.start()
+        self._stack.push_async_callback(self.recorder.stop)
+
+    async def _start_publisher(self) -> None:
+        serve = self.settings.publish.serve
+        self._engine: Engine | None = None
+        if self.settings.publish.mode == "presign":
+            self.publisher: Publisher = await self._start_presign()
+            return
+        if serve.listen is None and self.settings.compressor.embedded:
+            serve = serve.model_copy(update={"listen": "127.0.0.1:0"})
+        urls = TemporaryUrls(serve, self.events, self._clock)
+        self.public_url = await urls.start()
+        self._stack.push_async_callback(urls.stop, STOP_GRACE_SECONDS)
+        self.publisher = urls
+
+    async def _start_presign(self) -> Publisher:
+        from watcher.publish.presign import StagedLinks  # an extra: only who presigns needs its parts
+
+        presign = self.settings.publish.presign
+        if presign is None:
+            raise ConfigurationError(["publish.presign: is missing"])
+        links = StagedLinks(presign, self.events, self._clock)
+        await links.start()
+        self._stack.push_async_callback(links.stop)
+        return links
+
+    async def _start_api(self) -> None:
+        compressor, verify = self.settings.compressor, self.settings.verify
+        url = compressor.url
+        self._store: ObjectStore
+        if compressor.embedded:
+            url = await self._start_engine()
+        else:
+            store = HttpObjectStore(verify, timeout=30.0)
+            self._stack.push_async_callback(store.aclose)
+            self._store = store
+        self.client = CompressorClient(
+            url,
+            lambda: self._api_key,
+            concurrency=compressor.concurrency,
+            timeout=compressor.timeout,
+            transport=compressor.transport,
+        )
+        self._stack.push_async_callback(self.client.aclose)
+        self.gate = SharedGate(
+            self.client, self.events, self._clock, random.random, requests_per_second=compressor.requests_per_second
+        )
+        self._stack.push_async_callback(self.gate.aclose)
+
+    @property
+    def _api_key(self) -> str:
+        if self._engine_key is not None:
+            return self._engine_key
+        key = self.settings.compressor.api_key
+        return key.get_secret_value() if key else ""
+
+    _engine_key: str | None = None
+
+    async def _start_engine(self) -> str:
+        """The embedded engine on a loopback port, with a key that nobody else knows. Gives the API's URL."""
+        from watcher.engine.app import Engine  # an extra: only who runs the engine needs its parts
+        from watcher.engine.store import ConnectorStore
+
+        self._engine_key = secrets.token_urlsafe(32)
+        settings = self.settings.engine
+        host, port = split_address(settings.listen or "127.0.0.1:0")
+        keys = {self._engine_key, *(key.get_secret_value() for key in settings.api_keys)}
+        engine = Engine(settings, self.settings.state_dir, api_keys=keys, allow_addresses=self._own_addresses())
+        port = await engine.start(host, port)
+        self._stack.push_async_callback(engine.stop)
+        self._store = ConnectorStore(engine.connectors)
+        return f"http://{host}:{port}/1.0"
+
+    def _own_addresses(self) -> list[tuple[str, int]]:
+        """Where this daemon's own originals can be fetched: all that the embedded engine may reach besides public addresses."""
+        from urllib.parse import urlsplit
+
+        public = getattr(self, "public_url", None) or (
+            self.settings.publish.presign.endpoint if self.settings.publish.presign else None
+        )
+        if public is None:
+            return []
+        parts = urlsplit(public)
+        return [(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))]
+
+    async def _start_pipeline(self) -> None:
+        settings = self.settings
+        rules = folder_rules(settings)
+        self.intake = Intake(
+            rules,
+            IntakeSettings(rescan=settings.rescan, settle=settings.settle, max_wait=settings.max_wait),
+            self.journal,
+            self.events,
+            self._clock,
+            on_taken=self._wake,
+            random=random.random,
+        )
+        originals = FileOriginals()
+        edges = Edges(
+            self.journal, originals, self.publisher, self.client, self.gate, self._store, self.events, self._clock
+        )
+        self.pipeline = Pipeline(
+            edges,
+            self._policy(settings),
+            concurrency=settings.compressor.concurrency,
+            new_ticket=self._new_ticket,
+            random=random.random,
+            look_again=self.intake.look_at,
+            is_present=self.intake.is_present,
+        )
+        slots = settings.compressor.concurrency * 2
+        self.dispatcher = Dispatcher(
+            self.journal, self.pipeline, self.events, self._clock, slots=slots, random=random.random
+        )
+        self._stack.push_async_callback(self._drain)
+        self._supervise(self.dispatcher.run(), "dispatcher")
+
+    async def _start_intake(self) -> None:
+        await self.intake.start()
+        self._stack.push_async_callback(self.intake.stop)
+
+    def _wake(self) -> None:
+        self.dispatcher.wake()
+
+    def _policy(self, settings: Settings) -> Policy:
+        serve, presign = settings.publish.serve, settings.publish.presign
+        ttl = presign.ttl if settings.publish.mode == "presign" and presign else serve.ttl
+        return Policy(
+            max_attempts=settings.compressor.max_attempts,
+            verify=settings.verify.mode,
+            timeout=settings.compressor.timeout,
+            job_patience=ttl,
+            expects_b2=not settings.compressor.embedded,
+        )
+
+    def _new_ticket(self, now: float) -> Ticket:
+        """256 random bits for the URL, as many for the header."""
+        return Ticket(secrets.token_urlsafe(32), secrets.token_urlsafe(32), now + self.pipeline.policy.job_patience)
+
+    async def _drain(self) -> None:
+        for task in list(self._background):
+            task.cancel()
+        cut = await self.dispatcher.drain(self.settings.drain)
+        if cut:
+            self.events.event(Event.SERVICE_STOPPING, cut_off=cut, message="requests still on their way; the next start asks the store")
+
+    # --- while it runs --------------------------------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """Say that the folders are watched and the port is open."""
+        serving = {"public_url": self.public_url} if hasattr(self, "public_url") else {}
+        self.events.event(Event.SERVICE_READY, folders=len(self.settings.folders), **serving)
+        self._notifier.ready("watching")
+
+    async def run(self) -> int:
+        """Until a signal says stop. Exit status: 0, or 1 where a part of the daemon died."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        loop.add_signal_handler(signal.SIGUSR1, self._wake)
+        self.ready()
+        await self._stopping.wait()
+        return 1 if self._failure else 0
+
+    def stop(self, number: signal.Signals) -> None:
+        """The first signal ends the daemon in order; a second one ends the process at once."""
+        if self._stopping.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self._stopping.set()
+
+    async def until_done(self) -> None:
+        """Until all that lay in the folders has ended, or a signal says stop."""
+        while not self._stopping.is_set():
+            if self.intake.is_quiet() and not self.dispatcher.in_flight and await self.journal.open_images() == 0:
+                return
+            await asyncio.sleep(0.05)
+
+    def _supervise(self, work: Any, name: str) -> None:  # noqa: ANN401 - any coroutine
+        """Run a part in the background; if it dies the daemon stops: nothing runs half alive."""
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._part_ended)
+
+    def _part_ended(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        self._failure = task.exception()
+        self.events.event(Event.SERVICE_STOPPING, message=f"{task.get_name()} died: {self._failure!r}", level="error")
+        self._stopping.set()
+
+    async def _heartbeat(self) -> None:
+        """Once a second: signs of life, the status line, and a look whether somebody else changed the journal."""
+        while True:
+            await self._clock.sleep(min(HEARTBEAT_SECONDS, self._notifier.watchdog_interval or HEARTBEAT_SECONDS))
+            if self.is_alive():
+                self._notifier.alive()
+            self._notifier.status(str(await self._counts()))
+            if self.journal.changed_by_others():
+                self._wake()
+
+    def is_alive(self) -> bool:
+        """Whether every part that can get stuck is moving."""
+        return self.journal.alive() and self.intake.alive() and self.publisher_alive()
+
+    def publisher_alive(self) -> bool:
+        """Whether the server of temporary URLs is still listening (always, where links are presigned)."""
+        alive = getattr(self.publisher, "alive", None)
+        return alive() if alive else True
+
+    async def _counts(self) -> Counts:
+        totals = await self.journal.totals()
+        return Counts(totals.waiting, self.dispatcher.in_flight, totals.stored, totals.failed)
+
+    def _count_fields(self) -> dict[str, int]:
+        return {"in_flight": self.dispatcher.in_flight} if hasattr(self, "dispatcher") else {}
+
+    # --- reload ---------------------------------------------------------------------------------------------------------------
+
+    def _reload_soon(self) -> None:
+        self._supervise(self.reload(), "reload")
+
+    async def reload(self) -> None:
+        """Read the configuration anew: rules, folders, keys, limits, log level. A bad one leaves the old in force."""
+        if self._load is None:
+            return
+        self._notifier.reloading()
+        await self.recorder.reopen()
+        try:
+            new = self._load()
+        except ConfigurationError as error:
+            self.events.event(Event.CONFIG_REJECTED, problems=list(error.problems), message="the old configuration stays in force")
+        except WatcherError as error:
+            self.events.event(Event.CONFIG_REJECTED, problems=[str(error)], message="the old configuration stays in force")
+        else:
+            await self._apply(new)
+        self._notifier.ready(str(await self._counts()))
+
+    async def _apply(self, new: Settings) -> None:
+        old = self.settings
+        later = [name for name in NEEDS_RESTART if _setting(old, name) != _setting(new, name)]
+        changed = [name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)]
+        self.settings = _keeping(old, new)
+        self.events.level = new.log.level
+        self.pipeline.policy = self._policy(self.settings)
+        self.pipeline.limit(self.settings.compressor.concurrency)
+        self.gate.limit(self.settings.compressor.requests_per_second)
+        self.gate.look_again()
+        await self.intake.reload(
+            folder_rules(self.settings),
+            IntakeSettings(rescan=new.rescan, settle=new.settle, max_wait=new.max_wait),
+        )
+        self.events.event(Event.CONFIG_RELOADED, changed=changed, needs_restart=later, folders=len(new.folders))
+
+
+def _setting(settings: Settings, name: str) -> object:
+    value: object = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _keeping(old: Settings, new: Settings) -> Settings:
+    """The new settings, with those of the old that only a restart changes."""
+    compressor = new.compressor.model_copy(update={"url": old.compressor.url, "transport": old.compressor.transport})
+    log = new.log.model_copy(update={"format": old.log.format, "audit": old.log.audit})
+    kept = {name: getattr(old, name) for name in ("state_dir", "publish", "admin", "engine")}
+    return new.model_copy(update={**kept, "compressor": compressor, "log": log})
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

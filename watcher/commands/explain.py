@@ -1,0 +1,124 @@
+"""`explain FILE`: which rule, key and request body a file would get, or why it is ignored. Reads, sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from watcher.clock import SystemClock
+from watcher.compressor.wire import FetchRequest
+from watcher.errors import SourceChanged, SourceGone, Unavailable
+from watcher.intake.files import FileOriginals
+from watcher.keys import InvalidKey, KeyFields, render_key
+from watcher.model import FileRef, IgnoredReason, Observation
+from watcher.rules import folder_rules
+
+if TYPE_CHECKING:
+    from watcher.model import OutputRule, SourceFacts
+    from watcher.rules import FolderRules
+    from watcher.settings import Settings
+
+WHY = {
+    IgnoredReason.NOT_AN_IMAGE: "its bytes are no image that the API takes (the name does not matter)",
+    IgnoredReason.HIDDEN: "its name, or a directory on its way, begins with a dot",
+    IgnoredReason.TEMPORARY_NAME: "its name is one that programs use for files in the making",
+    IgnoredReason.NOT_INCLUDED: "no glob of `include` matches it",
+    IgnoredReason.EXCLUDED: "a glob of `exclude` matches it",
+    IgnoredReason.SUBFOLDER: "it lies in a subfolder and `recursive` is false",
+    IgnoredReason.MOVE_TARGET: "it lies in a folder that finished files are moved to",
+    IgnoredReason.NOT_REGULAR: "it is no regular file",
+    IgnoredReason.SYMLINK_OUTSIDE: "it is a symbolic link that leads out of the folder",
+    IgnoredReason.SYMLINK_BROKEN: "it is a symbolic link that leads nowhere",
+    IgnoredReason.UNREADABLE: "this user may not read it",
+    IgnoredReason.OWN_OUTPUT: "it is what an earlier image of this folder came out as",
+}
+
+
+def explain(settings: Settings, file: Path, *, as_json: bool) -> int:
+    """Print what would happen to the file. Exit status 1 where it lies in no watched folder."""
+    answer = explanation(settings, Path(os.path.normpath(file.absolute())))
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False))  # noqa: T201 - the command's output
+    else:
+        _show(answer)
+    return 0 if answer.get("folder") else 1
+
+
+def explanation(settings: Settings, file: Path) -> dict[str, Any]:
+    """What would happen to the file, as data."""
+    rules = next((each for each in folder_rules(settings).values() if file.is_relative_to(each.folder.path)), None)
+    if rules is None or file == rules.folder.path:
+        return {"file": str(file), "verdict": "outside", "message": "it lies in none of the watched folders"}
+    relative = str(file.relative_to(rules.folder.path))
+    answer: dict[str, Any] = {"file": str(file), "folder": rules.folder.name}
+    if reason := rules.ignores(relative):
+        return {**answer, "verdict": "ignored", "reason": str(reason), "message": WHY[reason]}
+    facts, problem = _facts(rules, file, relative)
+    if problem:
+        return {**answer, **problem}
+    return {**answer, "verdict": "taken", **_outputs(settings, rules, relative, facts)}
+
+
+def _facts(rules: FolderRules, file: Path, relative: str) -> tuple[SourceFacts | None, dict[str, Any] | None]:
+    """What the file's bytes say; or why it would not be taken as it is."""
+    reference = FileRef(rules.folder.name, rules.folder.path, os.fsencode(relative))
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        return None, {"verdict": "ignored", "reason": "unreadable", "message": error.strerror}
+    try:
+        source = asyncio.run(FileOriginals().open(reference, Observation.of(status)))
+    except SourceGone:
+        return None, None
+    except (SourceChanged, Unavailable) as error:
+        return None, {"verdict": "waited_for", "message": str(error)}
+    facts = source.facts
+    source.close()
+    return facts, None
+
+
+def _outputs(settings: Settings, rules: FolderRules, relative: str, facts: SourceFacts | None) -> dict[str, Any]:
+    now = datetime.fromtimestamp(SystemClock().now(), UTC)
+    outputs = [_output(settings, rules, rule, relative, facts, now) for rule in rules.rule.outputs]
+    about = {"sha1": facts.sha1, "size": facts.size, "format": str(facts.format)} if facts else {}
+    return {**about, "outputs": outputs, "on_success": rules.rule.on_success, "on_failure": rules.rule.on_failure}
+
+
+def _output(  # noqa: PLR0913 - what a key depends on
+    settings: Settings, rules: FolderRules, rule: OutputRule, relative: str, facts: SourceFacts | None, now: datetime
+) -> dict[str, Any]:
+    fields = KeyFields(relative, rules.folder.name, rule.rendition, facts.sha1 if facts else "0" * 40, now)
+    try:
+        key = render_key(str(rule.store["path"]), fields)
+    except InvalidKey as error:
+        return {"rendition": rule.rendition, "problem": str(error)}
+    store = {**rule.store, "path": key}
+    if settings.verify.mode != "never":
+        ours = {"source-sha1": fields.sha1, "rule": rule.fingerprint}
+        store["metadata"] = {**store.get("metadata", {}), **ours}
+    request = FetchRequest("<temporary URL>", rule.image, store)
+    return {"rendition": rule.rendition, "bucket": store["bucket"], "key": key, "request": request.body()}
+
+
+def _show(answer: dict[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(answer["file"], style="bold")
+    if "folder" in answer:
+        console.print(f"  folder   {answer['folder']}")
+    console.print(f"  verdict  {answer['verdict'].replace('_', ' ')}" + (f": {answer['message']}" if "message" in answer else ""))
+    if "format" in answer:
+        console.print(f"  content  {answer['format']}, {answer['size']} bytes, SHA-1 {answer['sha1']}")
+    for output in answer.get("outputs", ()):
+        console.print(f"\n  {output['rendition'] or 'own output'}: " + str(output.get("key") or output["problem"]), style="bold")
+        if "request" in output:
+            console.print_json(data=output["request"], indent=2)
+    if "on_success" in answer:
+        console.print(f"\n  afterwards: {answer['on_success']}; if an output fails: {answer['on_failure']}")

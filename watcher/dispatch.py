@@ -1,0 +1,127 @@
+"""Gives images their turns: as many at once as there are slots, oldest first, never two turns of one image.
+
+Nothing grows with the backlog: what waits, waits in the journal, and only the next few images are held in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from watcher.compressor.retry import backoff
+from watcher.errors import Unavailable
+from watcher.model import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcher.model import Clock, EventLog, Image, Journal
+    from watcher.pipeline import Pipeline
+
+LONGEST_IDLE: Final = 30.0
+"""Seconds after which the journal is looked at again though nobody called: a wall clock may have been set meanwhile."""
+
+
+class Dispatcher:
+    """Runs the pipeline over what the journal says is due."""
+
+    def __init__(  # noqa: PLR0913 - the edges it connects
+        self, journal: Journal, pipeline: Pipeline, events: EventLog, clock: Clock, *, slots: int, random: Callable[[], float]
+    ) -> None:
+        self._journal = journal
+        self._pipeline = pipeline
+        self._events = events
+        self._clock = clock
+        self._slots = slots
+        self._random = random
+        self._wake = asyncio.Event()
+        self._next: deque[Image] = deque()
+        self._turns: dict[str, asyncio.Task[None]] = {}
+        self._resting: dict[str, tuple[float, int]] = {}
+
+    def wake(self) -> None:
+        """There may be something to do. Cheap; call it as often as you like."""
+        self._wake.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Images that have their turn now."""
+        return len(self._turns)
+
+    async def run(self) -> None:
+        """Dispatch until cancelled."""
+        while True:
+            self._wake.clear()
+            await self._fill()
+            if self._next:
+                self._start_turns()
+            if self._next or len(self._turns) >= self._slots:
+                await self._wake.wait()
+                continue
+            await self._wait_for_work()
+
+    async def _fill(self) -> None:
+        """Look for due images when the few at hand are used up."""
+        if self._next or len(self._turns) >= self._slots:
+            return
+        now = self._clock.now()
+        self._resting = {key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns}
+        busy = {*self._turns, *self._resting}
+        self._next.extend(await self._journal.due(now, self._slots, busy))
+
+    def _start_turns(self) -> None:
+        while self._next and len(self._turns) < self._slots:
+            image = self._next.popleft()
+            if image.id not in self._turns:
+                task = asyncio.create_task(self._turn(image), name=f"image {image.id}")
+                self._turns[image.id] = task
+                task.add_done_callback(lambda _, key=image.id: self._ended(key))
+
+    def _ended(self, image_id: str) -> None:
+        self._turns.pop(image_id, None)
+        self._wake.set()
+
+    async def _wait_for_work(self) -> None:
+        due = await self._journal.next_due(self._clock.now())
+        rests = [until - self._clock.monotonic() for until, _ in self._resting.values()]
+        waits = [LONGEST_IDLE, *rests, *([due - self._clock.now()] if due is not None else [])]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.005, min(waits))):
+                await self._wake.wait()
+
+    async def _turn(self, image: Image) -> None:
+        try:
+            await self._pipeline.process(image)
+        except Unavailable as error:
+            self._rest(image, str(error))
+        except Exception as error:  # noqa: BLE001 - the boundary of one image: a fault of ours must not stop the others
+            traceback.print_exception(error, file=sys.stderr)
+            self._rest(image, f"internal error ({type(error).__name__}); this is a fault of compressor-watcher, please report it")
+        else:
+            self._resting.pop(image.id, None)
+
+    def _rest(self, image: Image, reason: str) -> None:
+        """Another turn later; paced in memory, since the journal itself may be what is failing."""
+        _, tries = self._resting.get(image.id, (0.0, 0))
+        wait = max(1.0, backoff(tries + 1, self._random()))
+        self._resting[image.id] = (self._clock.monotonic() + wait, tries + 1)
+        self._events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))
+
+    async def drain(self, seconds: float) -> int:
+        """End: images without a request on its way stop at once, the others have `seconds`. Gives how many were cut off."""
+        self._pipeline.stopping = True
+        self._next.clear()
+        for image_id, task in list(self._turns.items()):
+            if image_id not in self._pipeline.asking:
+                task.cancel()
+        pending = set(self._turns.values())
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=seconds)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        return len(pending)

@@ -1,0 +1,678 @@
+"""The journey of one image, from its turn to its ending. Read this page first.
+
+    open and hash the original      -> it vanished, changed, or turns out to be one of our own outputs
+    for each of its outputs:
+        find its key, and wait for whoever else writes to that key
+        is an answer still unknown? -> ask the store before anything is sent again
+        is it there already?        -> unchanged, nothing is sent
+        publish a temporary URL, wait for the gate, remember the request, send it
+        a job?                      -> follow it
+        compare the answer with what was served
+        write down the ending, exactly once
+    withdraw the URL
+    move or delete the original
+
+Everything with an effect is an edge behind a Protocol of `watcher.model`; everything decided here is decided by values. A process
+that dies between any two lines finds its place again from the journal: `requested` is committed before a request leaves, and
+an ending is committed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from watcher.compressor import retry, verify
+from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
+from watcher.endings import Told, failed_record, stored_record, superseded_record, vanished_record
+from watcher.errors import CallFailed, SourceChanged, SourceGone, Unavailable
+from watcher.keys import InvalidKey, KeyFields, render_key
+from watcher.model import (
+    Absence,
+    Ending,
+    Event,
+    FailedReason,
+    FailureKind,
+    HeadAnswer,
+    IgnoredReason,
+    Image,
+    ImageState,
+    Output,
+    OutputRule,
+    OutputState,
+    Postponement,
+    StoredObject,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from watcher.model import (
+        Api,
+        Clock,
+        EventLog,
+        Failure,
+        FileRef,
+        Gate,
+        Journal,
+        ObjectStore,
+        Originals,
+        Publication,
+        Publisher,
+        Source,
+        SourceFacts,
+        Ticket,
+    )
+
+POSTPONED: Final = None
+"""What a stage returns for an output that has not ended and will have another turn."""
+
+Outcome = OutputState | None
+
+ABSENT_FOLDER: Final = "the folder is not there"
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The world, as far as the journey touches it."""
+
+    journal: Journal
+    originals: Originals
+    publisher: Publisher
+    api: Api
+    gate: Gate
+    store: ObjectStore
+    events: EventLog
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration says about the journey. Times in seconds."""
+
+    max_attempts: int = 8
+    verify: Literal["recovery", "always", "never"] = "recovery"
+    timeout: float = 120.0
+    job_patience: float = 3600.0
+    """How long a job is followed: as long as its temporary URL can live, since without that it cannot end well."""
+    expects_b2: bool = True
+    """Whether objects lie at Backblaze B2, so that an unlike `url` is worth a word."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """An image whose original is open, and its temporary URL once somebody asked for it."""
+
+    image: Image
+    source: Source
+    ticket: Ticket
+    publication: Publication | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What the open descriptor says."""
+        return self.source.facts
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One output on its way: to which key, under which rule, out of which open original."""
+
+    visit: Visit
+    output: Output
+    rule: OutputRule
+    key: str
+    attempts: int
+
+    @property
+    def image(self) -> Image:
+        """The image this output belongs to."""
+        return self.visit.image
+
+    @property
+    def id(self) -> str:
+        """Names this output among all that wait at the gate."""
+        return f"{self.image.id}/{self.output.rendition or ''}"
+
+    @property
+    def bucket(self) -> str:
+        """Where the output goes."""
+        return str(self.rule.store["bucket"])
+
+    @property
+    def stored(self) -> StoredObject:
+        """What will lie at the key when all went well."""
+        file = self.image.file
+        return StoredObject(self.bucket, self.key, file.folder, file.relative, self.visit.facts.sha1, self.rule.fingerprint)
+
+    def request(self, publication: Publication, *, marked: bool) -> FetchRequest:
+        """The request. `marked` adds the two metadata keys by which the store can be asked whether it is already done."""
+        store = {**self.rule.store, "path": self.key}
+        if marked:
+            ours = {"source-sha1": self.visit.facts.sha1, "rule": self.rule.fingerprint}
+            store["metadata"] = {**store.get("metadata", {}), **ours}
+        return FetchRequest(publication.url, self.rule.image, store, publication.headers)
+
+
+class Pipeline:
+    """Takes images on their journey. One object serves all images; `process` may run for many at once."""
+
+    def __init__(
+        self,
+        edges: Edges,
+        policy: Policy,
+        *,
+        concurrency: int,
+        new_ticket: Callable[[float], Ticket],
+        random: Callable[[], float],
+        look_again: Callable[[FileRef], None],
+        is_present: Callable[[str], bool],
+    ) -> None:
+        """`concurrency` bounds the requests in flight. `look_again` is told of files that changed under way; `is_present` says
+        whether a folder's root is there now, the same as when it was armed."""
+        self._edges = edges
+        self.policy = policy
+        self._sending = asyncio.Semaphore(concurrency)
+        self._keys = KeyLocks()
+        self._new_ticket = new_ticket
+        self._random = random
+        self._look_again = look_again
+        self._is_present = is_present
+        self._hinted: set[str] = set()
+        self.asking: set[str] = set()
+        """Images with a request on its way, whose answer is worth waiting for at a stop."""
+        self.stopping = False
+        """No job is followed any more; the next start goes on with it."""
+
+    async def process(self, image: Image) -> None:
+        """One turn of an image. Afterwards it is finished, or the journal knows when its next turn is due."""
+        if image.state is ImageState.OPEN:
+            image = await self._convert(image)
+        if not image.open_outputs:
+            await self._put_away(image)
+
+    # --- the original ---------------------------------------------------------------------------------------------------------
+
+    async def _convert(self, image: Image) -> Image:
+        """Every output of the image as far as it gets in this turn. Gives the image with the states of its outputs."""
+        try:
+            source = await self._edges.originals.open(image.file, image.observation)
+        except SourceGone:
+            return await self._lost(image)
+        except SourceChanged:
+            return await self._changed(image)
+        except Unavailable as error:
+            return await self._rest(image, str(error))
+        async with self._visiting(image, source) as visit:
+            if image.facts is not None and image.facts.sha1 != source.facts.sha1:
+                return await self._changed(image)
+            if await self._dismissed(visit):
+                return with_states(image, dict.fromkeys(renditions(image), OutputState.UNCHANGED))
+            return await self._deliver_all(visit)
+
+    @asynccontextmanager
+    async def _visiting(self, image: Image, source: Source) -> AsyncIterator[Visit]:
+        """The original stays open and its URL stays good until all of this turn is done."""
+        now = self._edges.clock.now()
+        ticket = image.ticket
+        if ticket is None or ticket.expires_at < now + self.policy.timeout:
+            ticket = self._new_ticket(now)
+        visit = Visit(image, source, ticket)
+        try:
+            await self._edges.journal.hashed(image.id, source.facts, ticket)
+            yield visit
+        finally:
+            if visit.publication is not None:
+                await self._edges.publisher.withdraw(ticket)
+            source.close()
+
+    async def _dismissed(self, visit: Visit) -> bool:
+        """Whether the file is what came out of this folder's own images: sending it would compress it again and again."""
+        image = visit.image
+        fresh = all(output.state is OutputState.WAITING and not output.doubt for output in image.open_outputs)
+        if not fresh or not await self._edges.journal.is_own_output(image.file.folder, visit.facts.sha1):
+            return False
+        await self._edges.journal.dismiss(image.id, IgnoredReason.OWN_OUTPUT, self._edges.clock.now())
+        self._edges.events.event(Event.IMAGE_IGNORED, id=image.id, **image.file.fields(), reason=str(IgnoredReason.OWN_OUTPUT))
+        return True
+
+    async def _deliver_all(self, visit: Visit) -> Image:
+        outputs = visit.image.open_outputs
+        if any(output.doubt or output.state is not OutputState.WAITING for output in outputs):
+            # a request of an earlier turn may still be on its way to us: its URL has to be good again
+            await self._publication(visit)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._output(visit, output)) for output in outputs]
+        outcomes = {output.rendition: task.result() for output, task in zip(outputs, tasks, strict=True)}
+        return with_states(visit.image, {rendition: state for rendition, state in outcomes.items() if state is not POSTPONED})
+
+    # --- one output -----------------------------------------------------------------------------------------------------------
+
+    async def _output(self, visit: Visit, output: Output) -> Outcome:
+        """One output, as far as it gets in this turn."""
+        rule = visit.image.output_rule(output.rendition)
+        try:
+            key = output.key or render_key(str(rule.store["path"]), key_fields(visit, output))
+        except InvalidKey as error:
+            return await self._fail(visit.image, output, FailedReason.INVALID_KEY, error.message, error.hint)
+        attempts = output.attempts
+        errand = Errand(visit, output, rule, key, attempts)
+        errand = replace(errand, attempts=attempts + self._edges.gate.attempts_charged(errand.id))
+        async with self._keys.hold(errand.bucket, key):
+            return await self._deliver(errand)
+
+    async def _deliver(self, errand: Errand) -> Outcome:
+        output = errand.output
+        if output.state is OutputState.ENQUEUED and output.job_id:
+            return await self._follow(errand, output.job_id)
+        if output.doubt or output.state is OutputState.REQUESTED:
+            done, known = await self._ask_store(errand)
+            if done is not None:
+                return await self._recovered(errand, done)
+            if not known:
+                return await self._wait_for_store(errand)
+        if (there := await self._lies_there(errand)) is not None:
+            return await self._settle_with(errand, there)
+        return await self._send(errand)
+
+    async def _lies_there(self, errand: Errand) -> StoredObject | None:
+        """What we put at this key before, if that decides what happens now."""
+        there = (await self._edges.journal.stored_at([(errand.bucket, errand.key)])).get((errand.bucket, errand.key))
+        if there is None or is_same_work(there, errand.stored) or await self._owns(there, errand):
+            return there
+        return None
+
+    async def _owns(self, there: StoredObject, errand: Errand) -> bool:
+        """Whether the key belongs to another file, so that sending would overwrite somebody's image."""
+        file = errand.image.file
+        if (there.folder, there.relative) == (file.folder, file.relative) or there.sha1 == errand.stored.sha1:
+            return False
+        if there.folder != file.folder or errand.image.rule.on_success != "keep":
+            return True
+        return await self._edges.originals.is_there(replace(file, relative=there.relative))
+
+    async def _settle_with(self, errand: Errand, there: StoredObject) -> Outcome:
+        if is_same_work(there, errand.stored):
+            return await self._unchanged(errand, there)
+        message = f"the object key {errand.key} belongs to another file of folder {there.folder}"
+        hint = "make the keys differ: use {dir}, {name} or {sha1:.8} in store.path; then `compressor-watcher retry`"
+        return await self._fail(errand.image, errand.output, FailedReason.KEY_CONFLICT, message, hint)
+
+    async def _unchanged(self, errand: Errand, there: StoredObject) -> Outcome:
+        image, rendition = errand.image, errand.output.rendition
+        stored = replace(errand.stored, output_sha1=there.output_sha1)
+        if await self._edges.journal.unchanged(image.id, rendition, errand.key, stored, self._edges.clock.now()):
+            self._edges.events.event(Event.IMAGE_UNCHANGED, id=image.id, **image.file.fields(), rendition=rendition, key=errand.key)
+        return OutputState.UNCHANGED
+
+    # --- asking the API -------------------------------------------------------------------------------------------------------
+
+    async def _publication(self, visit: Visit) -> Publication:
+        """The temporary URL, made once for all outputs of this turn."""
+        async with visit.lock:
+            if visit.publication is None:
+                visit.publication = await self._edges.publisher.publish(visit.ticket, visit.source)
+                self._edges.events.event(Event.IMAGE_PUBLISHED, id=visit.image.id, **visit.image.file.fields())
+        return visit.publication
+
+    async def _send(self, errand: Errand) -> Outcome:
+        try:
+            publication = await self._publication(errand.visit)
+        except Unavailable as error:
+            return await self._postpone(errand, str(error), tried=True)
+        request = errand.request(publication, marked=self.policy.verify != "never")
+        async with self._sending:
+            answer = await self._request(errand, request)
+        if isinstance(answer, Pending):
+            return await self._enqueued(errand, answer)
+        if isinstance(answer, Result):
+            return await self._answered(errand, answer)
+        return answer
+
+    async def _request(self, errand: Errand, request: FetchRequest) -> Result | Pending | Outcome:
+        gate, image = self._edges.gate, errand.image
+        await gate.enter(errand.id)
+        if not errand.visit.source.is_current():
+            gate.left(errand.id)
+            return await self._moved_on(errand)
+        if not await self._edges.journal.requested(image.id, errand.output.rendition, errand.key, self._edges.clock.now()):
+            gate.left(errand.id)
+            return OutputState.SUPERSEDED
+        self._tell(Event.IMAGE_REQUESTED, errand)
+        self.asking.add(image.id)
+        try:
+            answer = await self._edges.api.fetch(request)
+        except CallFailed as error:
+            return await self._refused(errand, error.failure, FailedReason.REJECTED)
+        except asyncio.CancelledError:
+            gate.left(errand.id)
+            raise
+        finally:
+            self.asking.discard(image.id)
+        gate.succeeded(errand.id)
+        return answer
+
+    async def _enqueued(self, errand: Errand, pending: Pending) -> Outcome:
+        if not await self._edges.journal.enqueued(
+            errand.image.id, errand.output.rendition, pending.id, self._edges.clock.now()
+        ):
+            return OutputState.SUPERSEDED
+        self._tell(Event.IMAGE_ENQUEUED, errand, request_id=pending.id)
+        return POSTPONED if self.stopping else await self._follow(errand, pending.id)
+
+    async def _follow(self, errand: Errand, job_id: str) -> Outcome:
+        """Poll the job until it ends, or until it cannot end well any more."""
+        clock = self._edges.clock
+        started = clock.monotonic()
+        while (elapsed := clock.monotonic() - started) < self.policy.job_patience:
+            await clock.sleep(retry.poll_interval(elapsed))
+            answer = await self._poll(errand, job_id)
+            if isinstance(answer, Result):
+                return await self._answered(errand, answer)
+            if not isinstance(answer, Pending):
+                return answer[0]
+        lost = "the job did not end in the time that its temporary URL lives"
+        return await self._postpone(errand, lost, counts=True, tried=True, doubt=True)
+
+    async def _poll(self, errand: Errand, job_id: str) -> Result | Pending | tuple[Outcome]:
+        """One look at the job. A tuple holds the outcome where there is nothing more to follow."""
+        gate = self._edges.gate
+        await gate.enter(errand.id)
+        try:
+            answer = await self._edges.api.job(job_id)
+        except CallFailed as error:
+            failure = error.failure
+            if failure.status == HTTPStatus.NOT_FOUND:
+                gate.succeeded(errand.id)
+                return (await self._postpone(errand, failure.message, counts=True, tried=True, doubt=True),)
+            if failure.kind is FailureKind.PERMANENT:
+                return (await self._refused(errand, failure, FailedReason.JOB_FAILED),)
+            gate.failed(errand.id, failure)
+            return Pending(job_id, "unknown")
+        except asyncio.CancelledError:
+            gate.left(errand.id)
+            raise
+        gate.succeeded(errand.id)
+        return answer
+
+    async def _refused(self, errand: Errand, failure: Failure, reason: FailedReason) -> Outcome:
+        """No result: the image fails, or it has another turn, by the class of the failure."""
+        gate = self._edges.gate
+        if failure.kind is FailureKind.PERMANENT:
+            gate.succeeded(errand.id)
+            errand = replace(errand, attempts=errand.attempts + 1)
+            return await self._fail_errand(errand, reason, failure.message, failure.hint, failure.status)
+        counts = gate.failed(errand.id, failure)
+        doubt = failure.unknown or errand.output.doubt
+        held = failure.unreachable or failure.kind in (FailureKind.BLOCKED, FailureKind.THROTTLED)
+        return await self._postpone(errand, failure.message, counts=counts, tried=not held, doubt=doubt, status=failure.status)
+
+    # --- the answer -----------------------------------------------------------------------------------------------------------
+
+    async def _answered(self, errand: Errand, result: Result) -> Outcome:
+        errand = replace(errand, attempts=errand.attempts + 1)
+        verdict = verify.compare(
+            errand.visit.facts,
+            result,
+            bucket=errand.bucket,
+            region=str(errand.rule.store["region"]),
+            key=errand.key,
+            expects_b2=self.policy.expects_b2,
+        )
+        if verdict.mismatch:
+            return await self._unlike(errand, verdict.mismatch)
+        if self.policy.verify == "always" and (problem := await self._unlike_stored(errand, result)):
+            return await self._not_as_asked(errand, FailedReason.STORE_MISMATCH, problem)
+        return await self._stored(errand, result, Told(url_mismatch=verdict.url_mismatch))
+
+    async def _unlike(self, errand: Errand, mismatch: str) -> Outcome:
+        """The API fetched other bytes than were hashed: the file changed under way, or something on the way changed it."""
+        if not errand.visit.source.is_intact() or not errand.visit.source.is_current():
+            return await self._moved_on(errand)
+        return await self._not_as_asked(errand, FailedReason.INPUT_MISMATCH, mismatch)
+
+    async def _unlike_stored(self, errand: Errand, result: Result) -> str | None:
+        head = await self._head(errand)
+        return verify.stored_problem(head, result, errand.visit.facts.sha1, errand.rule.fingerprint)
+
+    async def _not_as_asked(self, errand: Errand, reason: FailedReason, problem: str) -> Outcome:
+        if errand.attempts >= self.policy.max_attempts:
+            hint = "something between this machine and the store changes what is sent; look at proxies, then `compressor-watcher retry`"
+            return await self._fail_errand(errand, reason, problem, hint)
+        return await self._postpone(errand, problem, tried=True)
+
+    async def _stored(self, errand: Errand, result: Result, told: Told) -> Outcome:
+        stored = replace(errand.stored, output_sha1=result.output.sha1)
+        now = self._edges.clock.now()
+        told = replace(told, attempts=errand.attempts, key=errand.key)
+        record = stored_record(errand.image, errand.rule, errand.visit.facts, result, told, now)
+        ending = Ending(Event.IMAGE_STORED, record, stored)
+        await self._edges.journal.end(errand.image.id, errand.output.rendition, ending, now)
+        return OutputState.STORED
+
+    # --- asking the store -----------------------------------------------------------------------------------------------------
+
+    async def _head(self, errand: Errand) -> HeadAnswer:
+        store = errand.rule.store
+        return await self._edges.store.head(
+            errand.bucket, str(store["region"]), errand.key, connector=str(store["id"])
+        )
+
+    async def _ask_store(self, errand: Errand) -> tuple[HeadAnswer | None, bool]:
+        """What lies at the key if it is this very work; and whether the store's answer can be relied on."""
+        if self.policy.verify == "never":
+            return None, True
+        head = await self._head(errand)
+        if head.absence is None and verify.is_done(head, errand.visit.facts.sha1, errand.rule.fingerprint):
+            return head, True
+        if head.absence is Absence.FORBIDDEN:
+            self._hint_at_verify(errand, head)
+        return None, head.absence is not Absence.UNREACHABLE
+
+    def _hint_at_verify(self, errand: Errand, head: HeadAnswer) -> None:
+        """Said once for each bucket: without an answer the image is sent, and perhaps paid, again."""
+        if errand.bucket in self._hinted:
+            return
+        self._hinted.add(errand.bucket)
+        hint = "set [verify] key_id and application_key (readFiles), or a url where the object can be asked for, or mode"
+        message = f"the store does not say what lies in bucket {errand.bucket}: {head.message}; sent again without knowing"
+        self._tell(Event.IMAGE_RETRY, errand, message=message, hint=hint)
+
+    async def _wait_for_store(self, errand: Errand) -> Outcome:
+        return await self._postpone(errand, "an answer is unknown and the store cannot be reached to ask", tried=True, doubt=True)
+
+    async def _recovered(self, errand: Errand, head: HeadAnswer) -> Outcome:
+        """The store says that the work is done: nothing is sent, and the answer that was lost is made up from what it says."""
+        facts, store = errand.visit.facts, errand.rule.store
+        url = head.url or verify.b2_url(errand.bucket, str(store["region"]), errand.key)
+        output = FileFacts(name=errand.key.rpartition("/")[2], type="image", size=head.size)
+        source = FileFacts(facts.name, "image", str(facts.format), facts.format.mime, facts.size, facts.sha1)
+        result = Result(errand.output.job_id or "", url, source, output)
+        return await self._stored(replace(errand, attempts=max(1, errand.attempts)), result, Told(recovered=True))
+
+    # --- other ways to end, and not yet ending --------------------------------------------------------------------------------
+
+    async def _postpone(  # noqa: PLR0913 - every word is one of the few things that differ
+        self,
+        errand: Errand,
+        reason: str,
+        *,
+        counts: bool = False,
+        tried: bool = False,
+        doubt: bool | None = None,
+        status: int | None = None,
+    ) -> Outcome:
+        """Another turn, later. `counts` uses up an attempt; `tried` paces the backoff and is worth a line."""
+        output = errand.output
+        attempts = errand.attempts + counts
+        if attempts >= self.policy.max_attempts:
+            hint = "look at the message, then `compressor-watcher retry` puts it back in the queue"
+            return await self._fail_errand(
+                replace(errand, attempts=attempts), FailedReason.ATTEMPTS_EXHAUSTED, reason, hint, status
+            )
+        if not errand.visit.source.is_current():
+            return await self._moved_on(errand)
+        tries = output.tries + tried
+        wait = retry.backoff(tries, self._random()) if tried else 0.0
+        now = self._edges.clock.now()
+        keeps_doubt = output.doubt if doubt is None else doubt
+        postponement = Postponement(now + wait, attempts, tries, keeps_doubt, reason)
+        await self._edges.journal.postponed(errand.image.id, output.rendition, postponement, now)
+        if tried:
+            self._tell(Event.IMAGE_RETRY, errand, message=reason, attempts=attempts, wait=round(wait, 3), status=status)
+        return POSTPONED
+
+    async def _moved_on(self, errand: Errand) -> Outcome:
+        """The path no longer leads to what was hashed."""
+        image, output = errand.image, errand.output
+        if not self._is_present(image.file.folder):
+            return await self._hold_back(image, output, ABSENT_FOLDER)
+        if await self._edges.originals.is_there(image.file):
+            self._look_again(image.file)
+            return await self._supersede(image, output)
+        return await self._vanish(image, output)
+
+    async def _fail_errand(
+        self, errand: Errand, reason: FailedReason, message: str, hint: str, status: int | None = None
+    ) -> Outcome:
+        output = replace(errand.output, attempts=errand.attempts)
+        return await self._fail(errand.image, output, reason, message, hint, status)
+
+    async def _fail(  # noqa: PLR0913 - these are the fields of the line
+        self, image: Image, output: Output, reason: FailedReason, message: str, hint: str, status: int | None = None
+    ) -> Outcome:
+        now = self._edges.clock.now()
+        record = failed_record(image, output.rendition, reason, message, hint, output.attempts, status, now)
+        await self._edges.journal.end(image.id, output.rendition, Ending(Event.IMAGE_FAILED, record), now)
+        return OutputState.FAILED
+
+    async def _supersede(self, image: Image, output: Output) -> Outcome:
+        now = self._edges.clock.now()
+        record = superseded_record(image, output.rendition, now, None)
+        await self._edges.journal.end(image.id, output.rendition, Ending(Event.IMAGE_SUPERSEDED, record), now)
+        return OutputState.SUPERSEDED
+
+    async def _vanish(self, image: Image, output: Output) -> Outcome:
+        now = self._edges.clock.now()
+        record = vanished_record(image, output.rendition, now)
+        await self._edges.journal.end(image.id, output.rendition, Ending(Event.IMAGE_VANISHED, record), now)
+        return OutputState.VANISHED
+
+    async def _lost(self, image: Image) -> Image:
+        """Nothing at the path: deleted before its turn, or the whole folder is away and will be back."""
+        if not self._is_present(image.file.folder):
+            return await self._rest(image, ABSENT_FOLDER)
+        states = {output.rendition: await self._vanish(image, output) for output in image.open_outputs}
+        return with_states(image, states)
+
+    async def _changed(self, image: Image) -> Image:
+        states = {output.rendition: await self._supersede(image, output) for output in image.open_outputs}
+        self._look_again(image.file)
+        return with_states(image, states)
+
+    async def _rest(self, image: Image, reason: str) -> Image:
+        """The original cannot be had now. That is nobody's attempt."""
+        for output in image.open_outputs:
+            await self._hold_back(image, output, reason)
+        self._edges.events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason)
+        return image
+
+    async def _hold_back(self, image: Image, output: Output, reason: str) -> Outcome:
+        now = self._edges.clock.now()
+        tries = output.tries + 1
+        due_at = now + max(1.0, retry.backoff(tries, self._random()))
+        doubt = output.doubt or output.state is not OutputState.WAITING
+        postponement = Postponement(due_at, output.attempts, tries, doubt, reason)
+        await self._edges.journal.postponed(image.id, output.rendition, postponement, now)
+        return POSTPONED
+
+    # --- afterwards -----------------------------------------------------------------------------------------------------------
+
+    async def _put_away(self, image: Image) -> None:
+        """Keep, delete or move the original, once, after all its outputs ended. Raises Unavailable where that has to wait."""
+        action = after_action(image)
+        if action != "keep" and not self._is_present(image.file.folder):
+            raise Unavailable(ABSENT_FOLDER)
+        note = await self._after(image, action)
+        await self._edges.journal.finish(image.id, note, self._edges.clock.now())
+
+    async def _after(self, image: Image, action: str) -> str:
+        originals, events = self._edges.originals, self._edges.events
+        if action == "delete":
+            if await originals.delete(image.file, image.observation):
+                events.event(Event.IMAGE_DELETED, id=image.id, **image.file.fields())
+                return "deleted"
+            return "kept: another version is at the path"
+        if action.startswith("move:"):
+            moved = await originals.move(image.file, image.observation, Path(action.removeprefix("move:")))
+            if moved is None:
+                return "kept: another version is at the path"
+            events.event(Event.IMAGE_MOVED, id=image.id, **image.file.fields(), to=str(moved))
+            return f"moved to {moved}"
+        return "kept"
+
+    def _tell(self, event: Event, errand: Errand, **fields: object) -> None:
+        image = errand.image
+        self._edges.events.event(
+            event, id=image.id, **image.file.fields(), rendition=errand.output.rendition, key=errand.key, **fields
+        )
+
+
+class KeyLocks:
+    """One writer a key: whoever comes later waits, in the order of coming."""
+
+    def __init__(self) -> None:
+        self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, bucket: str, key: str) -> AsyncIterator[None]:
+        """Hold the key."""
+        place = (bucket, key)
+        lock, users = self._locks.get(place, (asyncio.Lock(), 0))
+        self._locks[place] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            _, users = self._locks[place]
+            if users == 1:
+                del self._locks[place]
+            else:
+                self._locks[place] = (lock, users - 1)
+
+
+def is_same_work(there: StoredObject, asked: StoredObject) -> bool:
+    """Whether what lies at the key came from this content under this rule (or under one that is not known any more)."""
+    return there.sha1 == asked.sha1 and there.rule in (None, asked.rule)
+
+
+def key_fields(visit: Visit, output: Output) -> KeyFields:
+    """What the key template may speak of."""
+    image = visit.image
+    detected = datetime.fromtimestamp(image.detected_at, UTC)
+    return KeyFields(image.file.relative_text, image.file.folder, output.rendition, visit.facts.sha1, detected)
+
+
+def renditions(image: Image) -> list[str | None]:
+    """The names of the outputs that have not ended."""
+    return [output.rendition for output in image.open_outputs]
+
+
+def with_states(image: Image, states: dict[str | None, Outcome]) -> Image:
+    """The image with the outputs' new states."""
+    outputs = tuple(replace(output, state=states.get(output.rendition) or output.state) for output in image.outputs)
+    return replace(image, outputs=outputs)
+
+
+def after_action(image: Image) -> str:
+    """What becomes of the original: by `on_failure` if any output failed, nothing where it is not there or is another version."""
+    states = {output.state for output in image.outputs}
+    if states & {OutputState.SUPERSEDED, OutputState.VANISHED}:
+        return "keep"
+    return image.rule.on_failure if OutputState.FAILED in states else image.rule.on_success

@@ -1,0 +1,78 @@
+"""One daemon a state folder: the lock that says so, and who holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from watcher.errors import Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOCK_NAME = "lock"
+
+
+class InstanceLock:
+    """Holds the state folder for this process until `release` or the end of the process, however it ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, state_dir: Path) -> InstanceLock:
+        """Make the folder (0700) where it is missing and lock it.
+
+        Raises Unavailable where it cannot be written, or where another daemon holds it.
+        """
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(
+                f"the state folder {state_dir} cannot be used: {error.strerror}",
+                "give its owner to the daemon's user, or set state_dir to a folder that it may write",
+            ) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = _read_pid(descriptor)
+            os.close(descriptor)
+            raise Unavailable(
+                f"another daemon{f' (pid {holder})' if holder else ''} works with the state folder {state_dir}",
+                "stop it first, or give this one a state_dir of its own",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return cls(descriptor)
+
+    def release(self) -> None:
+        """Give the folder back."""
+        os.close(self._descriptor)
+
+
+def running_pid(state_dir: Path) -> int | None:
+    """The process id of the daemon that holds the state folder, or None where none does.
+
+    Raises Unavailable where the lock may not be read.
+    """
+    try:
+        descriptor = os.open(state_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"{state_dir}: {error.strerror}", "run this as the daemon's user or as root") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _read_pid(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _read_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else None
