@@ -1,0 +1,262 @@
+"""Temporary URLs while descriptors are reused, files change, clients misbehave."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import random
+import resource
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+import watcher.publish.serve as serve_module
+from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
+from watcher.model import Event
+from watcher.publish.serve import TemporaryUrls
+from watcher.settings import ServeSettings
+
+
+@pytest.fixture
+def log() -> RecordedLog:
+    return RecordedLog()
+
+
+@pytest.fixture
+async def server(log: RecordedLog) -> AsyncIterator[TemporaryUrls]:
+    server = TemporaryUrls(ServeSettings(require_header=False), log, MovedClock())
+    await server.start()
+    yield server
+    await server.stop(0.0)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def read_slowly(url: str, released: asyncio.Event) -> bytes:
+    """Ask, take the headers, wait, then read the rest."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=4096)
+    writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    await released.wait()
+    body = await reader.read(-1)
+    writer.close()
+    await writer.wait_closed()
+    assert b" 200 " in head
+    return body
+
+
+async def test_a_reused_descriptor_number_never_serves_another_file(
+    server: TemporaryUrls, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """While tickets are withdrawn, sources closed and their numbers taken by secret files at once, no answer holds a secret."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"S" * 400_000)
+    contents = [bytes([65 + number]) * 400_000 for number in range(8)]
+    paths = [write_original(tmp_path, content) for content in contents]
+    dice = random.Random(7)
+
+    async def one_life(number: int) -> tuple[int, int]:
+        source, ticket, taken = OpenedFile(paths[number]), new_ticket(), []
+        url = (await server.publish(ticket, source)).url
+        fetches = [asyncio.create_task(fetch(url, number)) for _ in range(3)]
+        for _ in range(dice.randrange(6)):
+            await asyncio.sleep(0)
+        await server.withdraw(ticket)
+        source.close()
+        taken = [os.open(secret, os.O_RDONLY) for _ in range(4)]
+        results = await asyncio.gather(*fetches)
+        for descriptor in taken:
+            os.close(descriptor)
+        return results.count(200), results.count(404)
+
+    async def fetch(url: str, number: int) -> int:
+        async with client.get(url) as response:
+            body = await response.read()
+            assert body in (contents[number], b"Not Found\n")
+            return response.status
+
+    lives = [await asyncio.gather(*(one_life(number) for number in range(8))) for _ in range(25)]
+    served = sum(good for round_ in lives for good, _ in round_)
+    refused = sum(bad for round_ in lives for _, bad in round_)
+    assert served > 20, "the race was never won, so nothing was tested"
+    assert refused > 20, "the race was never lost, so nothing was tested"
+
+
+async def test_a_source_closed_without_withdrawal_leads_nowhere(
+    server: TemporaryUrls, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Even a caller that closes first, and whose source still names the old number, cannot make it serve another file."""
+
+    class Careless(OpenedFile):
+        def fileno(self) -> int:
+            return self._number
+
+        def is_intact(self) -> bool:
+            return True
+
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self._number = self._descriptor
+
+    source = Careless(write_original(tmp_path, b"x" * 1000))
+    other = write_original(tmp_path, b"s" * 1000)
+    url = (await server.publish(new_ticket(), source)).url
+    source.close()
+    with other.open("rb") as reopened:
+        assert reopened.fileno() == source.fileno()
+        async with client.get(url) as response:
+            assert response.status == 404
+    async with client.get(url) as response:
+        assert response.status == 404
+
+
+async def test_a_download_under_way_ends_whole_after_the_withdrawal(server: TemporaryUrls, tmp_path: Path) -> None:
+    """Withdrawn, closed, deleted and the number taken again: who began before gets every byte."""
+    content = os.urandom(12_000_000)
+    path = write_original(tmp_path, content)
+    other = write_original(tmp_path, bytes(12_000_000))
+    source, ticket, released = OpenedFile(path), new_ticket(), asyncio.Event()
+    reading = asyncio.create_task(read_slowly((await server.publish(ticket, source)).url, released))
+    await wait_until(lambda: server._responses)
+    await server.withdraw(ticket)
+    source.close()
+    path.unlink()
+    with other.open("rb"), other.open("rb"):
+        released.set()
+        assert await reading == content
+
+
+async def test_a_file_that_shrinks_ends_the_connection(server: TemporaryUrls, log: RecordedLog, tmp_path: Path) -> None:
+    """What was promised and is gone cannot be sent: the body is cut short, and not logged as fetched."""
+    path = write_original(tmp_path, bytes(30_000_000))
+    released = asyncio.Event()
+    url = (await server.publish(new_ticket(), OpenedFile(path))).url
+    reading = asyncio.create_task(read_slowly(url, released))
+    await wait_until(lambda: server._responses)
+    os.truncate(path, 100)
+    released.set()
+    with contextlib.suppress(ConnectionResetError):  # cut off hard: the client sees that it has not got all
+        assert len(await reading) < 30_000_000
+    await wait_until(lambda: not server._responses)
+    assert log.of(Event.IMAGE_FETCHED) == []
+
+
+async def test_a_client_that_stalls_is_cut_off(server: TemporaryUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not take its bytes holds a descriptor for a limited time only."""
+    monkeypatch.setattr(serve_module, "STALL_SECONDS", 0.3)
+    url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, bytes(30_000_000))))).url
+    before = open_descriptors()
+    parts = urlsplit(url)
+    _, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1024)
+    writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await wait_until(lambda: server._responses)
+    await wait_until(lambda: not server._responses)
+    writer.close()
+    await wait_until(lambda: open_descriptors() <= before)
+
+
+async def test_a_client_that_never_finishes_its_request_is_cut_off(log: RecordedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One header byte at a time does not keep a connection open."""
+    monkeypatch.setattr(serve_module, "IDLE_SECONDS", 0.5)
+    server = TemporaryUrls(ServeSettings(), log, MovedClock())
+    parts = urlsplit(await server.start())
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(b"GET /t/x/y HTTP/1.1\r\n")
+
+    async def trickle() -> None:
+        while True:
+            writer.write(b"x")
+            await asyncio.sleep(0.02)
+
+    trickling = asyncio.create_task(trickle())
+    with contextlib.suppress(ConnectionResetError):  # closed while a byte was under way
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+    trickling.cancel()
+    writer.close()
+    await server.stop(0.0)
+
+
+async def test_headers_have_limits(server: TemporaryUrls) -> None:
+    """Endless headers are refused, the next client is served."""
+    parts = urlsplit(server._probe_url)
+    for lines in (f"X: {'y' * 20_000}\r\n", "".join(f"X{number}: y\r\n" for number in range(500))):
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(f"GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+        writer.close()
+    assert await server.probe()
+
+
+async def test_a_flood_of_connections_leaves_room(server: TemporaryUrls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections above the limit are closed at once; when the flood ends, the server answers again."""
+    monkeypatch.setattr(serve_module, "MAX_CONNECTIONS", 20)
+    parts = urlsplit(server._probe_url)
+    flood = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(40)]
+    await wait_until(lambda: sum(reader.at_eof() or reader.exception() is not None for reader, _ in flood) == 20)
+    assert not await server.probe()
+    for _, writer in flood:
+        writer.close()
+    await wait_until(lambda: not server._server or not server._server.connections)
+    assert await server.probe()
+
+
+async def test_resets_leak_no_descriptor(server: TemporaryUrls, tmp_path: Path) -> None:
+    """Clients that vanish in the middle leave nothing open."""
+    url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, bytes(10_000_000))))).url
+    parts = urlsplit(url)
+    before = open_descriptors()
+    for _ in range(30):
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await reader.readexactly(1000)
+        writer.transport.abort()
+    await wait_until(lambda: not server._responses and open_descriptors() <= before)
+    assert await server.probe()
+
+
+async def test_running_out_of_descriptors_is_busy_not_gone(
+    server: TemporaryUrls, log: RecordedLog, tmp_path: Path, client: aiohttp.ClientSession
+) -> None:
+    """A full descriptor table is 503 with Retry-After: a 404 would make the API fail the image for good."""
+    url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, b"x")))).url
+    async with client.get(url) as response:
+        assert response.status == 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+        async with client.get(url) as response:  # over the connection that is kept alive
+            assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [line["reason"] for line in log.of(Event.SERVE_DENIED)] == ["busy"]
+
+
+async def test_without_sendfile_the_bytes_are_the_same(
+    server: TemporaryUrls, client: aiohttp.ClientSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file system has no sendfile, parallel downloads are read instead, each at its own offset."""
+
+    def unsupported(*_arguments: object) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "sendfile", unsupported)
+    content = os.urandom(2_000_000)
+    url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, content)))).url
+
+    async def fetch() -> bytes:
+        async with client.get(url) as response:
+            return await response.read()
+
+    assert set(await asyncio.gather(*(fetch() for _ in range(6)))) == {content}

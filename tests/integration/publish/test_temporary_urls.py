@@ -1,0 +1,320 @@
+"""Temporary URLs over real sockets, from real files."""
+
+import asyncio
+import hashlib
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from tests.integration.publish.conftest import Starter
+from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
+from watcher.errors import Unavailable
+from watcher.model import Event, Format
+from watcher.publish.serve import KEY_HEADER, TemporaryUrls
+from watcher.settings import ServeSettings
+
+PHOTO = os.urandom(300_000)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> OpenedFile:
+    return OpenedFile(write_original(tmp_path, PHOTO))
+
+
+async def test_the_bytes_and_headers_of_an_original(
+    serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile, log: RecordedLog
+) -> None:
+    """A GET gives the very bytes, with type, length, entity tag, and nobody may keep or index it."""
+    ticket = new_ticket()
+    published = await (await serving()).publish(ticket, photo)
+    async with client.get(published.url) as response:
+        assert response.status == 200
+        assert await response.read() == PHOTO
+        assert response.headers["Content-Type"] == "image/jpeg"
+        assert response.headers["Content-Length"] == "300000"
+        assert response.headers["ETag"] == f'"{hashlib.sha1(PHOTO).hexdigest()}"'
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Robots-Tag"] == "noindex"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    await wait_until(lambda: log.of(Event.IMAGE_FETCHED))
+    fetched = log.of(Event.IMAGE_FETCHED)[0]
+    assert (fetched["name"], fetched["bytes"], fetched["sha1"]) == ("photo.jpg", 300_000, photo.facts.sha1)
+    assert ticket.token not in repr(log.lines)
+
+
+async def test_the_type_is_that_of_the_bytes(serving: Starter, client: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """The format that was recognised decides, not the name."""
+    svg = OpenedFile(write_original(tmp_path, b"<svg/>", "odd.jpg"), Format.SVG)
+    published = await (await serving()).publish(new_ticket(), svg)
+    async with client.get(published.url) as response:
+        assert response.headers["Content-Type"] == "image/svg+xml"
+        assert "sandbox" in response.headers["Content-Security-Policy"]
+
+
+async def test_head_tells_the_same_without_the_bytes(serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile) -> None:
+    """HEAD has the headers of GET and no body, and the connection is good for more."""
+    published = await (await serving()).publish(new_ticket(), photo)
+    for _ in range(2):
+        async with client.head(published.url) as response:
+            assert (response.status, response.headers["Content-Length"], await response.read()) == (200, "300000", b"")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content_range", "body"),
+    [
+        ("bytes=0-9", 206, "bytes 0-9/300000", PHOTO[:10]),
+        ("bytes=299990-", 206, "bytes 299990-299999/300000", PHOTO[-10:]),
+        ("bytes=-5", 206, "bytes 299995-299999/300000", PHOTO[-5:]),
+        ("bytes=300000-", 416, "bytes */300000", b""),
+        ("bytes=0-1,4-5", 200, None, PHOTO),
+    ],
+)
+async def test_ranges(
+    serving: Starter,
+    client: aiohttp.ClientSession,
+    photo: OpenedFile,
+    asked: str,
+    status: int,
+    content_range: str | None,
+    body: bytes,
+) -> None:
+    """A range brings its bytes, one behind the end 416, several at once the whole."""
+    published = await (await serving()).publish(new_ticket(), photo)
+    async with client.get(published.url, headers={"Range": asked}) as response:
+        assert (response.status, response.headers.get("Content-Range"), await response.read()) == (status, content_range, body)
+
+
+async def test_conditional_requests(serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile) -> None:
+    """Who has the version is told so, who wants another gets none, and the connection stays in step."""
+    published = await (await serving()).publish(new_ticket(), photo)
+    etag = f'"{photo.facts.sha1}"'
+    for headers, status in [({"If-None-Match": etag}, 304), ({"If-Match": '"x"'}, 412), ({"If-Match": etag}, 200)]:
+        async with client.get(published.url, headers=headers) as response:
+            body = await response.read()
+            assert (response.status, body == PHOTO) == (status, status == 200)
+
+
+async def test_unknown_expired_withdrawn_and_changed_look_alike(
+    serving: Starter, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Status, body and headers (but the date) of every URL that leads nowhere are the same."""
+    server = await serving()
+    unknown = await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, b"1")))
+    expired = await server.publish(new_ticket(lifetime=-1), OpenedFile(write_original(tmp_path, b"2")))
+    withdrawn_ticket = new_ticket()
+    withdrawn = await server.publish(withdrawn_ticket, OpenedFile(write_original(tmp_path, b"3")))
+    await server.withdraw(withdrawn_ticket)
+    path = write_original(tmp_path, b"4")
+    changed = await server.publish(new_ticket(), OpenedFile(path))
+    path.write_bytes(b"other bytes")
+    origin = unknown.url.partition("/t/")[0]
+    urls = [
+        *(unknown.url.replace("/photo.jpg", "x/photo.jpg"), f"{origin}/t//photo.jpg", f"{origin}/t/x"),
+        *(expired.url, withdrawn.url, changed.url, f"{origin}/", f"{origin}/robots.txt", f"{origin}/t/", f"{origin}/t"),
+    ]
+    answers = set()
+    for url in urls:
+        async with client.get(url) as response:
+            headers = tuple(sorted((name, value) for name, value in response.headers.items() if name != "Date"))
+            answers.add((response.status, headers, await response.read()))
+    assert len(answers) == 1
+    status, headers, body = answers.pop()
+    assert (status, body) == (404, b"Not Found\n")
+    assert ("Cache-Control", "no-store") in headers
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+async def test_other_methods_are_refused(serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile, method: str) -> None:
+    """Only GET and HEAD are answered, and the answer says so."""
+    published = await (await serving()).publish(new_ticket(), photo)
+    async with client.request(method, published.url) as response:
+        assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+
+
+async def test_the_key_is_needed_where_it_is_asked_for(
+    serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile, log: RecordedLog
+) -> None:
+    """With require_header the URL alone, or a wrong key, gives 403; both secrets together give the file."""
+    ticket = new_ticket()
+    published = await (await serving(require_header=True)).publish(ticket, photo)
+    assert published.headers == {KEY_HEADER: ticket.secret}
+    for headers, status in [({}, 403), ({KEY_HEADER: "wrong"}, 403), ({KEY_HEADER: "\udcff"}, 403), (published.headers, 200)]:
+        raw = await _raw_request(published.url, headers)
+        assert raw.startswith(f"HTTP/1.1 {status} ".encode())
+        assert raw.endswith(PHOTO) is (status == 200)
+    assert {line["reason"] for line in log.of(Event.SERVE_DENIED)} == {"key_missing", "key_wrong"}
+    assert ticket.secret not in repr(log.lines)
+    assert ticket.token not in repr(log.lines)
+
+
+async def _raw_request(url: str, headers: dict[str, str] | object) -> bytes:
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    lines = [f"GET {parts.path} HTTP/1.1", "Host: x", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in dict(headers).items()]  # type: ignore[call-overload]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape"))
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_without_the_option_no_key_is_asked_or_given(serving: Starter, photo: OpenedFile) -> None:
+    """The fetch body needs no headers then."""
+    assert (await (await serving()).publish(new_ticket(), photo)).headers == {}
+
+
+async def test_the_same_ticket_gives_the_same_url(serving: Starter, client: aiohttp.ClientSession, tmp_path: Path) -> None:
+    """Publishing again keeps the URL and serves the newest source: what a restart or another try needs."""
+    server, ticket = await serving(), new_ticket()
+    path = write_original(tmp_path, b"content")
+    first, second = OpenedFile(path), OpenedFile(path)
+    urls = {(await server.publish(ticket, first)).url, (await server.publish(ticket, second)).url}
+    first.close()
+    assert len(urls) == 1
+    async with client.get(urls.pop()) as response:
+        assert await response.read() == b"content"
+
+
+@pytest.mark.parametrize("kept", ["/a/b", "/b", "/a", ""])
+async def test_any_way_of_passing_the_public_path_on_works(
+    serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile, kept: str
+) -> None:
+    """A proxy may keep, cut or strip the path of public_url."""
+    server = await serving(public_url="https://drops.example.com/a/b")
+    published = await server.publish(new_ticket(), photo)
+    assert published.url.startswith("https://drops.example.com/a/b/t/")
+    own = server._probe_url.removesuffix("/t/")
+    async with client.get(own + kept + "/t/" + published.url.partition("/t/")[2]) as response:
+        assert response.status == 200
+
+
+async def test_a_deleted_or_replaced_path_changes_nothing(
+    serving: Starter, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """What was opened is served, though the path is gone or leads elsewhere."""
+    server = await serving()
+    path = write_original(tmp_path, b"first")
+    published = await server.publish(new_ticket(), OpenedFile(path))
+    other = path.with_suffix(".new")
+    other.write_bytes(b"other")
+    for change in (lambda: other.replace(path), path.unlink):
+        change()
+        async with client.get(published.url) as response:
+            assert await response.read() == b"first"
+
+
+async def test_refusals_are_logged_once_a_minute(
+    serving: Starter, client: aiohttp.ClientSession, log: RecordedLog, clock: MovedClock
+) -> None:
+    """A flood is one line with the asker's address, and after a minute one with the count, even if nobody asks any more."""
+    server = await serving()
+    for number in range(5):
+        async with client.get(f"{server._probe_url}nothing{number}/x.jpg"):
+            pass
+    assert [(line["reason"], line["count"], line["remote"]) for line in log.of(Event.SERVE_DENIED)] == [
+        ("unknown_url", 1, "127.0.0.1")
+    ]
+    await wait_until(lambda: clock.sleepers)
+    clock.move(61)
+    await wait_until(lambda: len(log.of(Event.SERVE_DENIED)) == 2)
+    assert log.of(Event.SERVE_DENIED)[1]["count"] == 4
+    assert "nothing" not in repr(log.lines)
+
+
+async def test_expired_tickets_are_forgotten(serving: Starter, photo: OpenedFile, clock: MovedClock) -> None:
+    """What expired does not stay in memory."""
+    server = await serving()
+    await server.publish(new_ticket(lifetime=30), photo)
+    await server.publish(new_ticket(lifetime=3000), photo)
+    await wait_until(lambda: clock.sleepers)
+    clock.move(61)
+    await wait_until(lambda: len(server._published) == 1)
+
+
+async def test_a_url_dies_when_its_time_is_over(
+    serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile, clock: MovedClock, log: RecordedLog
+) -> None:
+    """Expiry is looked at with every request, not only when the house is kept."""
+    server = await serving()
+    published = await server.publish(new_ticket(lifetime=20), photo)
+    clock.move(21)
+    async with client.get(published.url) as response:
+        assert response.status == 404
+    assert [line["reason"] for line in log.of(Event.SERVE_DENIED)] == ["expired"]
+
+
+async def test_alive_and_probe(serving: Starter, log: RecordedLog) -> None:
+    """The watchdog sees a serving server as alive and a stopped one as dead; asking leaves no trace in the log."""
+    server = await serving()
+    assert server.alive()
+    assert await server.probe()
+    await server.stop(0.0)
+    assert not server.alive()
+    assert not await server.probe()
+    assert log.lines == []
+
+
+async def test_a_taken_port_is_said_in_words(serving: Starter, log: RecordedLog, clock: MovedClock) -> None:
+    """The message names the address, the hint says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unavailable) as caught:
+            await serving(listen=address)
+    assert address in caught.value.message
+    assert "listen" in caught.value.hint
+
+
+async def test_an_address_of_another_machine_is_said_in_words(serving: Starter) -> None:
+    """An address that this machine does not have is told apart."""
+    with pytest.raises(Unavailable, match="address of this machine"):
+        await serving(listen="192.0.2.7:0")
+
+
+async def test_publishing_before_the_start_is_refused(log: RecordedLog, clock: MovedClock, photo: OpenedFile) -> None:
+    """Without a port there is no URL to give."""
+    with pytest.raises(Unavailable):
+        await TemporaryUrls(ServeSettings(), log, clock).publish(new_ticket(), photo)
+
+
+async def test_stop_lets_a_download_end(serving: Starter, tmp_path: Path) -> None:
+    """A fetch under way at a stop gets all its bytes within the grace, and nobody new gets in."""
+    content = os.urandom(20_000_000)
+    server = await serving()
+    published = await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, content)))
+    parts = urlsplit(published.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    stopping = asyncio.create_task(server.stop(30.0))
+    await wait_until(lambda: not server.alive())
+    assert await reader.readexactly(len(content)) == content
+    await stopping
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection(parts.hostname, parts.port)
+    writer.close()
+
+
+async def test_stop_cuts_who_does_not_read(serving: Starter, tmp_path: Path) -> None:
+    """A client that does not take its bytes cannot hold the stop for longer than the grace."""
+    server = await serving()
+    published = await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, bytes(20_000_000))))
+    parts = urlsplit(published.url)
+    _, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1024)
+    writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await wait_until(lambda: server._responses)
+    await asyncio.wait_for(server.stop(0.2), 20)
+    assert not server._responses
+    writer.close()
+
+
+async def test_the_public_url_is_the_own_address_if_none_is_set(log: RecordedLog, clock: MovedClock) -> None:
+    """For an API on this machine nothing need be configured."""
+    server = TemporaryUrls(ServeSettings(), log, clock)
+    base = await server.start()
+    assert base.startswith("http://127.0.0.1:")
+    await server.stop(0.0)

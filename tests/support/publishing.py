@@ -1,0 +1,112 @@
+"""Originals, tickets, a recorded log and a clock that tests move, for whoever publishes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from watcher.model import Event, Format, Observation, SourceFacts, Ticket
+
+_numbers = itertools.count()
+
+
+class OpenedFile:
+    """A Source over a real file: opened once, hashed from the descriptor."""
+
+    def __init__(self, path: Path, image_format: Format = Format.JPEG, name: str | None = None) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self._path = path
+        status = os.fstat(self._descriptor)
+        self._observation = Observation.of(status)
+        digest = hashlib.sha1(os.pread(self._descriptor, status.st_size, 0), usedforsecurity=False).hexdigest()
+        self.facts = SourceFacts(name or path.name, digest, status.st_size, image_format)
+
+    def fileno(self) -> int:
+        if self._descriptor < 0:
+            raise ValueError("closed")
+        return self._descriptor
+
+    def is_intact(self) -> bool:
+        status = os.fstat(self.fileno())
+        return (status.st_size, status.st_mtime_ns) == (self._observation.size, self._observation.mtime_ns)
+
+    def is_current(self) -> bool:
+        return self._path.exists() and self._path.stat().st_ino == self._observation.inode
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def write_original(directory: Path, content: bytes, name: str = "photo.jpg") -> Path:
+    """A file with this content at a path of its own."""
+    path = directory / f"{next(_numbers)}" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def new_ticket(lifetime: float = 600.0) -> Ticket:
+    """A ticket as the pipeline makes them, expiring `lifetime` seconds from now."""
+    return Ticket(secrets.token_urlsafe(32), secrets.token_urlsafe(32), time.time() + lifetime)
+
+
+@dataclass
+class RecordedLog:
+    """An EventLog that keeps what it is told."""
+
+    lines: list[tuple[Event, dict[str, Any]]] = field(default_factory=list)
+
+    def event(self, event: Event, **fields: Any) -> None:
+        self.lines.append((event, fields))
+
+    def of(self, event: Event) -> list[dict[str, Any]]:
+        return [fields for each, fields in self.lines if each is event]
+
+
+class MovedClock:
+    """A Clock that runs with real time, and that a test can move on; sleepers wake when their time has come."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self.sleepers = 0
+        self._moved = asyncio.Event()
+
+    def now(self) -> float:
+        return time.time() + self._ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def move(self, seconds: float) -> None:
+        self._ahead += seconds
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        due = self.monotonic() + seconds
+        self.sleepers += 1
+        try:
+            while (left := due - self.monotonic()) > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._moved.wait(), left)
+        finally:
+            self.sleepers -= 1
+
+
+async def wait_until(predicate: Callable[[], object], seconds: float = 20.0) -> None:
+    """Poll until the predicate holds. Fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {predicate}"
+        await asyncio.sleep(0.01)
