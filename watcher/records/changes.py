@@ -1,0 +1,458 @@
+"""Every change of the journal, as a function of the connection: called by the writer inside a transaction, free of I/O.
+
+A change of an output's state names the states it may come from; False says that the output was in none of them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from watcher.endings import failed_record, printable, superseded_record
+from watcher.model import Event, OutputState
+from watcher.records.rows import (
+    OPEN,
+    load_images,
+    name_bytes,
+    observation_values,
+    rule_digest,
+    split_path,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Sequence
+
+    from watcher.model import (
+        Ending,
+        FailedReason,
+        FileRef,
+        IgnoredReason,
+        Observation,
+        Postponement,
+        Record,
+        Rule,
+        Sighting,
+        SourceFacts,
+        StoredObject,
+        Ticket,
+    )
+
+FAR_AHEAD_SECONDS: Final = 3600.0
+"""Nothing is put off for so long; a time further ahead was written under a clock that has been set back since."""
+INTERRUPTED: Final = "the service stopped while the answer was awaited"
+
+_STATE_OF: Final = {
+    Event.IMAGE_STORED: OutputState.STORED,
+    Event.IMAGE_FAILED: OutputState.FAILED,
+    Event.IMAGE_SUPERSEDED: OutputState.SUPERSEDED,
+    Event.IMAGE_VANISHED: OutputState.VANISHED,
+}
+
+
+# --- files and images -------------------------------------------------------------------------------------------------------
+
+
+def take(connection: sqlite3.Connection, sightings: Sequence[Sighting], new_id: Callable[[], str]) -> list[str]:
+    """A queued image for each sighting, and what they replace; see `Journal.take`."""
+    digests: dict[int, str] = {}
+    for rule in {id(sighting.rule): sighting.rule for sighting in sightings}.values():
+        digests[id(rule)] = keep_rule(connection, rule)
+    return [_take_one(connection, sighting, digests[id(sighting.rule)], new_id) for sighting in sightings]
+
+
+def _take_one(connection: sqlite3.Connection, sighting: Sighting, digest: str, new_id: Callable[[], str]) -> str:
+    newest = _newest(connection, sighting.file)
+    if newest is not None and newest[2:] == observation_values(sighting.observation):
+        return str(newest[1])
+    remember(connection, sighting.file, sighting.observation, None)
+    identity = new_id()
+    if newest is not None:
+        _replace(connection, newest[0], identity, sighting.detected_at)
+    insert_image(connection, identity, sighting, digest, sighting.detected_at)
+    return identity
+
+
+def _newest(connection: sqlite3.Connection, file: FileRef) -> tuple[Any, ...] | None:
+    """(number, id, and the observation) of the newest image of a path."""
+    query = """SELECT number, id, size, mtime_ns, ctime_ns, inode FROM images WHERE folder = ? AND relative = ? AND newest = 1"""
+    row: tuple[Any, ...] | None = connection.execute(query, (file.folder, file.relative)).fetchone()
+    return row
+
+
+def _replace(connection: sqlite3.Connection, number: int, by: str, now: float) -> None:
+    """A path has a newer image: those of its outputs for which no answer can come any more are superseded."""
+    connection.execute("UPDATE images SET newest = 0 WHERE number = ?", (number,))
+    (image,) = load_images(connection, [number])
+    for output in image.open_outputs:
+        if output.state is OutputState.WAITING and not output.doubt:
+            record = superseded_record(image, output.rendition, now, by)
+            _end_output(connection, number, output.rendition, Event.IMAGE_SUPERSEDED, output.key)
+            add_ending(connection, number, image.id, output.rendition, Event.IMAGE_SUPERSEDED, record, now)
+    close_if_ended(connection, number, now)
+
+
+def insert_image(connection: sqlite3.Connection, identity: str, sighting: Sighting, digest: str, due_at: float) -> None:
+    """The rows of a new image under the rule that `keep_rule` named: it is the newest of its path from now on."""
+    file = sighting.file
+    number = connection.execute(
+        """INSERT INTO images (id, folder, relative, rule, size, mtime_ns, ctime_ns, inode, detected_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            identity,
+            file.folder,
+            file.relative,
+            digest,
+            *observation_values(sighting.observation),
+            sighting.detected_at,
+        ),
+    ).lastrowid
+    if number is None:
+        raise AssertionError("SQLite gives a row number for every row it inserts")
+    connection.executemany(
+        "INSERT INTO outputs (image, position, rendition, due_at) VALUES (?, ?, ?, ?)",
+        [(number, position, output.rendition, due_at) for position, output in enumerate(sighting.rule.outputs)],
+    )
+    add_history(connection, number, sighting.detected_at, Event.IMAGE_DETECTED, None, {})
+
+
+def keep_rule(connection: sqlite3.Connection, rule: Rule) -> str:
+    """Keep a snapshot of the rule, once for all images that have it. Gives its name."""
+    body = rule.to_json()
+    digest = rule_digest(body)
+    connection.execute("INSERT INTO rules (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, body))
+    return digest
+
+
+def give_up(
+    connection: sqlite3.Connection,
+    sighting: Sighting,
+    told: tuple[FailedReason, str, str],
+    now: float,
+    new_id: Callable[[], str],
+) -> str:
+    """An image that fails at once, by (reason, message, hint); the same version of a file only once."""
+    before = _newest(connection, sighting.file)
+    (identity,) = take(connection, [sighting], new_id)
+    if before is not None and before[1] == identity:
+        return identity
+    number = number_of(connection, identity)
+    (image,) = load_images(connection, [number])
+    for output in image.outputs:
+        record = failed_record(image, output.rendition, *told, attempts=0, status=None, now=now)
+        _end_output(connection, number, output.rendition, Event.IMAGE_FAILED, None)
+        add_ending(connection, number, identity, output.rendition, Event.IMAGE_FAILED, record, now)
+    close_if_ended(connection, number, now)
+    return identity
+
+
+def remember(connection: sqlite3.Connection, file: FileRef, observation: Observation, ignored: IgnoredReason | None) -> None:
+    """What scans compare with."""
+    connection.execute(
+        """INSERT INTO files (folder, directory, name, size, mtime_ns, ctime_ns, inode, ignored) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+           ON CONFLICT (folder, directory, name) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
+           ctime_ns = excluded.ctime_ns, inode = excluded.inode, ignored = excluded.ignored""",
+        (
+            file.folder,
+            *split_path(file.relative),
+            *observation_values(observation),
+            None if ignored is None else str(ignored),
+        ),
+    )
+
+
+def forget(connection: sqlite3.Connection, folder: str, relatives: Collection[bytes]) -> None:
+    """These files are no longer in the tree."""
+    connection.executemany(
+        "DELETE FROM files WHERE folder = ? AND directory = ? AND name = ?",
+        [(folder, *split_path(relative)) for relative in relatives],
+    )
+
+
+# --- one image's way --------------------------------------------------------------------------------------------------------
+
+
+def hashed(connection: sqlite3.Connection, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
+    """What the open descriptor said, and the ticket."""
+    connection.execute(
+        """UPDATE images SET name = ?, sha1 = ?, bytes = ?, format = ?, token = ?, secret = ?, expires_at = ? WHERE id = ?""",
+        (
+            name_bytes(facts.name),
+            facts.sha1,
+            facts.size,
+            str(facts.format),
+            ticket.token,
+            ticket.secret,
+            ticket.expires_at,
+            image_id,
+        ),
+    )
+
+
+def requested(connection: sqlite3.Connection, image_id: str, rendition: str | None, key: str, now: float) -> bool:
+    """waiting -> requested."""
+    number = number_of(connection, image_id)
+    if not _move(connection, number, rendition, ("waiting",), "requested", key=key, doubt=0):
+        return False
+    add_history(connection, number, now, Event.IMAGE_REQUESTED, rendition, {"key": key})
+    return True
+
+
+def enqueued(connection: sqlite3.Connection, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
+    """requested -> enqueued."""
+    number = number_of(connection, image_id)
+    if not _move(connection, number, rendition, ("requested",), "enqueued", job_id=job_id, due_at=now):
+        return False
+    add_history(connection, number, now, Event.IMAGE_ENQUEUED, rendition, {"job_id": job_id})
+    return True
+
+
+def postponed(connection: sqlite3.Connection, image_id: str, rendition: str | None, wait: Postponement, now: float) -> bool:
+    """Any open state -> waiting. Doubt needs a request, and so a key, to be about."""
+    number = number_of(connection, image_id)
+    values = {"due_at": wait.due_at, "attempts": wait.attempts, "tries": wait.tries, "job_id": None}
+    if not _move(connection, number, rendition, ("waiting", "requested", "enqueued"), "waiting", doubt=int(wait.doubt), **values):
+        return False
+    detail = {"message": wait.reason, "due_at": wait.due_at, "attempts": wait.attempts}
+    add_history(connection, number, now, Event.IMAGE_RETRY, rendition, detail)
+    return True
+
+
+def unchanged(
+    connection: sqlite3.Connection, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float
+) -> bool:
+    """waiting -> unchanged; the object at the key belongs to this path from now on."""
+    number = number_of(connection, image_id)
+    if not _move(connection, number, rendition, ("waiting",), "unchanged", key=key, doubt=0):
+        return False
+    put_object(connection, stored, now)
+    add_history(connection, number, now, Event.IMAGE_UNCHANGED, rendition, {"key": key})
+    close_if_ended(connection, number, now)
+    return True
+
+
+def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason, now: float) -> bool:
+    """All waiting outputs -> unchanged, and the file is remembered as ignored: it should not have been taken."""
+    number = number_of(connection, image_id)
+    (image,) = load_images(connection, [number])
+    waiting = [output for output in image.open_outputs if output.state is OutputState.WAITING]
+    for output in waiting:
+        _move(connection, number, output.rendition, ("waiting",), "unchanged", doubt=0)
+    if waiting:
+        connection.execute(
+            "UPDATE files SET ignored = ? WHERE folder = ? AND directory = ? AND name = ?"
+            " AND (size, mtime_ns, ctime_ns, inode) = (?, ?, ?, ?)",
+            (
+                str(reason),
+                image.file.folder,
+                *split_path(image.file.relative),
+                *observation_values(image.observation),
+            ),
+        )
+        add_history(connection, number, now, Event.IMAGE_IGNORED, None, {"reason": str(reason)})
+        close_if_ended(connection, number, now)
+    return bool(waiting)
+
+
+def end(connection: sqlite3.Connection, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
+    """Any open state -> one of the four endings, with its record and the object that lies in the store now."""
+    number = number_of(connection, image_id)
+    key = ending.stored.key if ending.stored is not None else None
+    if not _end_output(connection, number, rendition, ending.event, key):
+        return False
+    if ending.stored is not None:
+        put_object(connection, ending.stored, now)
+    add_ending(connection, number, image_id, rendition, ending.event, ending.record, now)
+    close_if_ended(connection, number, now)
+    return True
+
+
+def finish(connection: sqlite3.Connection, image_id: str, note: str, now: float) -> None:
+    """ended -> finished."""
+    number = number_of(connection, image_id)
+    changed = connection.execute(
+        "UPDATE images SET state = 'finished', due_at = NULL, finished_at = ?, token = NULL, secret = NULL, expires_at = NULL"
+        " WHERE number = ? AND state = 'ended'",
+        (now, number),
+    ).rowcount
+    if changed:
+        add_history(connection, number, now, "finished", None, {"note": note})
+
+
+def finish_later(connection: sqlite3.Connection, image_id: str, due_at: float, reason: str, now: float) -> None:
+    """An ended image cannot be put away now and is due again at `due_at`."""
+    number = number_of(connection, image_id)
+    changed = connection.execute("UPDATE images SET due_at = ? WHERE number = ? AND state = 'ended'", (due_at, number)).rowcount
+    if changed:
+        add_history(connection, number, now, Event.IMAGE_RETRY, None, {"message": reason, "due_at": due_at})
+
+
+# --- recovery, retry, retention ---------------------------------------------------------------------------------------------
+
+
+def recover(connection: sqlite3.Connection, now: float) -> int:
+    """After a stop of any kind: a request whose answer was awaited is in doubt. Gives how many were."""
+    interrupted = connection.execute("SELECT image, rendition FROM outputs WHERE state = 'requested'").fetchall()
+    for number, rendition in interrupted:
+        _move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
+        add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": INTERRUPTED})
+    far = now + FAR_AHEAD_SECONDS
+    connection.execute("UPDATE outputs SET due_at = ? WHERE state IN ('waiting', 'enqueued') AND due_at > ?", (now, far))
+    connection.execute("UPDATE images SET due_at = ? WHERE state = 'ended' AND due_at > ?", (now, far))
+    return len(interrupted)
+
+
+def retry(
+    connection: sqlite3.Connection,
+    sightings: Sequence[tuple[int, Sighting]],
+    now: float,
+    new_id: Callable[[], str],
+) -> list[str]:
+    """A new image for each failed one (row number, and what to take again) that is still the newest of its path."""
+    made = []
+    for number, sighting in sightings:
+        update = "UPDATE images SET newest = 0 WHERE number = ? AND newest = 1 AND state <> 'open'"
+        if connection.execute(update, (number,)).rowcount:
+            identity = new_id()
+            insert_image(connection, identity, sighting, keep_rule(connection, sighting.rule), now)
+            add_history(connection, number, now, "retried", None, {"as": identity})
+            made.append(identity)
+    return made
+
+
+def mark_audited(connection: sqlite3.Connection, seq: int, line_hash: str) -> None:
+    """The audit file holds all endings up to `seq`; a fresh journal goes on counting from there."""
+    connection.execute("UPDATE marks SET audited = ?, hash = ?", (seq, line_hash))
+    count_on(connection, seq)
+
+
+def mark_logged(connection: sqlite3.Connection, seq: int) -> None:
+    """All endings up to `seq` were written to the log."""
+    connection.execute("UPDATE marks SET logged = ?", (seq,))
+
+
+def count_on(connection: sqlite3.Connection, seq: int) -> None:
+    """The next ending gets a number above `seq`."""
+    updated = connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'endings'", (seq,)).rowcount
+    if not updated:
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('endings', ?)", (seq,))
+
+
+def prune(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
+    """Let go of what is older than `before` (Unix seconds), at most `limit` rows of each kind. Gives how many rows went."""
+    bounds = {"before": before, "limit": limit}
+    gone = sum(connection.execute(statement, bounds).rowcount for statement in (_PRUNE_IMAGES, _PRUNE_ENDINGS))
+    return gone + _prune_objects(connection, before, now, limit)
+
+
+_PRUNE_IMAGES: Final = """
+DELETE FROM images WHERE number IN (
+    SELECT number FROM images WHERE state = 'finished' AND finished_at < :before AND NOT EXISTS (
+        SELECT 1 FROM endings WHERE endings.image_id = images.id AND endings.seq > (SELECT min(audited, logged) FROM marks)
+    ) LIMIT :limit
+)"""
+_PRUNE_ENDINGS: Final = """
+DELETE FROM endings WHERE seq IN (
+    SELECT seq FROM endings WHERE at < :before AND seq <= (SELECT min(audited, logged) FROM marks)
+    AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = endings.image_id) LIMIT :limit
+)"""
+
+
+def _prune_objects(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
+    """Objects whose file is gone from the tree go as well; those of present files are looked at again after another `keep`."""
+    query = "SELECT bucket, key, folder, relative FROM objects WHERE at < ? LIMIT ?"
+    gone = 0
+    for bucket, key, folder, relative in connection.execute(query, (before, limit)).fetchall():
+        place = (folder, *split_path(relative))
+        present = connection.execute("SELECT 1 FROM files WHERE folder = ? AND directory = ? AND name = ?", place).fetchone()
+        if present:
+            connection.execute("UPDATE objects SET at = ? WHERE bucket = ? AND key = ?", (now, bucket, key))
+        else:
+            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
+            gone += 1
+    return gone
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------------------
+
+
+def number_of(connection: sqlite3.Connection, image_id: str) -> int:
+    """The row number of an image. KeyError where there is none."""
+    row = connection.execute("SELECT number FROM images WHERE id = ?", (image_id,)).fetchone()
+    if row is None:
+        raise KeyError(image_id)
+    return int(row[0])
+
+
+def _move(
+    connection: sqlite3.Connection, number: int, rendition: str | None, sources: Sequence[str], target: str, **values: object
+) -> bool:
+    """Change an output's state, if it is in one of `sources`."""
+    assignments = "".join(f", {column} = ?" for column in values)
+    states = ", ".join(f"'{state}'" for state in sources)
+    statement = f"UPDATE outputs SET state = ?{assignments} WHERE image = ? AND rendition IS ? AND state IN ({states})"  # noqa: S608 - column and state names of this module
+    return connection.execute(statement, (target, *values.values(), number, rendition)).rowcount == 1
+
+
+def _end_output(connection: sqlite3.Connection, number: int, rendition: str | None, event: Event, key: str | None) -> bool:
+    values: dict[str, object] = {"doubt": 0, "job_id": None}
+    if key is not None:
+        values["key"] = key
+    return _move(connection, number, rendition, ("waiting", "requested", "enqueued"), str(_STATE_OF[event]), **values)
+
+
+def add_ending(
+    connection: sqlite3.Connection,
+    number: int,
+    image_id: str,
+    rendition: str | None,
+    event: Event,
+    record: Record,
+    now: float,
+) -> None:
+    """The line that the audit file will hold, and a word in the image's history."""
+    text = json.dumps(printable(record), ensure_ascii=False, separators=(",", ":"))
+    connection.execute(
+        "INSERT INTO endings (image_id, rendition, at, event, record) VALUES (?, ?, ?, ?, ?)",
+        (image_id, rendition, now, str(event), text),
+    )
+    add_history(connection, number, now, event, rendition, {})
+
+
+def add_history(
+    connection: sqlite3.Connection, number: int, now: float, event: str, rendition: str | None, detail: Record
+) -> None:
+    """One step of an image's history."""
+    connection.execute(
+        "INSERT INTO history (image, at, event, rendition, detail) VALUES (?, ?, ?, ?, ?)",
+        (number, now, str(event), rendition, json.dumps(printable(detail)) if detail else "{}"),
+    )
+
+
+def close_if_ended(connection: sqlite3.Connection, number: int, now: float) -> None:
+    """open -> ended, where no output is open any more."""
+    connection.execute(
+        f"""UPDATE images SET state = 'ended', due_at = ? WHERE number = ? AND state = 'open'
+            AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})""",  # noqa: S608 - a constant
+        (now, number),
+    )
+
+
+def put_object(connection: sqlite3.Connection, stored: StoredObject, now: float) -> None:
+    """What lies at a key now. Whose output it is stays known as long as it is the same content under the same rule."""
+    connection.execute(
+        """INSERT INTO objects (bucket, key, folder, relative, sha1, rule, output_sha1, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+           ON CONFLICT (bucket, key) DO UPDATE SET folder = excluded.folder, relative = excluded.relative, sha1 = excluded.sha1,
+           rule = excluded.rule, at = excluded.at, output_sha1 = ifnull(
+               excluded.output_sha1, iif(objects.sha1 = excluded.sha1, objects.output_sha1, NULL))""",
+        (
+            stored.bucket,
+            stored.key,
+            stored.folder,
+            stored.relative,
+            stored.sha1,
+            stored.rule,
+            stored.output_sha1,
+            now,
+        ),
+    )

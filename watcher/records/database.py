@@ -1,0 +1,206 @@
+"""The journal's file: opened, checked, migrated, or set aside where it is damaged; all before anybody waits for it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from watcher.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MEMORY: Final = ":memory:"
+APPLICATION_ID: Final = 0x434D5057
+"""Marks a SQLite file as ours ("CMPW")."""
+CHECK_SECONDS: Final = 1.0
+"""How long the integrity check at start may take; what it has not seen by then counts as sound."""
+BUSY_SECONDS: Final = 5.0
+"""How long a statement waits for another process that is writing."""
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class Damaged(Exception):
+    """The file is no sound journal; `problem` says what SQLite found."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open journal. `fresh`: it holds nothing yet; `set_aside`: where a damaged one was put, and `problem`: why."""
+
+    connection: sqlite3.Connection
+    fresh: bool
+    set_aside: Path | None = None
+    problem: str = ""
+
+
+def migrations() -> tuple[str, ...]:
+    """The SQL scripts that lead from an empty file to the newest schema, oldest first."""
+    folder = files("watcher.records") / "migrations"
+    scripts = sorted((each for each in folder.iterdir() if each.name.endswith(".sql")), key=lambda each: each.name)
+    return tuple(script.read_text(encoding="utf-8") for script in scripts)
+
+
+def schema() -> str:
+    """The newest schema in one script, for people and for the test that the migrations lead to it."""
+    return (files("watcher.records") / "schema.sql").read_text(encoding="utf-8")
+
+
+def open_own(path: Path | str, scripts: Sequence[str], now: float) -> Opened:
+    """The daemon's way in: makes the file (mode 0600), brings an older one up to date, sets a damaged one aside.
+
+    Raises Unavailable where the file was written by a newer version or cannot be opened or written.
+    """
+    if path == MEMORY:
+        connection = connect(MEMORY)
+        _migrate(connection, scripts, path)
+        return Opened(connection, fresh=True)
+    path = Path(path)
+    try:
+        return _open_sound(path, scripts)
+    except Damaged as error:
+        aside = _set_aside(path, now)
+        opened = _open_sound(path, scripts)
+        return Opened(opened.connection, fresh=True, set_aside=aside, problem=error.problem)
+
+
+def open_beside(path: Path, version: int, *, writable: bool) -> sqlite3.Connection:
+    """A command's way in, while a daemon may be running: nothing is made, migrated or repaired. Raises Unavailable."""
+    if not path.exists():
+        raise Unavailable(f"there is no journal at {path}", "has the daemon run with this configuration and this user?")
+    try:
+        connection = connect(path)
+        found = _version(connection)
+        if not writable:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise _cannot_open(path, error) from error
+    if found != version:
+        connection.close()
+        if found > version:
+            raise _too_new(path, found, version)
+        raise Unavailable(f"the journal {path} is of an older version", "start the daemon once: it brings the journal up to date")
+    return connection
+
+
+def connect(path: Path | str) -> sqlite3.Connection:
+    """A connection with every setting that a connection has to make for itself. It may be used from one thread at a time."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _open_sound(path: Path, scripts: Sequence[str]) -> Opened:
+    fresh = _ensure_file(path)
+    try:
+        connection = connect(path)
+    except sqlite3.Error as error:
+        raise _failure(path, error) from error
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        _check(connection)
+        _migrate(connection, scripts, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _failure(path, error) from error
+    except (Damaged, Unavailable):
+        connection.close()
+        raise
+    return Opened(connection, fresh)
+
+
+def _ensure_file(path: Path) -> bool:
+    """Make the file with its rights before SQLite sees it (its companions take them over). True where it is new or empty."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+            return os.fstat(descriptor).st_size == 0
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+
+
+def _failure(path: Path, error: sqlite3.Error) -> Exception:
+    """What an error of SQLite at the opening means: the file is damaged, or it cannot be had."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return Damaged(str(error)) if code in _DAMAGED else _cannot_open(path, error)
+
+
+def _cannot_open(path: Path, error: Exception) -> Unavailable:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    hint = f"the folder {path.parent} must exist and be writable for this user, with room on its disk"
+    return Unavailable(f"the journal {path} cannot be opened: {reason}", hint)
+
+
+def _too_new(path: Path | str, found: int, known: int) -> Unavailable:
+    return Unavailable(
+        f"the journal {path} was written by a newer version (its schema is {found}, this one knows {known})",
+        "install the newer version again, or give this one a state_dir of its own",
+    )
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """PRAGMA quick_check within bounds. Raises Damaged with the first problem."""
+    deadline = time.monotonic() + CHECK_SECONDS
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
+    try:
+        row = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return
+    finally:
+        connection.set_progress_handler(None, 0)
+    if row is None or row[0] != "ok":
+        raise Damaged(row[0] if row else "quick_check says nothing")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(connection: sqlite3.Connection, scripts: Sequence[str], path: Path | str) -> None:
+    """Run the scripts that the file has not seen, each together with the number that says so in one transaction."""
+    version = _version(connection)
+    if version > len(scripts):
+        raise _too_new(path, version, len(scripts))
+    for number in range(version, len(scripts)):
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {scripts[number]}\n"
+                f"; PRAGMA user_version = {number + 1}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _set_aside(path: Path, now: float) -> Path:
+    """Rename a damaged journal, so that somebody can look at it; its write-ahead log goes with it."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    count = 0
+    while aside.exists():
+        count += 1
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}-{count}")
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        companion = path.with_name(path.name + suffix)
+        if companion.exists():
+            companion.rename(aside.with_name(aside.name + suffix))
+    return aside

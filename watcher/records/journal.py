@@ -1,0 +1,281 @@
+"""The journal: what is remembered of files, images and endings, in SQLite, durable before anybody goes on.
+
+Changes go through one writer thread that commits them in groups (writer.py, changes.py); questions go to a connection and a
+thread of their own (queries.py), so that they never wait for the disk. The file is opened, migrated or set aside by
+database.py, and filled from the audit file by rebuild.py where it had to begin anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from watcher.errors import Unavailable
+from watcher.model import Event
+from watcher.records import changes, database, queries
+from watcher.records.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from watcher.model import (
+        Clock,
+        Ending,
+        EventLog,
+        FailedReason,
+        FileRef,
+        IgnoredReason,
+        Image,
+        Known,
+        Observation,
+        Postponement,
+        Rule,
+        Sighting,
+        SourceFacts,
+        StoredObject,
+        Ticket,
+    )
+    from watcher.records.queries import Marks, NumberedEnding
+
+Answer = TypeVar("Answer")
+
+TAKE_AT_ONCE: Final = 250
+"""Sightings in one change, so that others are not kept waiting by a large folder."""
+PRUNE_AT_ONCE: Final = 500
+CLOSE_PATIENCE_SECONDS: Final = 5.0
+
+
+class SqliteJournal:
+    """The Journal of `watcher.model` on SQLite. Made by `open` (the daemon) or `attach` (commands beside a running daemon)."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        reading: sqlite3.Connection | None,
+        *,
+        events: EventLog,
+        clock: Clock,
+        keep: float,
+        new_id: Callable[[], str],
+    ) -> None:
+        """`reading` None: questions share the writing connection (":memory:"). `keep` in seconds."""
+        self._clock = clock
+        self._keep = keep
+        self._new_id = new_id
+        self._reading = reading
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader") if reading is not None else None
+        self._writer = Writer(connection, events=events, clock=clock)
+        self.endings_added = asyncio.Event()
+        """Set whenever an ending was committed; who follows the endings clears it before looking."""
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        events: EventLog,
+        clock: Clock,
+        keep: float,
+        new_id: Callable[[], str],
+    ) -> SqliteJournal:
+        """Open the daemon's journal, or begin one (mode 0600); `path` may be ":memory:". `keep` in seconds.
+
+        What was under way when the last process stopped is put in order. A damaged file is set aside and said. Raises
+        Unavailable where a newer version wrote the file or it cannot be had.
+        """
+        scripts = database.migrations()
+        opened = database.open_own(path, scripts, clock.now())
+        connection = opened.connection
+        try:
+            if opened.set_aside is not None:
+                message = f"the journal was damaged ({opened.problem}) and is set aside as {opened.set_aside}"
+                hint = "a new one is built from the audit file and a scan; look at the disk, then remove the old one"
+                events.event(Event.JOURNAL_UNAVAILABLE, message=message, hint=hint)
+            _put_in_order(connection, clock.now())
+            reading = None if path == database.MEMORY else database.open_beside(Path(path), len(scripts), writable=False)
+        except sqlite3.Error as error:
+            connection.close()
+            raise Unavailable(f"the journal {path} cannot be written: {error}", "make room on its disk") from error
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
+
+    @classmethod
+    def attach(cls, path: Path, *, events: EventLog, clock: Clock, keep: float, new_id: Callable[[], str]) -> SqliteJournal:
+        """Open an existing journal beside the daemon, to steer it (`retry`). Nothing is repaired. Raises Unavailable."""
+        version = len(database.migrations())
+        connection = database.open_beside(path, version, writable=True)
+        reading = database.open_beside(path, version, writable=False)
+        return cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
+
+    def close(self) -> None:
+        """Write what was handed over, then let go of the file. May be called twice."""
+        self._writer.close(CLOSE_PATIENCE_SECONDS)
+        if self._reader is not None and self._reading is not None:
+            self._reader.shutdown(wait=True)
+            self._reading.close()
+
+    def alive(self) -> bool:
+        """Whether the writer does its work (for the service's watchdog). Waiting for room on the disk is part of it."""
+        return self._writer.alive()
+
+    def changed_by_others(self) -> bool:
+        """Whether another process (`retry`) changed the journal since this was last asked; noticed within half a second."""
+        return self._writer.changed_by_others()
+
+    async def _change(self, change: Callable[[sqlite3.Connection], Answer], *, ends: bool = False) -> Answer:
+        """Have a change made; it is made even if the caller is cancelled while it waits."""
+        future = self._writer.submit(change)
+        if ends:
+            future.add_done_callback(lambda _: self.endings_added.set())
+        return await asyncio.shield(future)
+
+    async def _ask(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        if self._reader is None or self._reading is None:
+            return await self._change(question)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, question, self._reading)
+
+    # --- files and images -----------------------------------------------------------------------------------------------------
+
+    async def known(self, folder: str, directory: bytes) -> dict[bytes, Known]:
+        """See `Journal.known`."""
+        return await self._ask(partial(queries.known, folder=folder, directory=directory))
+
+    async def known_below(self, folder: str) -> dict[bytes, dict[bytes, Known]]:
+        """All that is remembered of a folder's files, by directory and name: one question for the scan at start."""
+        return await self._ask(partial(queries.known_below, folder=folder))
+
+    async def take(self, sightings: Sequence[Sighting]) -> list[str]:
+        """See `Journal.take`."""
+        slices = [sightings[start : start + TAKE_AT_ONCE] for start in range(0, len(sightings), TAKE_AT_ONCE)]
+        taken = [self._change(partial(changes.take, sightings=each, new_id=self._new_id), ends=True) for each in slices]
+        return [identity for identities in await asyncio.gather(*taken) for identity in identities]
+
+    async def give_up(self, sighting: Sighting, reason: FailedReason, message: str, hint: str) -> str:
+        """See `Journal.give_up`."""
+        told = (reason, message, hint)
+        change = partial(changes.give_up, sighting=sighting, told=told, now=self._clock.now(), new_id=self._new_id)
+        return await self._change(change, ends=True)
+
+    async def ignore(self, file: FileRef, observation: Observation, reason: IgnoredReason) -> None:
+        """See `Journal.ignore`."""
+        await self._change(partial(changes.remember, file=file, observation=observation, ignored=reason))
+
+    async def forget(self, folder: str, relatives: Collection[bytes]) -> None:
+        """See `Journal.forget`."""
+        await self._change(partial(changes.forget, folder=folder, relatives=relatives))
+
+    async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
+        """See `Journal.due`."""
+        return await self._ask(partial(queries.due, now=now, limit=limit, excluding=frozenset(excluding)))
+
+    async def next_due(self, excluding: Collection[str] = ()) -> float | None:
+        """See `Journal.next_due`; images in `excluding` (those at work) do not count."""
+        return await self._ask(partial(queries.next_due, excluding=frozenset(excluding)))
+
+    async def stored_at(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
+        """See `Journal.stored_at`."""
+        return await self._ask(partial(queries.stored_at, places=places))
+
+    async def is_own_output(self, folder: str, sha1: str) -> bool:
+        """See `Journal.is_own_output`."""
+        return await self._ask(partial(queries.is_own_output, folder=folder, sha1=sha1))
+
+    # --- one image's way ------------------------------------------------------------------------------------------------------
+
+    async def hashed(self, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
+        """See `Journal.hashed`."""
+        await self._change(partial(changes.hashed, image_id=image_id, facts=facts, ticket=ticket))
+
+    async def requested(self, image_id: str, rendition: str | None, key: str, now: float) -> bool:
+        """See `Journal.requested`."""
+        return await self._change(partial(changes.requested, image_id=image_id, rendition=rendition, key=key, now=now))
+
+    async def enqueued(self, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
+        """See `Journal.enqueued`."""
+        return await self._change(partial(changes.enqueued, image_id=image_id, rendition=rendition, job_id=job_id, now=now))
+
+    async def postponed(self, image_id: str, rendition: str | None, wait: Postponement, now: float) -> bool:
+        """See `Journal.postponed`."""
+        return await self._change(partial(changes.postponed, image_id=image_id, rendition=rendition, wait=wait, now=now))
+
+    async def unchanged(self, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float) -> bool:
+        """See `Journal.unchanged`."""
+        change = partial(changes.unchanged, image_id=image_id, rendition=rendition, key=key, stored=stored, now=now)
+        return await self._change(change)
+
+    async def dismiss(self, image_id: str, reason: IgnoredReason, now: float) -> None:
+        """The file should not have been taken: its waiting outputs need nothing, and this version is ignored from now on."""
+        await self._change(partial(changes.dismiss, image_id=image_id, reason=reason, now=now))
+
+    async def end(self, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
+        """See `Journal.end`."""
+        change = partial(changes.end, image_id=image_id, rendition=rendition, ending=ending, now=now)
+        return await self._change(change, ends=True)
+
+    async def finish(self, image_id: str, note: str, now: float) -> None:
+        """See `Journal.finish`."""
+        await self._change(partial(changes.finish, image_id=image_id, note=note, now=now))
+
+    async def finish_later(self, image_id: str, due_at: float, reason: str, now: float) -> None:
+        """The original of an ended image cannot be moved or deleted now: the image is due again at `due_at`."""
+        await self._change(partial(changes.finish_later, image_id=image_id, due_at=due_at, reason=reason, now=now))
+
+    # --- what the operator wants ----------------------------------------------------------------------------------------------
+
+    async def retry(self, image_ids: Collection[str] | None, rule_for: Callable[[str], Rule | None], now: float) -> list[str]:
+        """Take failed images again, under the rule that `rule_for` gives for their folder (None: not taken). Gives the new ids.
+
+        `image_ids` None means all failed ones. A file that has a newer image is left to that one.
+        """
+        found = await self._ask(partial(queries.failed_images, image_ids=image_ids, rule_for=rule_for, now=now))
+        return await self._change(partial(changes.retry, sightings=found, now=now, new_id=self._new_id))
+
+    async def prune(self, now: float) -> int:
+        """Let go of finished images, and of endings that stand in the audit file, older than `keep`. Gives how many rows went.
+
+        Which files are known, and what lies at the keys of present files, stays.
+        """
+        gone = 0
+        while True:
+            count = await self._change(partial(changes.prune, before=now - self._keep, now=now, limit=PRUNE_AT_ONCE))
+            gone += count
+            if count == 0:
+                return gone
+
+    # --- the endings, for who writes them down --------------------------------------------------------------------------------
+
+    async def endings_after(self, seq: int, limit: int) -> list[NumberedEnding]:
+        """The committed endings after `seq`, in order."""
+        return await self._ask(partial(queries.endings_after, seq=seq, limit=limit))
+
+    async def last_seq(self) -> int:
+        """The number of the newest ending there ever was."""
+        return await self._ask(queries.last_seq)
+
+    async def marks(self) -> Marks:
+        """How far the endings are written down."""
+        return await self._ask(queries.marks)
+
+    async def mark_audited(self, seq: int, line_hash: str) -> None:
+        """The audit file holds all endings up to `seq`, durably, and this is the hash of its last line."""
+        await self._change(partial(changes.mark_audited, seq=seq, line_hash=line_hash))
+
+    async def mark_logged(self, seq: int) -> None:
+        """All endings up to `seq` were written to the log."""
+        await self._change(partial(changes.mark_logged, seq=seq))
+
+
+def _put_in_order(connection: sqlite3.Connection, now: float) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        changes.recover(connection, now)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -1,0 +1,160 @@
+-- The journal: what is remembered of files, images and their outputs. This is the newest schema; migrations/ leads to it.
+--
+-- Paths and file names are BLOBs: the bytes that the file system keeps. Times are Unix seconds. `rendition` NULL is the
+-- folder's own output. Inodes are kept as signed 64-bit numbers.
+
+-- Snapshots of rules, named by their content.
+CREATE TABLE rules (
+    digest TEXT NOT NULL PRIMARY KEY,
+    body TEXT NOT NULL CHECK (json_valid(body))
+) STRICT, WITHOUT ROWID;
+
+-- One row for each taken version of a file. `number` is the order of taking.
+CREATE TABLE images (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    folder TEXT NOT NULL,
+    relative BLOB NOT NULL,
+    rule TEXT NOT NULL REFERENCES rules (digest),
+    size INTEGER NOT NULL CHECK (size >= 0),
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    detected_at REAL NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'ended', 'finished')),
+    newest INTEGER NOT NULL DEFAULT 1 CHECK (newest IN (0, 1)),
+    -- what the open descriptor said
+    name BLOB,
+    sha1 TEXT,
+    bytes INTEGER,
+    format TEXT,
+    -- the temporary URL
+    token TEXT,
+    secret TEXT,
+    expires_at REAL,
+    -- ended: when to try (again) to put the original away; finished: since when
+    due_at REAL,
+    finished_at REAL,
+    CHECK ((name IS NULL) = (sha1 IS NULL) AND (name IS NULL) = (bytes IS NULL) AND (name IS NULL) = (format IS NULL)),
+    CHECK ((token IS NULL) = (secret IS NULL) AND (token IS NULL) = (expires_at IS NULL)),
+    CHECK ((state = 'ended') = (due_at IS NOT NULL)),
+    CHECK ((state = 'finished') = (finished_at IS NOT NULL))
+) STRICT;
+
+-- A path has one newest image, whatever happened to the others.
+CREATE UNIQUE INDEX images_newest ON images (folder, relative) WHERE newest = 1;
+CREATE INDEX images_path ON images (relative, folder);
+CREATE INDEX images_put_away ON images (due_at, number) WHERE state = 'ended';
+CREATE INDEX images_finished ON images (finished_at) WHERE state = 'finished';
+
+-- One row for each output of an image, in the order of the rule.
+CREATE TABLE outputs (
+    image INTEGER NOT NULL REFERENCES images (number) ON DELETE CASCADE,
+    position INTEGER NOT NULL CHECK (position >= 0),
+    rendition TEXT,
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (
+        state IN ('waiting', 'requested', 'enqueued', 'stored', 'failed', 'superseded', 'vanished', 'unchanged')
+    ),
+    key TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+    doubt INTEGER NOT NULL DEFAULT 0 CHECK (doubt IN (0, 1)),
+    job_id TEXT,
+    due_at REAL NOT NULL,
+    PRIMARY KEY (image, position),
+    -- nothing is asked for, or stored, without a place for it
+    CHECK (key IS NOT NULL OR state NOT IN ('requested', 'enqueued', 'stored')),
+    CHECK ((state = 'enqueued') = (job_id IS NOT NULL)),
+    -- doubt is about a request that was sent, and is settled before the next one and by any ending
+    CHECK (doubt = 0 OR (state = 'waiting' AND key IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+-- NULL and '' are two renditions, and NULL is one as well.
+CREATE UNIQUE INDEX outputs_rendition ON outputs (image, rendition IS NULL, ifnull(rendition, ''));
+CREATE INDEX outputs_due ON outputs (due_at, image) WHERE state IN ('waiting', 'enqueued');
+CREATE INDEX outputs_failed ON outputs (image) WHERE state = 'failed';
+
+-- An image with an open output is open, and the other way round: the rows of an image end together with it.
+CREATE TRIGGER images_end BEFORE UPDATE OF state ON images
+WHEN
+    old.state = 'open' AND new.state <> 'open'
+    AND EXISTS (SELECT 1 FROM outputs WHERE image = new.number AND state IN ('waiting', 'requested', 'enqueued'))
+BEGIN
+    SELECT raise(ABORT, 'an image with open outputs cannot end');
+END;
+
+CREATE TRIGGER images_stay_ended BEFORE UPDATE OF state ON images
+WHEN (old.state <> 'open' AND new.state = 'open') OR (old.state = 'finished' AND new.state <> 'finished')
+BEGIN
+    SELECT raise(ABORT, 'an image that has ended stays so');
+END;
+
+CREATE TRIGGER outputs_stay_ended BEFORE UPDATE OF state ON outputs
+WHEN old.state NOT IN ('waiting', 'requested', 'enqueued')
+BEGIN
+    SELECT raise(ABORT, 'an output ends once');
+END;
+
+-- The endings, one line of the audit file each, in this order.
+CREATE TABLE endings (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    image_id TEXT NOT NULL,
+    rendition TEXT,
+    at REAL NOT NULL,
+    event TEXT NOT NULL CHECK (event IN ('image.stored', 'image.failed', 'image.superseded', 'image.vanished')),
+    record TEXT NOT NULL CHECK (json_valid(record))
+) STRICT;
+
+CREATE UNIQUE INDEX endings_once ON endings (image_id, rendition IS NULL, ifnull(rendition, ''));
+CREATE INDEX endings_at ON endings (at, event);
+CREATE INDEX endings_failed ON endings (seq) WHERE event = 'image.failed';
+
+-- What an image went through, for people.
+CREATE TABLE history (
+    number INTEGER PRIMARY KEY,
+    image INTEGER NOT NULL REFERENCES images (number) ON DELETE CASCADE,
+    at REAL NOT NULL,
+    event TEXT NOT NULL,
+    rendition TEXT,
+    detail TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(detail))
+) STRICT;
+
+CREATE INDEX history_image ON history (image);
+
+-- What we put at which key.
+CREATE TABLE objects (
+    bucket TEXT NOT NULL,
+    key TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    relative BLOB NOT NULL,
+    sha1 TEXT NOT NULL,
+    rule TEXT,
+    output_sha1 TEXT,
+    at REAL NOT NULL,
+    PRIMARY KEY (bucket, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX objects_output ON objects (folder, output_sha1) WHERE output_sha1 IS NOT NULL;
+
+-- What scans compare with: the version of each present file that was judged.
+CREATE TABLE files (
+    folder TEXT NOT NULL,
+    directory BLOB NOT NULL,
+    name BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    ignored TEXT,
+    PRIMARY KEY (folder, directory, name)
+) STRICT, WITHOUT ROWID;
+
+-- How far the endings are written down elsewhere: one row. `hash` is that of the audit line `audited`.
+CREATE TABLE marks (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    audited INTEGER NOT NULL DEFAULT 0,
+    hash TEXT,
+    logged INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+INSERT INTO marks (only) VALUES (1);

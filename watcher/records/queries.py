@@ -1,0 +1,133 @@
+"""Reading the journal: what the pipeline and the scans ask for, as functions of a connection."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from watcher.model import FileRef, Sighting
+from watcher.records.rows import DUE, Row, known_of, load_images, stored_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from watcher.model import Image, Known, Record, Rule, StoredObject
+
+_DUE_OUTPUTS: Final = f"""
+SELECT outputs.due_at, outputs.image, images.id FROM outputs CROSS JOIN images ON images.number = outputs.image
+WHERE outputs.state IN {DUE} AND outputs.due_at <= ? ORDER BY outputs.due_at, outputs.image
+"""  # noqa: S608 - a constant
+_DUE_IMAGES: Final = """
+SELECT due_at, number, id FROM images WHERE state = 'ended' AND due_at <= ? ORDER BY due_at, number
+"""
+_OBJECT: Final = "SELECT bucket, key, folder, relative, sha1, rule, output_sha1 FROM objects WHERE bucket = ? AND key = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedEnding:
+    """An ending with its place in the audit file."""
+
+    seq: int
+    image_id: str
+    rendition: str | None
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How far the endings are written down: to `audited` in the audit file (`hash` is that line's), to `logged` in the log."""
+
+    audited: int
+    hash: str | None
+    logged: int
+
+
+def known(connection: sqlite3.Connection, folder: str, directory: bytes) -> dict[bytes, Known]:
+    """See `Journal.known`."""
+    query = "SELECT name, size, mtime_ns, ctime_ns, inode, ignored FROM files WHERE folder = ? AND directory = ?"
+    return {row[0]: known_of(row[1:]) for row in connection.execute(query, (folder, directory))}
+
+
+def known_below(connection: sqlite3.Connection, folder: str) -> dict[bytes, dict[bytes, Known]]:
+    """All that is remembered of a folder's files: by directory, then by name."""
+    query = "SELECT directory, name, size, mtime_ns, ctime_ns, inode, ignored FROM files WHERE folder = ?"
+    found: dict[bytes, dict[bytes, Known]] = {}
+    for row in connection.execute(query, (folder,)):
+        found.setdefault(row[0], {})[row[1]] = known_of(row[2:])
+    return found
+
+
+def due(connection: sqlite3.Connection, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
+    """See `Journal.due`."""
+    passed = excluding if isinstance(excluding, set | frozenset | dict) else set(excluding)
+    numbers: dict[int, None] = {}
+    for _, number, identity in _due_rows(connection, now):
+        if identity not in passed:
+            numbers[number] = None
+            if len(numbers) >= limit:
+                break
+    return load_images(connection, list(numbers))
+
+
+def _due_rows(connection: sqlite3.Connection, now: float) -> Iterator[Row]:
+    return heapq.merge(connection.execute(_DUE_OUTPUTS, (now,)), connection.execute(_DUE_IMAGES, (now,)))
+
+
+def next_due(connection: sqlite3.Connection, excluding: Collection[str]) -> float | None:
+    """See `Journal.next_due`."""
+    for due_at, _, identity in _due_rows(connection, float("inf")):
+        if identity not in excluding:
+            return float(due_at)
+    return None
+
+
+def stored_at(connection: sqlite3.Connection, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
+    """See `Journal.stored_at`."""
+    rows = (connection.execute(_OBJECT, place).fetchone() for place in places)
+    return {(row[0], row[1]): stored_of(row) for row in rows if row is not None}
+
+
+def is_own_output(connection: sqlite3.Connection, folder: str, sha1: str) -> bool:
+    """See `Journal.is_own_output`."""
+    query = "SELECT 1 FROM objects WHERE folder = ? AND output_sha1 = ? AND sha1 <> output_sha1 LIMIT 1"
+    return connection.execute(query, (folder, sha1)).fetchone() is not None
+
+
+def endings_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[NumberedEnding]:
+    """The endings that come after `seq`, in order."""
+    query = "SELECT seq, image_id, rendition, record FROM endings WHERE seq > ? ORDER BY seq LIMIT ?"
+    return [
+        NumberedEnding(number, identity, rendition, json.loads(record))
+        for number, identity, rendition, record in connection.execute(query, (seq, limit))
+    ]
+
+
+def last_seq(connection: sqlite3.Connection) -> int:
+    """The number of the newest ending there ever was; 0 before the first."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'endings'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def marks(connection: sqlite3.Connection) -> Marks:
+    """How far the endings are written down."""
+    return Marks(*connection.execute("SELECT audited, hash, logged FROM marks").fetchone())
+
+
+def failed_images(
+    connection: sqlite3.Connection, image_ids: Collection[str] | None, rule_for: Callable[[str], Rule | None], now: float
+) -> list[tuple[int, Sighting]]:
+    """What to take again: failed images (of these ids, or all), newest of their path, under their folder's rule of today."""
+    query = """SELECT DISTINCT images.number FROM outputs CROSS JOIN images ON images.number = outputs.image
+               WHERE outputs.state = 'failed' AND images.newest = 1 AND images.state <> 'open' ORDER BY images.number"""
+    numbers = [int(row[0]) for row in connection.execute(query)]
+    wanted = None if image_ids is None else set(image_ids)
+    found = []
+    for number, image in zip(numbers, load_images(connection, numbers), strict=True):
+        rule = rule_for(image.file.folder) if wanted is None or image.id in wanted else None
+        if rule is not None:
+            file = FileRef(image.file.folder, rule.root, image.file.relative)
+            found.append((number, Sighting(file, image.observation, rule, now)))
+    return found
