@@ -17,7 +17,10 @@ ASYNC_ABOVE_BYTES = 32_000_000
 """Input above this size is answered with a job ("32 MB" on the vendor's page; read as 10^6)."""
 
 PENDING = frozenset({"enqueued", "processing"})
-FAILED_STATES = frozenset({"failed", "error", "cancelled", "canceled", "expired"})
+"""The states of a job at work that the vendor's pages name. Any other word that is not in the two sets below is read so too."""
+FAILED_STATES = frozenset({"failed", "failure", "error", "cancelled", "canceled", "expired"})
+COMPLETED_STATES = frozenset({"completed", "complete", "succeeded", "success", "done", "finished"})
+"""With these an answer must have a `url`."""
 
 STORE_HEADERS = ("Cache-Control", "Content-Type", "Content-Encoding", "Content-Disposition")
 """The only names that `store.headers` takes (vendor page, parameter table)."""
@@ -104,6 +107,13 @@ class Refused:
     id: str | None = None
     code: int | None = None
     status: str | None = None
+    enveloped: bool = False
+    """It says `success: false`: this is the API's own envelope, not a body of something in front of it."""
+
+    @property
+    def job_failed(self) -> bool:
+        """Whether it tells of a job that ended badly."""
+        return self.status is not None and self.status.lower() in FAILED_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +130,23 @@ def read_answer(data: object) -> Answer:
     """Tell by its content what an answer of `/fetch` or `/jobs/{id}` is. Never raises."""
     if not isinstance(data, Mapping):
         return Malformed("the answer is not a JSON object")
-    status = _text(data, "status")
+    status = (_text(data, "status") or "").lower()
     identity = _text(data, "id")
-    if data.get("success") is False or (status is not None and status.lower() in FAILED_STATES):
-        return Refused(error_message(data) or "the API gives no reason", identity, _code(data), status)
+    if data.get("success") is False or status in FAILED_STATES:
+        return _refused(data, error_message(data) or "the API gives no reason")
+    if identity and status in PENDING:
+        return Pending(identity, status)
     if url := _text(data, "url"):
         return Result(identity or "", url, FileFacts.read(data.get("input")), FileFacts.read(data.get("output")))
-    if identity and status and status.lower() in PENDING:
-        return Pending(identity, status.lower())
+    if identity and status and status not in COMPLETED_STATES:
+        return Pending(identity, status)
     if message := error_message(data):
-        return Refused(message, identity, _code(data), status)
-    return Malformed("the answer has neither `url` nor a known `status`")
+        return _refused(data, message)
+    return Malformed("the answer has neither `url` nor a `status` to wait for")
+
+
+def _refused(data: Json, message: str) -> Refused:
+    return Refused(message, _text(data, "id"), _code(data), _text(data, "status"), data.get("success") is False)
 
 
 def error_message(data: object) -> str | None:

@@ -1,0 +1,329 @@
+"""Who may send now, who waits, and whose attempt a failure was: the state of the way to the API. Pure: values in, values out.
+
+    closed ---- 3 failures in a row ---> checking     everybody waits while GET /account is asked; nothing is said yet
+       |                                    |
+       |--- unreachable, or /account fails -+-------> open        api.unavailable; /account is asked again, ever more rarely
+       |--- 429, 503 with Retry-After --------------> throttled   api.throttled; until the time is over
+       |--- 401, 402, 403 --------------------------> blocked     api.unauthorized or api.quota; /account is asked again
+       |                                    |
+       `<--- its success --- trial <--------'         one request is let through; its failure leads back
+
+**Whose attempt.** A failure is an image's own only where the API works for others. So a failure is first nobody's: it is kept
+in the `streak` until the next success. Then
+
+- where another image gets through, each image of the streak has used one attempt, and is a *suspect*: failing is its own;
+- where three failures come in a row, nobody is charged: it is an outage unless one request gets through after all;
+- where only suspects fail and `/account` answers, each has used one attempt, although nobody else is there to get through. The
+  same holds for one single image that failed while nobody else was under way, if others got through while it was.
+
+So an image that fails by itself ends, an image that is alone with a dead API waits for ever and uses no attempt.
+
+`name` is whatever is sent as one request: one output of one image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from watcher.compressor.retry import blocked_delay, capped_wait, probe_delay
+from watcher.model import Event, Failure, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STREAK_LIMIT: Final = 3
+"""So many failures without a success between them stop all sending until the API has been asked how it is."""
+_CAPPED: Final = "capped"
+
+Names = frozenset[str]
+_NOBODY: Final[Names] = frozenset()
+
+
+class Phase(StrEnum):
+    """Where the way to the API stands; the module's docstring shows the ways between."""
+
+    CLOSED = "closed"
+    CHECKING = "checking"
+    OPEN = "open"
+    THROTTLED = "throttled"
+    BLOCKED = "blocked"
+    TRIAL = "trial"
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A time in which not everybody could send, from the first line about it to `api.recovered`."""
+
+    event: Event
+    since: float
+    message: str
+    said: Names = _NOBODY
+    waited: Names = _NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Who got through lately: enough to say whether anybody but one given name did since a given count."""
+
+    count: int = 0
+    last: str = ""
+    other_count: int = 0
+    """The count at the last success of a name other than `last`."""
+
+    def add(self, name: str) -> Passed:
+        """One more success."""
+        other = self.other_count if name == self.last else self.count
+        return Passed(self.count + 1, name, other)
+
+    def others_since(self, mark: int, name: str) -> bool:
+        """Whether somebody other than `name` got through after the count was `mark`."""
+        return (self.other_count if name == self.last else self.count) > mark
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """The state. `wake_at` is when the next step is due by itself (see `woke` and `probed`); times are monotonic seconds."""
+
+    phase: Phase = Phase.CLOSED
+    wake_at: float | None = None
+    cause: Event | None = None
+    level: int = 0
+    """How often in a row the same cause was met; paces the probes."""
+    trial: str | None = None
+    """Who was let through; None in a trial means that nobody is, yet."""
+    streak: Names = _NOBODY
+    failures: int = 0
+    chargeable: Names = _NOBODY
+    """Whose attempt it was if `/account` answers."""
+    suspects: Names = _NOBODY
+    passed: Passed = Passed()
+    episode: Episode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that ended: who sent it, what `passed.count` was when it was let in, and who else is under way or waits."""
+
+    name: str
+    mark: int
+    others: Names = _NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line for the log."""
+
+    event: Event
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows from an input: the new state, what to log, and who has used one attempt."""
+
+    circuit: Circuit
+    lines: tuple[Line, ...] = ()
+    charged: Names = _NOBODY
+
+
+def may_enter(circuit: Circuit, name: str) -> bool:
+    """Whether `name` may send now."""
+    return circuit.phase is Phase.CLOSED or (circuit.phase is Phase.TRIAL and circuit.trial in (None, name))
+
+
+def entered(circuit: Circuit, name: str) -> Circuit:
+    """`name` is let in; in a trial it is the one that tries."""
+    return replace(circuit, trial=name) if circuit.phase is Phase.TRIAL else circuit
+
+
+def waits(circuit: Circuit, name: str) -> Circuit:
+    """`name` was not let in (counted for api.recovered)."""
+    if circuit.episode is None:
+        return circuit
+    return replace(circuit, episode=replace(circuit.episode, waited=circuit.episode.waited | {name}))
+
+
+def abandoned(circuit: Circuit, name: str) -> Circuit:
+    """`name` was let in and brought nothing to judge by: somebody else may try."""
+    return replace(circuit, trial=None) if circuit.trial == name else circuit
+
+
+def forgotten(circuit: Circuit, name: str) -> Circuit:
+    """`name` has ended and will not come back."""
+    return replace(
+        circuit,
+        suspects=circuit.suspects - {name},
+        chargeable=circuit.chargeable - {name},
+    )
+
+
+def succeeded(circuit: Circuit, name: str, now: float) -> Step:
+    """`name` got an answer that shows that the API works, be it a result or a refusal of this very image."""
+    passed = circuit.passed.add(name)
+    circuit = replace(circuit, passed=passed, suspects=circuit.suspects - {name})
+    if circuit.phase is Phase.CLOSED:
+        blamed = circuit.streak - {name}
+        return Step(_closed(circuit, blamed), charged=blamed)
+    if circuit.phase is Phase.TRIAL and circuit.trial == name:
+        return Step(_closed(circuit, circuit.streak - {name}), _recovery(circuit, now))
+    if circuit.phase is Phase.OPEN:
+        return Step(replace(circuit, wake_at=now))
+    return Step(circuit)
+
+
+def _closed(circuit: Circuit, blamed: Names) -> Circuit:
+    return Circuit(passed=circuit.passed, suspects=circuit.suspects | blamed)
+
+
+def _recovery(circuit: Circuit, now: float) -> tuple[Line, ...]:
+    episode = circuit.episode
+    if episode is None:
+        return ()
+    fields = {"seconds": round(now - episode.since, 3), "waited": len(episode.waited), "after": str(episode.event)}
+    return (Line(Event.API_RECOVERED, fields),)
+
+
+def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> Step:
+    """`request` brought `failure`. `jitter` is a random value in [0, 1)."""
+    if failure.kind is FailureKind.PERMANENT:
+        return succeeded(circuit, request.name, now)
+    circuit = waits(circuit, request.name)
+    in_trial = circuit.phase is Phase.TRIAL and circuit.trial == request.name
+    if failure.kind is FailureKind.BLOCKED:
+        return _blocked(circuit, failure, now, again=in_trial)
+    if failure.kind is FailureKind.THROTTLED:
+        return _throttled(circuit, failure, now, jitter)
+    if circuit.phase is Phase.CLOSED:
+        return _failed_closed(circuit, request, failure, now, jitter)
+    circuit = replace(circuit, streak=circuit.streak | {request.name})
+    if in_trial:
+        guilty = _NOBODY if failure.unreachable else _guilty(circuit, circuit.streak, request)
+        return replace(_open(circuit, failure, now, jitter), charged=guilty & {request.name})
+    return Step(circuit)
+
+
+def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> Step:
+    streak = circuit.streak | {request.name}
+    circuit = replace(circuit, streak=streak, failures=circuit.failures + 1)
+    if failure.unreachable:
+        return _open(circuit, failure, now, jitter)
+    guilty = _guilty(circuit, streak, request)
+    stop = circuit.failures >= STREAK_LIMIT and not guilty
+    phase = Phase.CHECKING if stop else Phase.CLOSED
+    return Step(replace(circuit, phase=phase, chargeable=guilty, wake_at=now))
+
+
+def _guilty(circuit: Circuit, streak: Names, request: Request) -> Names:
+    """Who failed by himself, if the API turns out to work, although nobody got through since."""
+    if request.others - circuit.suspects - streak:
+        return _NOBODY
+    if streak <= circuit.suspects:
+        return streak
+    alone = streak == {request.name} and circuit.passed.others_since(request.mark, request.name)
+    return streak if alone else _NOBODY
+
+
+def hastened(circuit: Circuit, now: float) -> Circuit:
+    """There is reason to ask the account now."""
+    return replace(circuit, wake_at=now, level=0)
+
+
+def woke(circuit: Circuit) -> Step:
+    """The wait of a throttled time is over: one request may try."""
+    if circuit.phase is not Phase.THROTTLED:
+        return Step(circuit)
+    return Step(_trial(circuit))
+
+
+def _trial(circuit: Circuit) -> Circuit:
+    return replace(circuit, phase=Phase.TRIAL, trial=None, wake_at=None)
+
+
+def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float) -> Step:
+    """`GET /account` was asked because `wake_at` had come, and answered (`failure` None) or failed."""
+    if circuit.phase in (Phase.TRIAL, Phase.THROTTLED):
+        return Step(circuit)
+    if failure is None or failure.kind is FailureKind.PERMANENT:
+        return _account_answers(circuit)
+    if failure.kind is FailureKind.BLOCKED:
+        return _blocked(circuit, failure, now, again=True)
+    if circuit.phase is Phase.BLOCKED:
+        level = circuit.level + 1
+        return Step(replace(circuit, level=level, wake_at=now + blocked_delay(level)))
+    if failure.kind is FailureKind.THROTTLED:
+        return _throttled(circuit, failure, now, jitter)
+    if circuit.phase is Phase.CLOSED and not circuit.streak:
+        return Step(replace(circuit, wake_at=None))
+    return _open(circuit, failure, now, jitter)
+
+
+def _account_answers(circuit: Circuit) -> Step:
+    if circuit.phase is not Phase.CLOSED:
+        return Step(_trial(circuit))
+    guilty = circuit.chargeable
+    circuit = replace(circuit, wake_at=None, chargeable=_NOBODY)
+    if not guilty:
+        return Step(circuit)
+    cleared = replace(circuit, streak=circuit.streak - guilty, failures=0, suspects=circuit.suspects | guilty)
+    return Step(cleared, charged=guilty)
+
+
+def _open(circuit: Circuit, failure: Failure, now: float, jitter: float) -> Step:
+    level = _next_level(circuit, Event.API_UNAVAILABLE)
+    wait = probe_delay(level, jitter)
+    fields = {**_words(failure), "probe_in": round(wait, 3)}
+    step = _say(circuit, Event.API_UNAVAILABLE, failure, now, fields)
+    return _to(step, Phase.OPEN, Event.API_UNAVAILABLE, level, now + wait)
+
+
+def _blocked(circuit: Circuit, failure: Failure, now: float, *, again: bool) -> Step:
+    """Key or quota. `again`: the account or a trial was refused, not one of many requests that were under way together."""
+    event = failure.event or Event.API_UNAUTHORIZED
+    level = _next_level(circuit, event)
+    step = _say(circuit, event, failure, now, {**_words(failure), "probe_in": blocked_delay(level)})
+    if circuit.phase is Phase.BLOCKED and not again:
+        return step
+    return _to(step, Phase.BLOCKED, event, level, now + blocked_delay(level))
+
+
+def _throttled(circuit: Circuit, failure: Failure, now: float, jitter: float) -> Step:
+    if circuit.phase is Phase.BLOCKED:
+        return Step(circuit)
+    repeated = circuit.phase is Phase.THROTTLED
+    level = circuit.level if repeated else _next_level(circuit, Event.API_THROTTLED)
+    wait = probe_delay(level, jitter)
+    fields = _words(failure)
+    if failure.retry_after is not None:
+        asked = capped_wait(failure.retry_after)
+        wait = asked.seconds
+        fields |= {"retry_after": failure.retry_after, **({_CAPPED: True} if asked.capped else {})}
+    step = _say(circuit, Event.API_THROTTLED, failure, now, {**fields, "wait": round(wait, 3)})
+    until = max(circuit.wake_at or 0.0, now + wait) if repeated else now + wait
+    return _to(step, Phase.THROTTLED, Event.API_THROTTLED, level, until)
+
+
+def _next_level(circuit: Circuit, event: Event) -> int:
+    return circuit.level + 1 if circuit.cause is event else 1
+
+
+def _to(step: Step, phase: Phase, cause: Event, level: int, wake_at: float) -> Step:
+    circuit = replace(
+        step.circuit, phase=phase, cause=cause, level=level, wake_at=wake_at, trial=None, chargeable=_NOBODY, failures=0
+    )
+    return replace(step, circuit=circuit)
+
+
+def _words(failure: Failure) -> dict[str, Any]:
+    fields = {"message": failure.message, "hint": failure.hint, "status": failure.status}
+    return {key: value for key, value in fields.items() if value}
+
+
+def _say(circuit: Circuit, event: Event, failure: Failure, now: float, fields: Mapping[str, Any]) -> Step:
+    """Each thing once in an episode, however often it is met; that a wait was capped is one more thing."""
+    episode = circuit.episode or Episode(event, now, failure.message, waited=circuit.streak)
+    topic = f"{event} {_CAPPED}" if _CAPPED in fields else str(event)
+    lines = () if topic in episode.said else (Line(event, fields),)
+    episode = replace(episode, message=failure.message, said=episode.said | {topic, str(event)})
+    return Step(replace(circuit, episode=episode), lines)

@@ -1,0 +1,216 @@
+"""The Compressor API over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from watcher import __version__
+from watcher.compressor.failures import (
+    CAUGHT,
+    Reply,
+    failure_of_exception,
+    failure_of_reply,
+    malformed,
+    secrets_of_key,
+    secrets_of_request,
+)
+from watcher.compressor.retry import parse_retry_after
+from watcher.compressor.wire import Pending, Refused, Result, read_answer
+from watcher.errors import CallFailed
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from watcher.compressor.wire import FetchRequest
+    from watcher.model import Failure
+
+Transport = Literal["aiohttp", "httpx"]
+
+USER_AGENT: Final = f"compressor-watcher/{__version__}"
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+ACCOUNT_TIMEOUT_SECONDS: Final = 20.0
+"""A probe: an API that needs longer to say who we are is as good as down."""
+MAX_ANSWER_BYTES: Final = 1_000_000
+"""An answer is a few hundred bytes; a body beyond this is not one."""
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""Shorter than servers usually keep a connection, so that seldom one is used that the other side has just closed."""
+_SPARE_CONNECTIONS: Final = 2
+"""For probes and polls beside the images under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A reply as it came: `broken` says what cut its body short."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    broken: Failure | None
+
+
+class CompressorClient:
+    """Calls the API; implements `model.Api`.
+
+    `url` is the API's base ("https://api.compressor.app/1.0"). `api_key` is asked at every call, so that a key can be changed
+    while others are under way. `timeout` (seconds) bounds a whole call, connecting and reading included. At most `concurrency`
+    calls and two more have a connection. `wall_clock` gives Unix seconds. Use it from one event loop, and `aclose` it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: Callable[[], str],
+        *,
+        concurrency: int = 16,
+        timeout: float = 120.0,
+        transport: Transport = "aiohttp",
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._host = urlsplit(self._url).netloc
+        self._api_key = api_key
+        self._wall_clock = wall_clock
+        self._timeout = timeout
+        self._client = _http_client(self._url, transport, concurrency + _SPARE_CONNECTIONS, timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def fetch(self, request: FetchRequest) -> Result | Pending:
+        """`POST /fetch`. Raises CallFailed."""
+        secrets = (*secrets_of_request(request), *self._key_secrets())
+        raw = await self._call("POST", "/fetch", secrets, self._timeout, json_body=request.body())
+        return self._read(raw, secrets)
+
+    async def job(self, job_id: str) -> Result | Pending:
+        """`GET /jobs/{id}`. Raises CallFailed; a job that is not known any more is TRANSIENT with `unknown` set."""
+        secrets = self._key_secrets()
+        raw = await self._call("GET", f"/jobs/{quote(job_id, safe='')}", secrets, self._timeout)
+        return self._read(raw, secrets, about_job=True)
+
+    async def account(self) -> None:
+        """`GET /account`: returns where the key works. Raises CallFailed.
+
+        The body of a good answer is not documented; any 2xx will do that is not a page for people and does not say otherwise.
+        """
+        secrets = self._key_secrets()
+        raw = await self._call("GET", "/account", secrets, min(self._timeout, ACCOUNT_TIMEOUT_SECONDS))
+        self._check_status(raw, secrets)
+        if _is_html(raw):
+            raise CallFailed(malformed(raw.status, "with an HTML page"))
+        if isinstance(data := _parse(raw.body), dict) and data.get("success") is False:
+            raise CallFailed(failure_of_reply(self._reply(raw), secrets))
+
+    def _key_secrets(self) -> tuple[str, ...]:
+        return secrets_of_key(self._api_key())
+
+    async def _call(
+        self, method: str, path: str, secrets: tuple[str, ...], seconds: float, json_body: dict[str, Any] | None = None
+    ) -> _Raw:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._exchange(method, path, secrets, json_body)
+        except CAUGHT as error:
+            raise CallFailed(failure_of_exception(error, self._host, secrets)) from error
+
+    async def _exchange(self, method: str, path: str, secrets: tuple[str, ...], json_body: dict[str, Any] | None) -> _Raw:
+        request = self._client.build_request(method, self._url + path, json=json_body)
+        response = await self._client.send(request, auth=httpx.BasicAuth(self._api_key(), ""), stream=True)
+        try:
+            body, broken = await self._body(response, secrets)
+        finally:
+            await response.aclose()
+        return _Raw(response.status_code, response.headers, body, broken)
+
+    async def _body(self, response: httpx.Response, secrets: tuple[str, ...]) -> tuple[bytes, Failure | None]:
+        """What can be read of the body. A cut one does not unsay the status that was already there."""
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    return b"", malformed(response.status_code, "the answer is far too long")
+        except CAUGHT as error:
+            return bytes(body), failure_of_exception(error, self._host, secrets)
+        return bytes(body), None
+
+    def _read(self, raw: _Raw, secrets: tuple[str, ...], *, about_job: bool = False) -> Result | Pending:
+        self._check_status(raw, secrets, about_job=about_job)
+        answer = read_answer(_parse(raw.body))
+        if isinstance(answer, Result | Pending):
+            return answer
+        if isinstance(answer, Refused):
+            raise CallFailed(failure_of_reply(self._reply(raw, about_job=about_job), secrets))
+        raise CallFailed(malformed(raw.status, "with an HTML page" if _is_html(raw) else answer.message))
+
+    def _check_status(self, raw: _Raw, secrets: tuple[str, ...], *, about_job: bool = False) -> None:
+        if not 200 <= raw.status < 300:
+            raise CallFailed(failure_of_reply(self._reply(raw, about_job=about_job), secrets))
+        if raw.broken is not None:
+            raise CallFailed(raw.broken)
+
+    def _reply(self, raw: _Raw, *, about_job: bool = False) -> Reply:
+        answer = read_answer(_parse(raw.body))
+        retry_after = parse_retry_after(raw.headers.get("retry-after"), self._wall_clock())
+        return Reply(raw.status, answer if isinstance(answer, Refused) else None, _is_html(raw), retry_after, about_job)
+
+
+def _parse(body: bytes) -> object:
+    """The JSON value; None where it is none (or one nested so deep that no reader takes it)."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_html(raw: _Raw) -> bool:
+    return "html" in raw.headers.get("content-type", "").lower() or raw.body.lstrip()[:1] == b"<"
+
+
+def _http_client(url: str, transport: Transport, connections: int, timeout: float) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
+    own: httpx.AsyncBaseTransport | None = None
+    if transport == "aiohttp":
+        context = httpx.create_ssl_context()
+        own = AiohttpTransport(verify=context, client=lambda: _aiohttp_session(url, connections, context))
+    return httpx.AsyncClient(
+        transport=own,
+        limits=limits,
+        timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT_SECONDS, timeout)),
+        headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
+        follow_redirects=False,
+    )
+
+
+def _aiohttp_session(url: str, connections: int, context: ssl.SSLContext) -> aiohttp.ClientSession:
+    """No cookies, no .netrc (the key is ours to send), proxies from the environment as httpx has them."""
+    connector = aiohttp.TCPConnector(limit=connections, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), proxy=environment_proxy(url))
+
+
+def environment_proxy(url: str) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY name for this address and NO_PROXY does not except."""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.netloc):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
