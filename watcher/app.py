@@ -12,14 +12,13 @@ import secrets
 import signal
 import uuid
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from watcher import __version__
 from watcher.clock import SystemClock
 from watcher.compressor.client import CompressorClient
-from watcher.compressor.gate import SharedGate
+from watcher.compressor.gate import Gate
 from watcher.compressor.stored import HttpObjectStore
 from watcher.dispatch import Dispatcher
 from watcher.errors import ConfigurationError, WatcherError
@@ -48,7 +47,16 @@ JOURNAL_NAME: Final = "journal.db"
 HEARTBEAT_SECONDS: Final = 1.0
 STOP_GRACE_SECONDS: Final = 2.0
 """For responses of the temporary-URL server that nobody's request waits for any more."""
-NEEDS_RESTART: Final = ("state_dir", "publish", "admin", "engine", "compressor.url", "compressor.transport", "log.format", "log.audit")
+NEEDS_RESTART: Final = (
+    "state_dir",
+    "publish",
+    "admin",
+    "engine",
+    "compressor.url",
+    "compressor.transport",
+    "log.format",
+    "log.audit",
+)
 """Settings that a reload leaves as they are; config.reloaded names those that would have changed."""
 
 
@@ -82,7 +90,7 @@ class App:
 
     # --- up and down ----------------------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> App:
+    async def __aenter__(self) -> Self:
         try:
             await self._start()
         except BaseException:
@@ -101,7 +109,11 @@ class App:
         lock = InstanceLock.take(settings.state_dir)
         self._stack.callback(lock.release)
         self.events.event(
-            Event.SERVICE_STARTED, version=__version__, pid=os.getpid(), state_dir=str(settings.state_dir), folders=len(settings.folders)
+            Event.SERVICE_STARTED,
+            version=__version__,
+            pid=os.getpid(),
+            state_dir=str(settings.state_dir),
+            folders=len(settings.folders),
         )
         await self._start_records()
         await self._start_publisher()
@@ -163,10 +175,10 @@ class App:
             transport=compressor.transport,
         )
         self._stack.push_async_callback(self.client.aclose)
-        self.gate = SharedGate(
-            self.client, self.events, self._clock, random.random, requests_per_second=compressor.requests_per_second
+        self.gate = Gate(
+            self.client.account, self.events, self._clock, random.random, requests_per_second=compressor.requests_per_second
         )
-        self._stack.push_async_callback(self.gate.aclose)
+        self._stack.push_async_callback(self.gate.close)
 
     @property
     def _api_key(self) -> str:
@@ -217,9 +229,7 @@ class App:
             random=random.random,
         )
         originals = FileOriginals()
-        edges = Edges(
-            self.journal, originals, self.publisher, self.client, self.gate, self._store, self.events, self._clock
-        )
+        edges = Edges(self.journal, originals, self.publisher, self.client, self.gate, self._store, self.events, self._clock)
         self.pipeline = Pipeline(
             edges,
             self._policy(settings),
@@ -230,9 +240,7 @@ class App:
             is_present=self.intake.is_present,
         )
         slots = settings.compressor.concurrency * 2
-        self.dispatcher = Dispatcher(
-            self.journal, self.pipeline, self.events, self._clock, slots=slots, random=random.random
-        )
+        self.dispatcher = Dispatcher(self.journal, self.pipeline, self.events, self._clock, slots=slots, random=random.random)
         self._stack.push_async_callback(self._drain)
         self._supervise(self.dispatcher.run(), "dispatcher")
 
@@ -263,7 +271,9 @@ class App:
             task.cancel()
         cut = await self.dispatcher.drain(self.settings.drain)
         if cut:
-            self.events.event(Event.SERVICE_STOPPING, cut_off=cut, message="requests still on their way; the next start asks the store")
+            self.events.event(
+                Event.SERVICE_STOPPING, cut_off=cut, message="requests still on their way; the next start asks the store"
+            )
 
     # --- while it runs --------------------------------------------------------------------------------------------------------
 
@@ -298,7 +308,7 @@ class App:
                 return
             await asyncio.sleep(0.05)
 
-    def _supervise(self, work: Any, name: str) -> None:  # noqa: ANN401 - any coroutine
+    def _supervise(self, work: Any, name: str) -> None:
         """Run a part in the background; if it dies the daemon stops: nothing runs half alive."""
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
@@ -352,7 +362,9 @@ class App:
         try:
             new = self._load()
         except ConfigurationError as error:
-            self.events.event(Event.CONFIG_REJECTED, problems=list(error.problems), message="the old configuration stays in force")
+            self.events.event(
+                Event.CONFIG_REJECTED, problems=list(error.problems), message="the old configuration stays in force"
+            )
         except WatcherError as error:
             self.events.event(Event.CONFIG_REJECTED, problems=[str(error)], message="the old configuration stays in force")
         else:
@@ -367,8 +379,8 @@ class App:
         self.events.level = new.log.level
         self.pipeline.policy = self._policy(self.settings)
         self.pipeline.limit(self.settings.compressor.concurrency)
-        self.gate.limit(self.settings.compressor.requests_per_second)
-        self.gate.look_again()
+        self.gate.pace(self.settings.compressor.requests_per_second)
+        self.gate.recheck()
         await self.intake.reload(
             folder_rules(self.settings),
             IntakeSettings(rescan=new.rescan, settle=new.settle, max_wait=new.max_wait),

@@ -33,7 +33,7 @@ app = typer.Typer(
         "Turns folders into a publishing pipeline: drop an image, and seconds later it lies compressed and resized in your "
         "Backblaze B2 bucket and one JSON line says where.\n\n"
         "Try it with no account: [bold]compressor-watcher demo[/bold]. "
-        "With one: write a config.toml (config.example.toml explains every key), then [bold]check[/bold], then [bold]run[/bold]."
+        "With one: write a config.toml (config.example.toml explains every key), then [bold]check[/bold] and [bold]run[/bold]."
     ),
     epilog="Exit status: 0 done, 1 something failed, 2 wrong usage, 3 not running, 69 port or state in use, 78 bad configuration.",
     no_args_is_help=True,
@@ -133,11 +133,12 @@ def engine(config: ConfigOption = None) -> None:
 @app.command()
 def demo(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Your own pictures; they are copied, never changed.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", help="Your own pictures; they are copied, never changed.", show_default=False),
     ] = None,
-    into: Annotated[
-        Path, typer.Option("--into", metavar="DIR", help="Where the demo's drop folder and bucket are made.")
-    ] = Path("demo"),
+    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where the demo's drop folder and bucket are made.")] = Path(
+        "demo"
+    ),
 ) -> None:
     """Show the whole thing on this machine with no account: embedded engine, a folder as bucket, sample photographs."""
     from watcher.commands.demo import run_demo
@@ -155,7 +156,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command(name="list")
-def list_(  # noqa: PLR0913 - one parameter an option
+def list_(
     config: ConfigOption = None,
     state: Annotated[str | None, typer.Option(help="Only this state: waiting, requested, stored, failed, …")] = None,
     folder: Annotated[str | None, typer.Option(help="Only this folder, by name.")] = None,
@@ -225,11 +226,13 @@ def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def _settings(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
     from watcher.settings import find_config_file, load_settings, read_toml
 
-    path = find_config_file(config, os.environ)
+    path = find_config_file(config, os.environ).absolute()
     try:
         return load_settings(read_toml(path), os.environ, purpose=purpose), path
     except ConfigurationError as error:
-        raise ConfigurationError([f"{path}: {problem}" if str(path) not in problem else problem for problem in error.problems]) from None
+        raise ConfigurationError(
+            [f"{path}: {problem}" if str(path) not in problem else problem for problem in error.problems]
+        ) from None
 
 
 def _wait(work: Coroutine[Any, Any, int]) -> int:

@@ -29,7 +29,7 @@ LONGEST_IDLE: Final = 30.0
 class Dispatcher:
     """Runs the pipeline over what the journal says is due."""
 
-    def __init__(  # noqa: PLR0913 - the edges it connects
+    def __init__(
         self, journal: Journal, pipeline: Pipeline, events: EventLog, clock: Clock, *, slots: int, random: Callable[[], float]
     ) -> None:
         self._journal = journal
@@ -69,7 +69,9 @@ class Dispatcher:
         if self._next or len(self._turns) >= self._slots:
             return
         now = self._clock.now()
-        self._resting = {key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns}
+        self._resting = {
+            key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns
+        }
         busy = {*self._turns, *self._resting}
         self._next.extend(await self._journal.due(now, self._slots, busy))
 
@@ -86,7 +88,7 @@ class Dispatcher:
         self._wake.set()
 
     async def _wait_for_work(self) -> None:
-        due = await self._journal.next_due(self._clock.now())
+        due = await self._journal.next_due({*self._turns, *self._resting})
         rests = [until - self._clock.monotonic() for until, _ in self._resting.values()]
         waits = [LONGEST_IDLE, *rests, *([due - self._clock.now()] if due is not None else [])]
         with contextlib.suppress(TimeoutError):
@@ -107,7 +109,7 @@ class Dispatcher:
     def _rest(self, image: Image, reason: str) -> None:
         """Another turn later; paced in memory, since the journal itself may be what is failing."""
         _, tries = self._resting.get(image.id, (0.0, 0))
-        wait = max(1.0, backoff(tries + 1, self._random()))
+        wait = max(1.0, backoff(tries + 1, self._random))
         self._resting[image.id] = (self._clock.monotonic() + wait, tries + 1)
         self._events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))
 

@@ -472,8 +472,8 @@ class Originals(Protocol):
     async def open(self, file: FileRef, observation: Observation) -> Source:
         """Open, check and hash the version that was observed.
 
-        Raises SourceGone where no regular file is there; SourceChanged where it is another version, is no whole image any more, or
-        somebody has it open for writing; Unavailable where it cannot be read now (rights, I/O error): try again later.
+        Raises SourceGone where no regular file is there; SourceChanged where it is another version or no whole image
+        any more; Unavailable where it cannot be had now (rights, I/O error, open for writing): try again later.
         """
 
     async def delete(self, file: FileRef, observation: Observation) -> bool:
@@ -512,22 +512,28 @@ class Publisher(Protocol):
 
 
 class Gate(Protocol):
-    """Decides for everybody whether requests may be sent now, and whose failure an attempt was."""
+    """Decides for everybody whether requests may be sent now, and whose attempt a failure was.
 
-    async def enter(self, image_id: str) -> None:
-        """Returns when a request for this image may be sent. To be followed by `succeeded`, `failed` or `left`."""
+    `name` is one output of one image.
+    """
 
-    def succeeded(self, image_id: str) -> None:
-        """The API gave a definite answer (a result, an acknowledgement, or a refusal of this one request)."""
+    async def enter(self, name: str) -> None:
+        """Returns when a request may be sent. To be followed by exactly one of `succeeded`, `failed` and `abandoned`."""
 
-    def failed(self, image_id: str, failure: Failure) -> bool:
-        """The request brought no definite answer. True where this uses up one of the image's attempts."""
+    def succeeded(self, name: str) -> None:
+        """The API gave a result, or took it as a job."""
 
-    def left(self, image_id: str) -> None:
-        """Nothing was sent after all."""
+    def failed(self, name: str, failure: Failure) -> bool:
+        """The request failed. True where this uses up an attempt, as far as is known now."""
 
-    def attempts_charged(self, image_id: str) -> int:
-        """Attempts of this image that turned out later to have been its own failures; each is told once."""
+    def abandoned(self, name: str) -> None:
+        """Nothing was sent after all, or nothing can be learnt from what came of it."""
+
+    def attempts_charged(self, name: str) -> int:
+        """How many attempts earlier failures turned out to have used since this was last asked."""
+
+    def forget(self, name: str) -> None:
+        """It has ended; nothing of it needs to be kept."""
 
 
 class Api(Protocol):
@@ -580,8 +586,8 @@ class Journal(Protocol):
     async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
         """Images with something to do now, oldest first: open ones whose outputs are due, ended ones not yet finished."""
 
-    async def next_due(self, now: float) -> float | None:
-        """When, after `now`, the next waiting image is due (Unix seconds); None when none waits for later."""
+    async def next_due(self, excluding: Collection[str]) -> float | None:
+        """When the next image is due (Unix seconds); None when nothing waits."""
 
     async def stored_at(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
         """What we put at these (bucket, key)."""
@@ -612,3 +618,6 @@ class Journal(Protocol):
 
     async def finish(self, image_id: str, note: str, now: float) -> None:
         """The image is finished: moved, deleted or left where it is (`note` says which)."""
+
+    async def finish_later(self, image_id: str, due_at: float, reason: str, now: float) -> None:
+        """The original could not be moved or deleted now; again at `due_at` (Unix seconds)."""

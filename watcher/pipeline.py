@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import quote
 
 from watcher.compressor import retry, verify
 from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
@@ -74,6 +75,8 @@ POSTPONED: Final = None
 
 Outcome = OutputState | None
 
+PUT_AWAY_SECONDS: Final = 20.0
+"""About so long until a move or deletion that could not be done is tried again."""
 ABSENT_FOLDER: Final = "the folder is not there"
 
 
@@ -178,7 +181,7 @@ class Pipeline:
         whether a folder's root is there now, the same as when it was armed."""
         self._edges = edges
         self.policy = policy
-        self._sending = asyncio.Semaphore(concurrency)
+        self.limit(concurrency)
         self._keys = KeyLocks()
         self._new_ticket = new_ticket
         self._random = random
@@ -189,6 +192,10 @@ class Pipeline:
         """Images with a request on its way, whose answer is worth waiting for at a stop."""
         self.stopping = False
         """No job is followed any more; the next start goes on with it."""
+
+    def limit(self, concurrency: int) -> None:
+        """At most so many requests in flight from now on; those on their way are not counted."""
+        self._sending = asyncio.Semaphore(concurrency)
 
     async def process(self, image: Image) -> None:
         """One turn of an image. Afterwards it is finished, or the journal knows when its next turn is due."""
@@ -265,7 +272,10 @@ class Pipeline:
         errand = Errand(visit, output, rule, key, attempts)
         errand = replace(errand, attempts=attempts + self._edges.gate.attempts_charged(errand.id))
         async with self._keys.hold(errand.bucket, key):
-            return await self._deliver(errand)
+            outcome = await self._deliver(errand)
+        if outcome is not POSTPONED:
+            self._edges.gate.forget(errand.id)
+        return outcome
 
     async def _deliver(self, errand: Errand) -> Outcome:
         output = errand.output
@@ -308,7 +318,9 @@ class Pipeline:
         image, rendition = errand.image, errand.output.rendition
         stored = replace(errand.stored, output_sha1=there.output_sha1)
         if await self._edges.journal.unchanged(image.id, rendition, errand.key, stored, self._edges.clock.now()):
-            self._edges.events.event(Event.IMAGE_UNCHANGED, id=image.id, **image.file.fields(), rendition=rendition, key=errand.key)
+            self._edges.events.event(
+                Event.IMAGE_UNCHANGED, id=image.id, **image.file.fields(), rendition=rendition, key=errand.key
+            )
         return OutputState.UNCHANGED
 
     # --- asking the API -------------------------------------------------------------------------------------------------------
@@ -339,10 +351,10 @@ class Pipeline:
         gate, image = self._edges.gate, errand.image
         await gate.enter(errand.id)
         if not errand.visit.source.is_current():
-            gate.left(errand.id)
+            gate.abandoned(errand.id)
             return await self._moved_on(errand)
         if not await self._edges.journal.requested(image.id, errand.output.rendition, errand.key, self._edges.clock.now()):
-            gate.left(errand.id)
+            gate.abandoned(errand.id)
             return OutputState.SUPERSEDED
         self._tell(Event.IMAGE_REQUESTED, errand)
         self.asking.add(image.id)
@@ -351,7 +363,7 @@ class Pipeline:
         except CallFailed as error:
             return await self._refused(errand, error.failure, FailedReason.REJECTED)
         except asyncio.CancelledError:
-            gate.left(errand.id)
+            gate.abandoned(errand.id)
             raise
         finally:
             self.asking.discard(image.id)
@@ -359,9 +371,7 @@ class Pipeline:
         return answer
 
     async def _enqueued(self, errand: Errand, pending: Pending) -> Outcome:
-        if not await self._edges.journal.enqueued(
-            errand.image.id, errand.output.rendition, pending.id, self._edges.clock.now()
-        ):
+        if not await self._edges.journal.enqueued(errand.image.id, errand.output.rendition, pending.id, self._edges.clock.now()):
             return OutputState.SUPERSEDED
         self._tell(Event.IMAGE_ENQUEUED, errand, request_id=pending.id)
         return POSTPONED if self.stopping else await self._follow(errand, pending.id)
@@ -396,19 +406,17 @@ class Pipeline:
             gate.failed(errand.id, failure)
             return Pending(job_id, "unknown")
         except asyncio.CancelledError:
-            gate.left(errand.id)
+            gate.abandoned(errand.id)
             raise
         gate.succeeded(errand.id)
         return answer
 
     async def _refused(self, errand: Errand, failure: Failure, reason: FailedReason) -> Outcome:
         """No result: the image fails, or it has another turn, by the class of the failure."""
-        gate = self._edges.gate
+        counts = self._edges.gate.failed(errand.id, failure)
         if failure.kind is FailureKind.PERMANENT:
-            gate.succeeded(errand.id)
             errand = replace(errand, attempts=errand.attempts + 1)
             return await self._fail_errand(errand, reason, failure.message, failure.hint, failure.status)
-        counts = gate.failed(errand.id, failure)
         doubt = failure.unknown or errand.output.doubt
         held = failure.unreachable or failure.kind in (FailureKind.BLOCKED, FailureKind.THROTTLED)
         return await self._postpone(errand, failure.message, counts=counts, tried=not held, doubt=doubt, status=failure.status)
@@ -420,13 +428,13 @@ class Pipeline:
         verdict = verify.compare(
             errand.visit.facts,
             result,
-            bucket=errand.bucket,
-            region=str(errand.rule.store["region"]),
-            key=errand.key,
+            errand.bucket,
+            str(errand.rule.store["region"]),
+            errand.key,
             expects_b2=self.policy.expects_b2,
         )
-        if verdict.mismatch:
-            return await self._unlike(errand, verdict.mismatch)
+        if verdict.input_problem:
+            return await self._unlike(errand, verdict.input_problem)
         if self.policy.verify == "always" and (problem := await self._unlike_stored(errand, result)):
             return await self._not_as_asked(errand, FailedReason.STORE_MISMATCH, problem)
         return await self._stored(errand, result, Told(url_mismatch=verdict.url_mismatch))
@@ -438,12 +446,18 @@ class Pipeline:
         return await self._not_as_asked(errand, FailedReason.INPUT_MISMATCH, mismatch)
 
     async def _unlike_stored(self, errand: Errand, result: Result) -> str | None:
+        """What is wrong with the stored object, for `mode = "always"`."""
         head = await self._head(errand)
-        return verify.stored_problem(head, result, errand.visit.facts.sha1, errand.rule.fingerprint)
+        if head.absence is Absence.FORBIDDEN:
+            self._hint_at_verify(errand, head)
+            return None
+        if not verify.matches(head, result) or not verify.is_done(head, errand.visit.facts.sha1, errand.rule.fingerprint):
+            return f"the store does not hold what the API says it stored ({head.absence or 'another object'} at {errand.key})"
+        return None
 
     async def _not_as_asked(self, errand: Errand, reason: FailedReason, problem: str) -> Outcome:
         if errand.attempts >= self.policy.max_attempts:
-            hint = "something between this machine and the store changes what is sent; look at proxies, then `compressor-watcher retry`"
+            hint = "something on the way changes what is sent: look at proxies, then `compressor-watcher retry`"
             return await self._fail_errand(errand, reason, problem, hint)
         return await self._postpone(errand, problem, tried=True)
 
@@ -460,9 +474,7 @@ class Pipeline:
 
     async def _head(self, errand: Errand) -> HeadAnswer:
         store = errand.rule.store
-        return await self._edges.store.head(
-            errand.bucket, str(store["region"]), errand.key, connector=str(store["id"])
-        )
+        return await self._edges.store.head(errand.bucket, str(store["region"]), errand.key, connector=str(store["id"]))
 
     async def _ask_store(self, errand: Errand) -> tuple[HeadAnswer | None, bool]:
         """What lies at the key if it is this very work; and whether the store's answer can be relied on."""
@@ -490,7 +502,7 @@ class Pipeline:
     async def _recovered(self, errand: Errand, head: HeadAnswer) -> Outcome:
         """The store says that the work is done: nothing is sent, and the answer that was lost is made up from what it says."""
         facts, store = errand.visit.facts, errand.rule.store
-        url = head.url or verify.b2_url(errand.bucket, str(store["region"]), errand.key)
+        url = head.url or b2_url(errand.bucket, str(store["region"]), errand.key)
         output = FileFacts(name=errand.key.rpartition("/")[2], type="image", size=head.size)
         source = FileFacts(facts.name, "image", str(facts.format), facts.format.mime, facts.size, facts.sha1)
         result = Result(errand.output.job_id or "", url, source, output)
@@ -498,7 +510,7 @@ class Pipeline:
 
     # --- other ways to end, and not yet ending --------------------------------------------------------------------------------
 
-    async def _postpone(  # noqa: PLR0913 - every word is one of the few things that differ
+    async def _postpone(
         self,
         errand: Errand,
         reason: str,
@@ -519,7 +531,7 @@ class Pipeline:
         if not errand.visit.source.is_current():
             return await self._moved_on(errand)
         tries = output.tries + tried
-        wait = retry.backoff(tries, self._random()) if tried else 0.0
+        wait = retry.backoff(tries, self._random) if tried else 0.0
         now = self._edges.clock.now()
         keeps_doubt = output.doubt if doubt is None else doubt
         postponement = Postponement(now + wait, attempts, tries, keeps_doubt, reason)
@@ -544,7 +556,7 @@ class Pipeline:
         output = replace(errand.output, attempts=errand.attempts)
         return await self._fail(errand.image, output, reason, message, hint, status)
 
-    async def _fail(  # noqa: PLR0913 - these are the fields of the line
+    async def _fail(
         self, image: Image, output: Output, reason: FailedReason, message: str, hint: str, status: int | None = None
     ) -> Outcome:
         now = self._edges.clock.now()
@@ -586,7 +598,7 @@ class Pipeline:
     async def _hold_back(self, image: Image, output: Output, reason: str) -> Outcome:
         now = self._edges.clock.now()
         tries = output.tries + 1
-        due_at = now + max(1.0, retry.backoff(tries, self._random()))
+        due_at = now + max(1.0, retry.backoff(tries, self._random))
         doubt = output.doubt or output.state is not OutputState.WAITING
         postponement = Postponement(due_at, output.attempts, tries, doubt, reason)
         await self._edges.journal.postponed(image.id, output.rendition, postponement, now)
@@ -595,12 +607,21 @@ class Pipeline:
     # --- afterwards -----------------------------------------------------------------------------------------------------------
 
     async def _put_away(self, image: Image) -> None:
-        """Keep, delete or move the original, once, after all its outputs ended. Raises Unavailable where that has to wait."""
+        """Keep, delete or move the original, once, after all its outputs ended."""
         action = after_action(image)
-        if action != "keep" and not self._is_present(image.file.folder):
-            raise Unavailable(ABSENT_FOLDER)
-        note = await self._after(image, action)
+        try:
+            if action != "keep" and not self._is_present(image.file.folder):
+                raise Unavailable(ABSENT_FOLDER)
+            note = await self._after(image, action)
+        except Unavailable as error:
+            return await self._put_away_later(image, str(error))
         await self._edges.journal.finish(image.id, note, self._edges.clock.now())
+
+    async def _put_away_later(self, image: Image, reason: str) -> None:
+        now = self._edges.clock.now()
+        wait = PUT_AWAY_SECONDS * (0.5 + self._random())
+        await self._edges.journal.finish_later(image.id, now + wait, reason, now)
+        self._edges.events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))
 
     async def _after(self, image: Image, action: str) -> str:
         originals, events = self._edges.originals, self._edges.events
@@ -645,6 +666,11 @@ class KeyLocks:
                 del self._locks[place]
             else:
                 self._locks[place] = (lock, users - 1)
+
+
+def b2_url(bucket: str, region: str, key: str) -> str:
+    """The address of an object at B2, percent-encoded (space %20, plus %2B)."""
+    return verify.b2_address(bucket, region, quote(key, safe="/~"))
 
 
 def is_same_work(there: StoredObject, asked: StoredObject) -> bool:

@@ -92,7 +92,7 @@ def _outputs(settings: Settings, rules: FolderRules, relative: str, facts: Sourc
     return {**about, "outputs": outputs, "on_success": rules.rule.on_success, "on_failure": rules.rule.on_failure}
 
 
-def _output(  # noqa: PLR0913 - what a key depends on
+def _output(
     settings: Settings, rules: FolderRules, rule: OutputRule, relative: str, facts: SourceFacts | None, now: datetime
 ) -> dict[str, Any]:
     fields = KeyFields(relative, rules.folder.name, rule.rendition, facts.sha1 if facts else "0" * 40, now)

@@ -20,7 +20,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A landscape: its size in pixels, the colours of the sky from top to horizon, of the hills from far to near, and its seed."""
+    """A landscape: its size in pixels, the colours of the sky (top, horizon) and of the hills (far to near), its seed."""
 
     file: str
     width: int
@@ -54,7 +54,7 @@ def write_samples(folder: Path, scenes: Sequence[Scene] = SCENES) -> list[Path]:
     return paths
 
 
-def render(scene: Scene) -> Any:  # noqa: ANN401 - a pyvips image; the library has no types
+def render(scene: Scene) -> Any:
     """The picture, three bands of eight bits."""
     rows = pyvips.Image.xyz(scene.width, scene.height)
     down = rows[1] / scene.height
@@ -68,20 +68,20 @@ def render(scene: Scene) -> Any:  # noqa: ANN401 - a pyvips image; the library h
     return ((picture + noise) * vignette).cast("uchar").copy(interpretation="srgb")
 
 
-def blend(weight: Any, first: Colour, second: Colour) -> Any:  # noqa: ANN401 - pyvips images
+def blend(weight: Any, first: Colour, second: Colour) -> Any:
     """From the first colour to the second."""
     difference = [to - start for start, to in zip(first, second, strict=True)]
     return (weight > 1).ifthenelse(1, weight).bandjoin([weight, weight])[0:3] * difference + list(first)
 
 
-def clouds(scene: Scene) -> Any:  # noqa: ANN401 - a pyvips image
+def clouds(scene: Scene) -> Any:
     """Soft brightening of the sky."""
     coarse = pyvips.Image.perlin(scene.width, scene.height, cell_size=420, seed=scene.seed)
     fine = pyvips.Image.perlin(scene.width, scene.height, cell_size=90, seed=scene.seed + 100)
     return coarse * 26 + fine * 9
 
 
-def relief(scene: Scene, number: int) -> Any:  # noqa: ANN401 - a pyvips image
+def relief(scene: Scene, number: int) -> Any:
     """The height of a ridge along the picture: one line of noise, stretched over all rows."""
     wide = pyvips.Image.perlin(scene.width, 1, cell_size=300, seed=scene.seed * 10 + number)
     sharp = pyvips.Image.perlin(scene.width, 1, cell_size=40, seed=scene.seed * 10 + number + 5)
@@ -89,14 +89,14 @@ def relief(scene: Scene, number: int) -> Any:  # noqa: ANN401 - a pyvips image
     return line.replicate(1, scene.height)
 
 
-def texture(scene: Scene, number: int) -> Any:  # noqa: ANN401 - a pyvips image
+def texture(scene: Scene, number: int) -> Any:
     """Grass, stone, sand: finer the nearer the hill."""
     grain = pyvips.Image.worley(scene.width, scene.height, cell_size=36 - 8 * number, seed=scene.seed + number)
     rough = pyvips.Image.perlin(scene.width, scene.height, cell_size=14, seed=scene.seed + 50 + number)
     return grain * 0.7 + rough * 14 - 12
 
 
-def save(picture: Any, path: Path, orientation: int) -> None:  # noqa: ANN401 - a pyvips image
+def save(picture: Any, path: Path, orientation: int) -> None:
     """Write it in the format that its name says, at a camera's quality."""
     if orientation != 1:
         # a camera held upright stores the pixels lying and a mark that says so

@@ -33,8 +33,7 @@ def open_log(settings: Settings) -> JsonLog:
 
 
 async def run_daemon(settings: Settings, config: Path) -> int:
-    """The daemon, until a signal says stop."""
-    config = config.absolute()
+    """The daemon, until a signal says stop. `config` is an absolute path: a reload reads it again."""
 
     def load() -> Settings:
         return load_settings(read_toml(config), os.environ)

@@ -1,0 +1,50 @@
+# Everything here needs Python 3.11 with its venv module (Debian: python3 python3-venv) and nothing else.
+# `make` shows what there is.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check-lock soak bench lock clean install uninstall
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamps are newer than the locked requirements when the environment fits them.
+$(VENV)/.run: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/.run ## Show the main job on this machine, no account needed: FOLDER=... for your own pictures
+	$(BIN)/compressor-watcher demo $(FOLDER)
+
+test: $(VENV)/.dev lint ## Run lint, types, layers and all tests (what the machine lacks is skipped with a reason)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: $(VENV)/.dev ## Ten minutes with every fault mixed in; memory, descriptors and threads must be flat
+	$(BIN)/python -m pytest -m soak --timeout 1200 --override-ini addopts= -q
+
+bench: $(VENV)/.dev ## Measure against the bars of docs/BENCHMARKS.md
+	$(BIN)/python -m benchmarks
+
+lock: ## Lock exact versions with hashes (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --all-extras --group build pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --all-extras --group build --group dev pyproject.toml -o requirements-dev.txt
+
+clean: ## Remove the environment and what the demo made
+	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
