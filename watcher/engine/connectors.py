@@ -1,0 +1,241 @@
+"""Storage connectors: where outputs are put, each behind the same two calls. The directory connector; B2's is in b2.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
+from urllib.parse import quote
+
+from watcher import settings as configuration
+from watcher.engine.orders import key_problem
+from watcher.errors import WatcherError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_INCOMING: Final = ".incoming"
+_METADATA: Final = ".metadata"
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class StoreError(WatcherError):
+    """A store did not take or show an object. `retryable` tells whether the same call may succeed later."""
+
+    def __init__(self, message: str, hint: str = "", *, retryable: bool = False, retry_after: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAt:
+    """Where an object lies: its address, correctly escaped."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFacts:
+    """What a store knows of an object. `metadata` has lower-case names."""
+
+    size: int
+    metadata: Mapping[str, str]
+    content_type: str | None
+
+
+class Connector(Protocol):
+    """A store. Both calls raise StoreError."""
+
+    @property
+    def any_region(self) -> bool:
+        """Whether `region` may be other than one of Backblaze's."""
+        ...
+
+    async def put(
+        self,
+        bucket: str,
+        region: str,
+        key: str,
+        content: Path,
+        *,
+        headers: Mapping[str, str],
+        metadata: Mapping[str, str],
+        acl: str,
+    ) -> StoredAt:
+        """Store the file `content` as the object `key`, durably, whole or not at all; an object of that key is replaced."""
+        ...
+
+    async def head(self, bucket: str, region: str, key: str) -> StoredFacts | None:
+        """What is known of an object; None where there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class DirectoryConnector:
+    """A folder that plays the bucket: the object lies at `<root>/<bucket>/<key>`.
+
+    Metadata and headers lie beside the buckets, in `<root>/.metadata`, tied to the object by its SHA-1: what a crash or another
+    program leaves behind there is never taken for the facts of a different object. No symbolic link below the root is followed.
+    """
+
+    any_region: Final = False
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def put(
+        self,
+        bucket: str,
+        region: str,  # noqa: ARG002 - a folder has no region; the call is every store's
+        key: str,
+        content: Path,
+        *,
+        headers: Mapping[str, str],
+        metadata: Mapping[str, str],
+        acl: str,
+    ) -> StoredAt:
+        """See Connector. The bucket is made if it is missing."""
+        _check(bucket, key)
+        facts = {"bucket": bucket, "key": key, "acl": acl, "headers": dict(headers), "metadata": dict(metadata)}
+        with _as_store_error("stored"):
+            await asyncio.to_thread(self._put, bucket, key, content, facts)
+        return StoredAt("file://" + quote(str(self._root / bucket / key)))
+
+    async def head(self, bucket: str, region: str, key: str) -> StoredFacts | None:  # noqa: ARG002 - as above
+        """See Connector."""
+        _check(bucket, key)
+        with _as_store_error("read"):
+            return await asyncio.to_thread(self._head, bucket, key)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _put(self, bucket: str, key: str, content: Path, facts: dict[str, Any]) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        place = (bucket, *key.split("/"))
+        with content.open("rb") as source:
+            facts["sha1"] = hashlib.file_digest(source, _sha1).hexdigest()
+            source.seek(0)
+            with self._written(place) as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+        with self._written(_facts_place(bucket, key)) as file:
+            file.write(json.dumps(facts).encode())
+
+    @contextlib.contextmanager
+    def _written(self, place: Sequence[str]) -> Iterator[BinaryIO]:
+        """A new file, which takes its place below the root when it is whole and durable, or vanishes."""
+        temporary = secrets.token_hex(16)
+        with _directory(self._root, (_INCOMING,), make=True) as incoming, _directory(self._root, place[:-1], make=True) as target:
+            try:
+                with open(temporary, "xb", opener=_opener(incoming)) as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename(temporary, place[-1], src_dir_fd=incoming, dst_dir_fd=target)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=incoming)
+                raise
+            os.fsync(target)
+
+    def _head(self, bucket: str, key: str) -> StoredFacts | None:
+        *folders, name = (bucket, *key.split("/"))
+        try:
+            with _directory(self._root, folders, make=False) as folder, open(name, "rb", opener=_opener(folder)) as file:
+                sha1 = hashlib.file_digest(file, _sha1).hexdigest()
+                size = os.fstat(file.fileno()).st_size
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        facts = self._facts(bucket, key)
+        if facts.get("sha1") != sha1:
+            return StoredFacts(size, {}, None)
+        metadata = {name.lower(): value for name, value in facts["metadata"].items()}
+        return StoredFacts(size, metadata, facts["headers"].get("Content-Type"))
+
+    def _facts(self, bucket: str, key: str) -> dict[str, Any]:
+        try:
+            facts: dict[str, Any] = json.loads(self._root.joinpath(*_facts_place(bucket, key)).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return facts
+
+
+def _facts_place(bucket: str, key: str) -> tuple[str, ...]:
+    name = hashlib.sha256(key.encode()).hexdigest()
+    return (_METADATA, bucket, name[:2], f"{name}.json")
+
+
+def _check(bucket: str, key: str) -> None:
+    problem = key_problem(key) or ("is empty" if not key or key.endswith("/") else None)
+    if problem:
+        raise StoreError(f"the object key {problem}")
+    if bucket.startswith(".") or "/" in bucket or not bucket:
+        raise StoreError("the bucket's name cannot be a folder's")
+
+
+@contextlib.contextmanager
+def _directory(root: Path, folders: Sequence[str], *, make: bool) -> Iterator[int]:
+    """A descriptor of a folder below `root`; its ancestors are entered one by one, never through a symbolic link."""
+    current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in folders:
+            if make and _made(name, current):
+                os.fsync(current)
+            entered = os.open(name, _DIRECTORY, dir_fd=current)
+            os.close(current)
+            current = entered
+        yield current
+    finally:
+        os.close(current)
+
+
+def _made(name: str, parent: int) -> bool:
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _opener(folder: int) -> Callable[[str, int], int]:
+    return lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+
+
+def _sha1() -> hashlib._Hash:
+    return hashlib.sha1(usedforsecurity=False)
+
+
+@contextlib.contextmanager
+def _as_store_error(done: str) -> Iterator[None]:
+    try:
+        yield
+    except (NotADirectoryError, IsADirectoryError):
+        raise StoreError(f"the object cannot be {done}: a part of its key is the key of another object") from None
+    except OSError as error:
+        lasting = error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS)
+        raise StoreError(f"the object cannot be {done}: {error.strerror}", retryable=not lasting) from None
+
+
+def build_connectors(settings: configuration.EngineSettings) -> dict[str, Connector]:
+    """The configured stores by id. Raises WatcherError where one lacks its keys."""
+    return {identity: _built(identity, kind) for identity, kind in settings.connectors.items()}
+
+
+def _built(identity: str, settings: configuration.Connector) -> Connector:
+    if isinstance(settings, configuration.DirectoryConnector):
+        return DirectoryConnector(settings.path)
+    from watcher.engine.b2 import B2Connector  # loads the object store's library, which a directory does not need
+
+    return B2Connector.from_settings(identity, settings)

@@ -1,0 +1,120 @@
+"""The image work of one order: read the header, decide, render, encode, choose what is stored. Runs only in a worker process.
+
+Where nothing but compression was asked, the output is never larger than the input: the input's own pixels are then stored,
+its metadata taken out. What must be encoded anew all the same (to be turned upright, to be sRGB) tries lower qualities first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pyvips
+
+from watcher.engine.encoding import LADDER, Encoding, can_be_lowered, encode, quality_of, with_only
+from watcher.engine.formats import ACCEPTED, HEAD_BYTES, sniff
+from watcher.engine.geometry import place
+from watcher.engine.lossless import Damaged, without_metadata
+from watcher.engine.refusal import unprocessable
+from watcher.engine.rendering import Picture, check_limits, read_picture, render, svg_bytes
+from watcher.engine.work import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from watcher.engine.geometry import Placement
+    from watcher.engine.work import ImageOrder, Task
+
+_GZIP: Final = b"\x1f\x8b"
+_WEBP_MAX_SIDE: Final = 16_383
+
+
+def process(task: Task) -> Outcome:
+    """Do what the task asks. Raises Refusal for what cannot be done."""
+    format_name = recognise(task.source)
+    try:
+        picture = read_picture(task.source, format_name, task.limits)
+        placement = place(picture.width, picture.height, task.image.resize)
+        check_limits(placement.width, placement.height, picture.frames, task.limits)
+        encoding = _encoding(picture, placement, task.image)
+        content = _content(picture, placement, encoding)
+    except pyvips.Error:
+        raise unprocessable(f"the image is corrupt or cut off ({format_name})") from None
+    task.target.write_bytes(content)
+    return Outcome(
+        input_format=format_name,
+        output_format=encoding.format,
+        width=placement.crop_width,
+        height=placement.crop_height,
+        size=len(content),
+        sha1=hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+    )
+
+
+def recognise(source: Path) -> str:
+    """The format that the bytes show. Raises Refusal (422) for what is no image of an accepted format."""
+    with source.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if head.startswith(_GZIP):
+        head = svg_bytes(source)[:HEAD_BYTES]
+    if (format_name := sniff(head)) is None:
+        raise unprocessable(f"the source is no image of an accepted format ({ACCEPTED})")
+    return format_name
+
+
+def _encoding(picture: Picture, placement: Placement, order: ImageOrder) -> Encoding:
+    """SVG becomes PNG; every other format is kept."""
+    format_name = "png" if picture.format == "svg" else picture.format
+    if format_name == "webp" and max(placement.crop_width, placement.crop_height) > _WEBP_MAX_SIDE:
+        raise unprocessable(f"a WebP holds at most {_WEBP_MAX_SIDE} x {_WEBP_MAX_SIDE} pixels")
+    return Encoding(
+        format=format_name,
+        compression=order.compression,
+        quality=quality_of(format_name, order.compression),
+        lossless=picture.lossless and order.compression != "ultra",
+        rights=picture.rights,
+    )
+
+
+def _content(picture: Picture, placement: Placement, encoding: Encoding) -> bytes:
+    content = _encoded(picture, placement, encoding)
+    if _is_changed(picture, placement) or encoding.format != picture.format:
+        return content
+    original = picture.path.read_bytes()
+    if len(content) < len(original):
+        return content
+    return _kept(picture, original) or _lowered(picture, placement, encoding, content, len(original))
+
+
+def _is_changed(picture: Picture, placement: Placement) -> bool:
+    return (placement.crop_width, placement.crop_height) != (picture.width, picture.height)
+
+
+def _encoded(picture: Picture, placement: Placement, encoding: Encoding) -> bytes:
+    return encode(with_only(render(picture, placement), encoding.rights), encoding)
+
+
+def _kept(picture: Picture, original: bytes) -> bytes | None:
+    """The input's own pixels, if they may stay as they are: upright, in sRGB, and free of metadata or to be freed of it."""
+    if picture.orientation != 1 or picture.foreign_colours:
+        return None
+    try:
+        stripped = without_metadata(picture.format, original)
+    except Damaged:
+        raise unprocessable(f"the image is corrupt or cut off ({picture.format})") from None
+    if stripped is None:
+        return None if picture.metadata else original
+    return stripped
+
+
+def _lowered(picture: Picture, placement: Placement, encoding: Encoding, content: bytes, limit: int) -> bytes:
+    """The first quality at which the output is no larger than `limit` bytes, else the smallest found."""
+    if not can_be_lowered(encoding):
+        return content
+    for factor in LADDER:
+        if len(content) <= limit:
+            break
+        lower = replace(encoding, quality=round(encoding.quality * factor))
+        content = min(content, _encoded(picture, placement, lower), key=len)
+    return content

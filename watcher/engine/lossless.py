@@ -1,0 +1,129 @@
+"""Taking the metadata out of a file without touching its pixels. Pure: bytes in, bytes out.
+
+Used where a compressed copy would be no smaller than what came in. What tells how the pixels are meant stays (colour
+profile, gamma, transparency, animation); Exif, XMP, IPTC, comments, thumbnails and bytes behind the end go.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_KEPT: Final = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP mDCV cLLI sBIT bKGD pHYs acTL fcTL fdAT".split())
+_WEBP_DROPPED: Final = frozenset({b"EXIF", b"XMP "})
+_WEBP_METADATA_FLAGS: Final = 0x08 | 0x04
+_JPEG_END: Final = 0xD9
+_JPEG_SCAN: Final = 0xDA
+
+
+class Damaged(ValueError):
+    """The container is not whole, or not what it says."""
+
+
+def without_metadata(format_name: str, content: bytes) -> bytes | None:
+    """`content` without metadata, or None where this format's metadata cannot be taken out without decoding.
+
+    Raises Damaged where the container is broken.
+    """
+    strip = _STRIPPERS.get(format_name)
+    return None if strip is None else strip(content)
+
+
+def _strip_jpeg(content: bytes) -> bytes:
+    kept = bytearray(content[:2])
+    place = 2
+    while place < len(content):
+        if content[place] != 0xFF:
+            raise Damaged("no marker where one must be")
+        marker = content[place + 1] if place + 1 < len(content) else 0xFF
+        if marker == 0xFF:
+            place += 1
+            continue
+        if marker == _JPEG_END:
+            return bytes(kept + content[place : place + 2])
+        end = place + 2 + _length(content, place + 2)
+        if marker == _JPEG_SCAN:
+            end = _scan_end(content, end)
+        if _jpeg_keeps(marker, content[place + 4 : end]):
+            kept += content[place:end]
+        place = end
+    raise Damaged("no end marker")
+
+
+def _length(content: bytes, place: int) -> int:
+    if place + 2 > len(content):
+        raise Damaged("cut off")
+    length: int = struct.unpack_from(">H", content, place)[0]
+    if length < 2:
+        raise Damaged("a segment without a length")
+    return length
+
+
+def _scan_end(content: bytes, place: int) -> int:
+    """Where the entropy-coded data that begins at `place` ends: at the next marker that is no stuffing and no restart."""
+    while True:
+        place = content.find(b"\xff", place)
+        if place < 0 or place + 1 >= len(content):
+            raise Damaged("no end marker")
+        following = content[place + 1]
+        if following != 0 and not 0xD0 <= following <= 0xD7 and following != 0xFF:
+            return place
+        place += 1 if following == 0xFF else 2
+
+
+def _jpeg_keeps(marker: int, payload: bytes) -> bool:
+    if marker == 0xFE:
+        return False
+    if not 0xE0 <= marker <= 0xEF:
+        return True
+    if marker == 0xE2:
+        return payload.startswith(b"ICC_PROFILE\0")
+    return (marker == 0xE0 and payload.startswith(b"JFIF\0")) or (marker == 0xEE and payload.startswith(b"Adobe"))
+
+
+def _strip_png(content: bytes) -> bytes:
+    kept = bytearray(_PNG_HEAD)
+    place = len(_PNG_HEAD)
+    while place + 12 <= len(content):
+        length = struct.unpack_from(">I", content, place)[0]
+        kind, end = content[place + 4 : place + 8], place + 12 + length
+        if end > len(content):
+            break
+        if kind in _PNG_KEPT:
+            kept += content[place:end]
+        if kind == b"IEND":
+            return bytes(kept)
+        place = end
+    raise Damaged("cut off")
+
+
+def _strip_webp(content: bytes) -> bytes:
+    chunks = b"".join(
+        _webp_header(chunk) if kind == b"VP8X" else chunk for kind, chunk in _webp_chunks(content) if kind not in _WEBP_DROPPED
+    )
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+
+
+def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    end = 8 + struct.unpack_from("<I", content, 4)[0]
+    place = 12
+    if end > len(content) + 1:
+        raise Damaged("cut off")
+    while place + 8 <= min(end, len(content)):
+        length = struct.unpack_from("<I", content, place + 4)[0]
+        after = place + 8 + length
+        if after > len(content):
+            raise Damaged("cut off")
+        yield content[place : place + 4], content[place:after] + b"\0" * (length % 2)
+        place = after + length % 2
+
+
+def _webp_header(chunk: bytes) -> bytes:
+    return chunk[:8] + bytes([chunk[8] & ~_WEBP_METADATA_FLAGS]) + chunk[9:]
+
+
+_STRIPPERS: Final[dict[str, Callable[[bytes], bytes]]] = {"jpeg": _strip_jpeg, "png": _strip_png, "webp": _strip_webp}

@@ -1,0 +1,129 @@
+"""The formats that libvips' wheel cannot read or write: BMP and ICO through Pillow, HEIC through libheif's own wheel.
+
+Runs only in a worker process. Pillow is told the one format it may open, so that it never guesses either.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pillow_heif
+import pyvips
+from PIL import ExifTags, Image
+
+from watcher.engine.refusal import unprocessable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+FORMATS: Final = frozenset({"bmp", "ico", "heic"})
+MAX_ICO_SIDE: Final = 256
+_MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_DAMAGE: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, KeyError, OverflowError, RuntimeError)
+"""What the readers of Pillow and libheif raise on damaged files (Pillow documents OSError and leaks the others)."""
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit is checked from the header, before anything is decoded
+
+
+def size(path: Path, format_name: str) -> tuple[int, int]:
+    """Width and height from the header. Raises Refusal (422) where it is damaged."""
+    with _damage():
+        if format_name == "heic":
+            width, height = pillow_heif.open_heif(path, convert_hdr_to_8bit=True).size
+        else:
+            with Image.open(path, formats=[format_name]) as image:
+                width, height = image.size
+    return int(width), int(height)
+
+
+def load(path: Path, format_name: str) -> pyvips.Image:
+    """The pixels. An ICO gives its largest picture. Raises Refusal (422) where they are damaged."""
+    with _damage():
+        return _load_heic(path) if format_name == "heic" else _load_pillow(path, format_name)
+
+
+def _load_heic(path: Path) -> pyvips.Image:
+    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=True)
+    with Image.frombytes(file.mode, file.size, file.data, "raw", file.mode, file.stride) as image:
+        loaded = _to_vips(image)
+    if profile := file.info.get("icc_profile"):
+        loaded.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    return loaded
+
+
+def _load_pillow(path: Path, format_name: str) -> pyvips.Image:
+    with Image.open(path, formats=[format_name]) as image:
+        image.load()
+        return _to_vips(image)
+
+
+def _to_vips(image: Image.Image) -> pyvips.Image:
+    if image.mode not in _MODES.values():
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    bands = len(image.getbands())
+    loaded = pyvips.Image.new_from_memory(image.tobytes(), image.width, image.height, bands, "uchar")
+    return loaded.copy(interpretation="b-w" if bands < 3 else "srgb")
+
+
+def _to_pillow(image: pyvips.Image) -> Image.Image:
+    return Image.frombytes(_MODES[image.bands], (image.width, image.height), image.write_to_memory())
+
+
+def save_bmp(image: pyvips.Image, *, colours: int | None) -> bytes:
+    """A BMP of 24 bits (32 with alpha), or of a palette with so many `colours`."""
+    picture = _to_pillow(image)
+    if picture.mode == "LA":
+        picture = picture.convert("RGBA")
+    if colours is not None and picture.mode == "RGB":
+        picture = picture.quantize(colours)
+    return _saved(picture, "BMP")
+
+
+def save_ico(image: pyvips.Image) -> bytes:
+    """An icon of one picture, which is held as PNG. Raises Refusal (422) beyond 256 pixels, which the format cannot hold."""
+    if max(image.width, image.height) > MAX_ICO_SIDE:
+        raise unprocessable(f"an ICO holds at most {MAX_ICO_SIDE} x {MAX_ICO_SIDE} pixels")
+    buffer = io.BytesIO()
+    _to_pillow(image).save(buffer, "ICO", sizes=[(image.width, image.height)])
+    return buffer.getvalue()
+
+
+def save_heic(image: pyvips.Image, quality: int, rights: Mapping[str, str]) -> bytes:
+    """HEIC of a quality from 0 to 100, with author and copyright notice (`rights`: Exif names and texts)."""
+    picture = _to_pillow(image)
+    if picture.mode not in ("RGB", "RGBA"):
+        picture = picture.convert("RGBA" if picture.mode == "LA" else "RGB")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(picture).save(buffer, quality=quality, exif=_exif(rights), xmp=None)
+    return buffer.getvalue()
+
+
+def _exif(rights: Mapping[str, str]) -> bytes | None:
+    if not rights:
+        return None
+    exif = Image.Exif()
+    for name, text in rights.items():
+        exif[ExifTags.Base[name]] = text
+    return exif.tobytes()
+
+
+def _saved(picture: Image.Image, format_name: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format_name)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turns what the readers raise on damaged files into a Refusal, and their warnings into nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except _DAMAGE:
+        raise unprocessable("the image is corrupt or cut off") from None

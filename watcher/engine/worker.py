@@ -1,0 +1,78 @@
+"""A worker process: `python -m watcher.engine.worker PIXELS`. One task a line on stdin, one answer a line on stdout, JSON both.
+
+It is a process of its own, without the parent's memory, environment and secrets, so that a malicious image finds nothing and
+takes nothing down. It ends when its stdin ends, hence never outlives its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from watcher.engine.refusal import Refusal
+from watcher.engine.work import Task, answer
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+_M_ARENA_MAX: Final = -8
+_MEMORY_BASE: Final = 3 * 2**30
+_BYTES_A_PIXEL: Final = 16
+_TRIM_ABOVE_BYTES: Final = 4_000_000
+
+
+def main() -> None:
+    """Serve tasks until stdin ends."""
+    answers = _private_stdout()
+    _limit_memory(int(sys.argv[1]))
+    import pyvips  # after the limits, which its threads are to find set
+
+    pyvips.cache_set_max(0)
+    pyvips.block_untrusted_set(True)
+    pyvips.operation_block_set("VipsForeignLoadSvg", False)
+    _say(answers, {"ready": True})
+    for line in sys.stdin:
+        _say(answers, run(Task.read(json.loads(line))))
+
+
+def run(task: Task) -> dict[str, Any]:
+    """The answer to a task."""
+    from watcher.engine.images import process  # as late as libvips, which it needs
+
+    try:
+        return answer(process(task))
+    except Refusal as refusal:
+        return answer(refusal)
+    except MemoryError:
+        return answer(Refusal(422, "the image needs more memory than it is allowed"))
+    finally:
+        if task.source.stat().st_size > _TRIM_ABOVE_BYTES:
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _say(answers: TextIO, message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+def _private_stdout() -> TextIO:
+    """The pipe to the parent; what libraries print goes to stderr instead."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return pipe
+
+
+def _limit_memory(pixels: int) -> None:
+    """Few heaps, and an end to memory where the largest allowed image has long been served."""
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+    allowed = _MEMORY_BASE + _BYTES_A_PIXEL * pixels
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
