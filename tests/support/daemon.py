@@ -1,0 +1,154 @@
+"""The installed command, driven as an outsider would: a process, its standard output, its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+COMMAND = Path(sys.executable).with_name("compressor-watcher")
+PATIENCE_SECONDS = 60.0
+
+
+def wait_until(condition: Any, seconds: float = PATIENCE_SECONDS, *, pause: float = 0.02) -> Any:
+    """Poll until the condition is true and give its value; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(pause)
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment without settings of whoever runs the tests."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WATCHER_")}
+    return {**kept, **more}
+
+
+def command(*arguments: str | Path, environment: dict[str, str] | None = None, timeout: float = 120, **options: Any) -> Any:
+    """Run the command to its end."""
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=clean_environment(**(environment or {})),
+        **options,
+    )
+
+
+class Daemon:
+    """A running `compressor-watcher run`; its log lines are read as they come."""
+
+    def __init__(self, config: Path, environment: dict[str, str] | None = None, *, verb: str = "run") -> None:
+        self.config = config
+        self.lines: list[dict[str, Any]] = []
+        self.errors: list[str] = []
+        self.process = subprocess.Popen(
+            [COMMAND, verb, "--config", str(config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=clean_environment(**(environment or {})),
+        )
+        self._threads = [
+            threading.Thread(target=self._read_lines, daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_lines(self) -> None:
+        assert self.process.stdout is not None
+        for raw in self.process.stdout:
+            self.lines.append(json.loads(raw))
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for raw in self.process.stderr:
+            self.errors.append(raw.decode(errors="replace"))
+
+    def __enter__(self) -> Daemon:
+        self.wait_for("service.ready")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """The lines so far of this event whose fields have these values."""
+        found = [line for line in list(self.lines) if line["event"] == event]
+        return [line for line in found if all(line.get(key) == value for key, value in fields.items())]
+
+    def wait_for(self, event: str, count: int = 1, seconds: float = PATIENCE_SECONDS, **fields: Any) -> list[dict[str, Any]]:
+        """Wait until there are so many lines of the event; gives them."""
+        deadline = time.monotonic() + seconds
+        while len(found := self.events(event, **fields)) < count:
+            ended = self.process.poll() is not None
+            assert not ended, f"the daemon ended with {self.process.returncode}: {''.join(self.errors)} {self.lines[-5:]}"
+            assert time.monotonic() < deadline, (
+                f"{len(found)} of {count} {event} within {seconds} s; last lines: {self.lines[-5:]} {''.join(self.errors[-20:])}"
+            )
+            time.sleep(0.02)
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """Wait for the end; gives the exit status."""
+        status = self.process.wait(seconds)
+        for thread in self._threads:
+            thread.join(10)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+        return status
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        try:
+            return self.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye."""
+        self.process.kill()
+        self.wait()
+
+
+def write_config(path: Path, data: dict[str, Any]) -> Path:
+    """Write a TOML file of plain tables, lists, texts, numbers and truths."""
+    path.write_text(to_toml(data), encoding="utf-8")
+    return path
+
+
+def to_toml(data: dict[str, Any]) -> str:
+    """TOML of plain data; nested tables are written inline."""
+    return "".join(f"{json.dumps(key)} = {_toml_value(value)}\n" for key, value in data.items())
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml_value(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    if isinstance(value, Path):
+        return json.dumps(str(value))
+    return json.dumps(value)
+
+
+def read_audit(path: Path) -> list[dict[str, Any]]:
+    """The lines of an audit file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
