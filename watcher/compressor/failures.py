@@ -39,7 +39,9 @@ CHECK_DNS: Final = "check compressor.url and this machine's name resolution (DNS
 CHECK_TLS: Final = (
     "check this machine's clock and what inspects its TLS traffic; for a certificate authority of your own set SSL_CERT_FILE"
 )
-CHECK_KEY: Final = "set a valid key as WATCHER_COMPRESSOR__API_KEY or as the credential compressor_api_key; sending goes on by itself once it works"
+CHECK_KEY: Final = (
+    "set a valid key (WATCHER_COMPRESSOR__API_KEY or the credential compressor_api_key); sending goes on by itself once it works"
+)
 CHECK_QUOTA: Final = "look at plan, quota and permissions in the Compressor dashboard; sending goes on by itself once it works"
 WRONG_ADDRESS: Final = 'compressor.url may be wrong; the vendor\'s is "https://api.compressor.app/1.0"'
 RAISE_TIMEOUT: Final = "if images need longer than that, raise compressor.timeout"
@@ -222,10 +224,10 @@ _SHORTEST_SECRET: Final = 8
 
 def one_line(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` fit for a log: one line, at most 300 characters, without the secrets, and of each URL only its host."""
+    text = _URL.sub(_host_only, text)
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "***")
-    text = _URL.sub(_host_only, text)
     line = "".join(letter for letter in _UNPRINTABLE.sub(" ", text) if letter.isprintable()).strip()
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1].rstrip() + "…"
 
