@@ -1,0 +1,105 @@
+"""A real S3-compatible store for the session: OpenStack Swift on loopback, strict about signatures, expiry and versions.
+
+`pytest_plugins` is not needed: import the fixture by name, `from tests.support.s3 import s3  # noqa: F401`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TOOL = REPOSITORY / "tests" / "tools" / "swift-s3"
+CACHE = REPOSITORY / ".cache" / "swift-s3"
+REGION = "us-west-004"
+
+
+@dataclass
+class S3Server:
+    """A running store and its one key."""
+
+    endpoint: str
+    key_id: str = "test:tester"
+    application_key: str = "testing"
+    region: str = REGION
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @cached_property
+    def boto(self) -> Any:
+        """boto3's client: the oracle that tests look at the store with."""
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.key_id,
+            aws_secret_access_key=self.application_key,
+            region_name=self.region,
+            config=config,
+        )
+
+    def new_bucket(self, *, versioned: bool = False) -> str:
+        """An empty private bucket of its own; with `versioned` it keeps every version, as B2 does."""
+        name = f"bucket-{os.getpid()}-{next(self._numbers)}"
+        self.boto.create_bucket(Bucket=name)
+        if versioned:
+            self.boto.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+    def versions(self, bucket: str) -> list[tuple[str, str]]:
+        """Key and version of everything in a bucket, hidden versions and delete markers too."""
+        listed = self.boto.list_object_versions(Bucket=bucket)
+        return [(each["Key"], each["VersionId"]) for kind in ("Versions", "DeleteMarkers") for each in listed.get(kind, [])]
+
+    def keys(self, bucket: str) -> list[str]:
+        """The keys that a plain listing shows."""
+        return [each["Key"] for each in self.boto.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """Starts the store on free ports, once a session; skips, and says why, where it cannot be installed."""
+    _install()
+    directory = CACHE / f"run-{os.getpid()}"
+    started = subprocess.run([TOOL, "up", CACHE / "venv", directory, *_free_ports(4)], capture_output=True, text=True, timeout=90)
+    try:
+        assert started.returncode == 0, started.stderr
+        yield S3Server(started.stdout.strip())
+    finally:
+        subprocess.run([TOOL, "down", directory], check=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _install() -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run([TOOL, "install", CACHE / "venv"], capture_output=True, text=True)
+        if done.returncode != 0:
+            shutil.rmtree(CACHE / "venv", ignore_errors=True)
+            pytest.skip(f"no S3 store: Swift cannot be installed from the package index: {done.stderr.strip()[-300:]}")
+
+
+def _free_ports(count: int) -> list[str]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(each.getsockname()[1]) for each in sockets]
