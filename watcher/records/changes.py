@@ -231,7 +231,7 @@ def unchanged(
     return True
 
 
-def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason, now: float) -> bool:
+def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason, now: float) -> None:
     """All waiting outputs -> unchanged, and the file is remembered as ignored: it should not have been taken."""
     number = number_of(connection, image_id)
     (image,) = load_images(connection, [number])
@@ -251,7 +251,7 @@ def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason
         )
         add_history(connection, number, now, Event.IMAGE_IGNORED, None, {"reason": str(reason)})
         close_if_ended(connection, number, now)
-    return bool(waiting)
+        finish(connection, image_id, "ignored", now)
 
 
 def end(connection: sqlite3.Connection, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
@@ -320,19 +320,16 @@ def retry(
     return made
 
 
-def mark_audited(connection: sqlite3.Connection, seq: int, line_hash: str) -> None:
-    """The audit file holds all endings up to `seq`; a fresh journal goes on counting from there."""
-    connection.execute("UPDATE marks SET audited = ?, hash = ?", (seq, line_hash))
-    count_on(connection, seq)
-
-
-def mark_logged(connection: sqlite3.Connection, seq: int) -> None:
-    """All endings up to `seq` were written to the log."""
-    connection.execute("UPDATE marks SET logged = ?", (seq,))
+def mark(connection: sqlite3.Connection, audited: int, line_hash: str | None, logged: int) -> None:
+    """How far the endings are written down; a journal that knows fewer goes on counting from there."""
+    connection.execute("UPDATE marks SET audited = ?, hash = ?, logged = ?", (audited, line_hash, logged))
+    count_on(connection, audited)
 
 
 def count_on(connection: sqlite3.Connection, seq: int) -> None:
     """The next ending gets a number above `seq`."""
+    if not seq:
+        return
     updated = connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'endings'", (seq,)).rowcount
     if not updated:
         connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('endings', ?)", (seq,))

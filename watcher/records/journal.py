@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         StoredObject,
         Ticket,
     )
-    from watcher.records.queries import Marks, NumberedEnding
+    from watcher.records.queries import Marks, NumberedEnding, Totals
 
 Answer = TypeVar("Answer")
 
@@ -113,11 +113,14 @@ class SqliteJournal:
         reading = database.open_beside(path, version, writable=False)
         return cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
 
-    def close(self) -> None:
-        """Write what was handed over, then let go of the file. May be called twice."""
-        self._writer.close(CLOSE_PATIENCE_SECONDS)
+    async def close(self) -> None:
+        """Write what was handed over, then let go of the file. May be called twice.
+
+        A disk that refuses is waited for some seconds; what cannot be written then is told to its callers with Unavailable.
+        """
+        await asyncio.to_thread(self._writer.close, CLOSE_PATIENCE_SECONDS)
         if self._reader is not None and self._reading is not None:
-            self._reader.shutdown(wait=True)
+            await asyncio.to_thread(self._reader.shutdown, wait=True)
             self._reading.close()
 
     def alive(self) -> bool:
@@ -174,9 +177,9 @@ class SqliteJournal:
         """See `Journal.due`."""
         return await self._ask(partial(queries.due, now=now, limit=limit, excluding=frozenset(excluding)))
 
-    async def next_due(self, excluding: Collection[str] = ()) -> float | None:
-        """See `Journal.next_due`; images in `excluding` (those at work) do not count."""
-        return await self._ask(partial(queries.next_due, excluding=frozenset(excluding)))
+    async def next_due(self, now: float) -> float | None:
+        """See `Journal.next_due`."""
+        return await self._ask(partial(queries.next_due, now=now))
 
     async def stored_at(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
         """See `Journal.stored_at`."""
@@ -210,7 +213,7 @@ class SqliteJournal:
         return await self._change(change)
 
     async def dismiss(self, image_id: str, reason: IgnoredReason, now: float) -> None:
-        """The file should not have been taken: its waiting outputs need nothing, and this version is ignored from now on."""
+        """See `Journal.dismiss`; this version of the file is ignored from now on."""
         await self._change(partial(changes.dismiss, image_id=image_id, reason=reason, now=now))
 
     async def end(self, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
@@ -225,6 +228,14 @@ class SqliteJournal:
     async def finish_later(self, image_id: str, due_at: float, reason: str, now: float) -> None:
         """The original of an ended image cannot be moved or deleted now: the image is due again at `due_at`."""
         await self._change(partial(changes.finish_later, image_id=image_id, due_at=due_at, reason=reason, now=now))
+
+    async def totals(self) -> Totals:
+        """How many outputs stand where. Cheap."""
+        return await self._ask(queries.totals)
+
+    async def open_images(self) -> int:
+        """Images that still have something to come: an ending, or the moving or deleting of their original. Cheap."""
+        return (await self.totals()).unfinished_images
 
     # --- what the operator wants ----------------------------------------------------------------------------------------------
 
@@ -262,13 +273,9 @@ class SqliteJournal:
         """How far the endings are written down."""
         return await self._ask(queries.marks)
 
-    async def mark_audited(self, seq: int, line_hash: str) -> None:
-        """The audit file holds all endings up to `seq`, durably, and this is the hash of its last line."""
-        await self._change(partial(changes.mark_audited, seq=seq, line_hash=line_hash))
-
-    async def mark_logged(self, seq: int) -> None:
-        """All endings up to `seq` were written to the log."""
-        await self._change(partial(changes.mark_logged, seq=seq))
+    async def mark(self, audited: int, line_hash: str | None, logged: int) -> None:
+        """The audit file durably holds the endings up to `audited` (the hash is that line's), the log those up to `logged`."""
+        await self._change(partial(changes.mark, audited=audited, line_hash=line_hash, logged=logged))
 
 
 def _put_in_order(connection: sqlite3.Connection, now: float) -> None:

@@ -23,6 +23,11 @@ WHERE outputs.state IN {DUE} AND outputs.due_at <= ? ORDER BY outputs.due_at, ou
 _DUE_IMAGES: Final = """
 SELECT due_at, number, id FROM images WHERE state = 'ended' AND due_at <= ? ORDER BY due_at, number
 """
+_NEXT_DUE: Final = f"""
+SELECT min(due_at) FROM (
+    SELECT min(due_at) AS due_at FROM outputs WHERE state IN {DUE} AND due_at > :now
+    UNION ALL SELECT min(due_at) FROM images WHERE state = 'ended' AND due_at > :now
+)"""  # noqa: S608 - a constant
 _OBJECT: Final = "SELECT bucket, key, folder, relative, sha1, rule, output_sha1 FROM objects WHERE bucket = ? AND key = ?"
 
 
@@ -76,12 +81,10 @@ def _due_rows(connection: sqlite3.Connection, now: float) -> Iterator[Row]:
     return heapq.merge(connection.execute(_DUE_OUTPUTS, (now,)), connection.execute(_DUE_IMAGES, (now,)))
 
 
-def next_due(connection: sqlite3.Connection, excluding: Collection[str]) -> float | None:
+def next_due(connection: sqlite3.Connection, now: float) -> float | None:
     """See `Journal.next_due`."""
-    for due_at, _, identity in _due_rows(connection, float("inf")):
-        if identity not in excluding:
-            return float(due_at)
-    return None
+    (due_at,) = connection.execute(_NEXT_DUE, {"now": now}).fetchone()
+    return None if due_at is None else float(due_at)
 
 
 def stored_at(connection: sqlite3.Connection, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
@@ -114,6 +117,38 @@ def last_seq(connection: sqlite3.Connection) -> int:
 def marks(connection: sqlite3.Connection) -> Marks:
     """How far the endings are written down."""
     return Marks(*connection.execute("SELECT audited, hash, logged FROM marks").fetchone())
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many outputs stand where, and how many images still have anything to come."""
+
+    waiting: int
+    requested: int
+    enqueued: int
+    stored: int
+    failed: int
+    superseded: int
+    vanished: int
+    unchanged: int
+    unfinished_images: int
+
+    @property
+    def open(self) -> int:
+        """Outputs that have not ended."""
+        return self.waiting + self.requested + self.enqueued
+
+    @property
+    def ended(self) -> int:
+        """Outputs that need nothing more."""
+        return self.stored + self.failed + self.superseded + self.vanished + self.unchanged
+
+
+def totals(connection: sqlite3.Connection) -> Totals:
+    """How many outputs stand where; costs the same over a million images."""
+    counts = {(kind, state): count for kind, state, count in connection.execute("SELECT kind, state, count FROM tallies")}
+    outputs = {state: count for (kind, state), count in counts.items() if kind == "output"}
+    return Totals(**outputs, unfinished_images=counts["image", "open"] + counts["image", "ended"])
 
 
 def failed_images(

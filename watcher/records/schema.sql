@@ -154,7 +154,48 @@ CREATE TABLE marks (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     audited INTEGER NOT NULL DEFAULT 0,
     hash TEXT,
-    logged INTEGER NOT NULL DEFAULT 0
+    logged INTEGER NOT NULL DEFAULT 0,
+    -- whether the audit file was asked what it knows, when this journal was new
+    rebuilt INTEGER NOT NULL DEFAULT 0 CHECK (rebuilt IN (0, 1))
 ) STRICT;
 
 INSERT INTO marks (only) VALUES (1);
+
+-- How many images and outputs stand where, kept by the triggers below: a status over a million images costs nothing.
+CREATE TABLE tallies (
+    kind TEXT NOT NULL CHECK (kind IN ('image', 'output')),
+    state TEXT NOT NULL,
+    count INTEGER NOT NULL DEFAULT 0 CHECK (count >= 0),
+    PRIMARY KEY (kind, state)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO tallies (kind, state) VALUES
+    ('image', 'open'), ('image', 'ended'), ('image', 'finished'),
+    ('output', 'waiting'), ('output', 'requested'), ('output', 'enqueued'), ('output', 'stored'),
+    ('output', 'failed'), ('output', 'superseded'), ('output', 'vanished'), ('output', 'unchanged');
+
+CREATE TRIGGER images_counted_in AFTER INSERT ON images BEGIN
+    UPDATE tallies SET count = count + 1 WHERE kind = 'image' AND state = new.state;
+END;
+
+CREATE TRIGGER images_counted_out AFTER DELETE ON images BEGIN
+    UPDATE tallies SET count = count - 1 WHERE kind = 'image' AND state = old.state;
+END;
+
+CREATE TRIGGER images_counted_on AFTER UPDATE OF state ON images WHEN old.state <> new.state BEGIN
+    UPDATE tallies SET count = count - 1 WHERE kind = 'image' AND state = old.state;
+    UPDATE tallies SET count = count + 1 WHERE kind = 'image' AND state = new.state;
+END;
+
+CREATE TRIGGER outputs_counted_in AFTER INSERT ON outputs BEGIN
+    UPDATE tallies SET count = count + 1 WHERE kind = 'output' AND state = new.state;
+END;
+
+CREATE TRIGGER outputs_counted_out AFTER DELETE ON outputs BEGIN
+    UPDATE tallies SET count = count - 1 WHERE kind = 'output' AND state = old.state;
+END;
+
+CREATE TRIGGER outputs_counted_on AFTER UPDATE OF state ON outputs WHEN old.state <> new.state BEGIN
+    UPDATE tallies SET count = count - 1 WHERE kind = 'output' AND state = old.state;
+    UPDATE tallies SET count = count + 1 WHERE kind = 'output' AND state = new.state;
+END;

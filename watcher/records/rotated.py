@@ -1,0 +1,123 @@
+"""Reading audit files: the one that is written and those that rotation made of it, plain or compressed."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import re
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from watcher.records.chain import Line, Tail, reaches_back, read_line, read_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedIOBase
+    from pathlib import Path
+
+READ_ERRORS: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What reading a file may raise, a cut or foreign compressed one included."""
+
+_FIRST_LOOK: Final = 1 << 16
+_ANY: Final = 1 << 62
+
+
+def rotated_files(path: Path) -> list[Path]:
+    """What rotation made of the file at `path`, in no order.
+
+    Names as logrotate makes them, for `x.jsonl`: `x.jsonl.1`, `x.jsonl.2.gz`, `x.jsonl-20261122`, `x-20261122.jsonl.xz`.
+    """
+    number = r"[.-]\d[\dT:_.-]*"
+    forms = [rf"{re.escape(path.name)}{number}", rf"{re.escape(path.stem)}{number}{re.escape(path.suffix)}"]
+    pattern = re.compile(rf"(?:{'|'.join(forms)})(?:\.gz|\.bz2|\.xz)?")
+    try:
+        return [each for each in path.parent.iterdir() if pattern.fullmatch(each.name) and each.is_file()]
+    except FileNotFoundError:
+        return []
+
+
+def audit_files(path: Path) -> list[Path]:
+    """The audit file and its rotated ones, by the number of their first line; those without any line are left out."""
+    present = [*rotated_files(path), *([path] if path.is_file() else [])]
+    first = {each: seq for each in present if (seq := _first_seq(each)) is not None}
+    return sorted(first, key=lambda each: (first[each], each == path))
+
+
+def open_lines(path: Path) -> BufferedIOBase:
+    """A plain or compressed file of lines, for reading."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    if path.suffix == ".bz2":
+        return bz2.open(path, "rb")
+    if path.suffix == ".xz":
+        return lzma.open(path, "rb")
+    return path.open("rb")
+
+
+def our_lines(path: Path) -> Iterator[Line]:
+    """The lines of ours in a file, as far as it can be read."""
+    for data in _whole_lines(path):
+        if (line := read_line(data)) is not None:
+            yield line
+
+
+def last_rotated_line(path: Path) -> Line | None:
+    """The last line of ours in the rotated file that holds the newest."""
+    for each in reversed(audit_files(path)):
+        if each != path and (line := _last_line(each)) is not None:
+            return line
+    return None
+
+
+def read_end(descriptor: int, size: int, marked: int) -> Tail:
+    """The verdict of `read_tail` on an open plain file, read only as far back as there may be trouble."""
+    length = _FIRST_LOOK
+    while True:
+        start = max(0, size - length)
+        data = _read_at(descriptor, size - start, start)
+        if start == 0:
+            return read_tail(data, marked)
+        if reaches_back(data, marked):
+            first = data.find(b"\n") + 1
+            tail = read_tail(data[first:], marked)
+            return Tail(start + first + tail.keep, tail.last)
+        length *= 4
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    try:
+        with open_lines(path) as lines:
+            yield from (data[:-1] for data in lines if data.endswith(b"\n"))
+    except READ_ERRORS:
+        # what cannot be read holds nothing for us; `audit verify` says so
+        return
+
+
+def _first_seq(path: Path) -> int | None:
+    """The number of the first line of ours; 0 where there is something, but none of ours; None where there is nothing."""
+    line = next(our_lines(path), None)
+    if line is not None:
+        return line.seq
+    return 0 if path.stat().st_size else None
+
+
+def _last_line(path: Path) -> Line | None:
+    if path.suffix in (".gz", ".bz2", ".xz"):
+        newest = None
+        for data in _whole_lines(path):
+            newest = data
+        return read_line(newest) if newest is not None else None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_end(descriptor, os.fstat(descriptor).st_size, _ANY).last
+    finally:
+        os.close(descriptor)
+
+
+def _read_at(descriptor: int, length: int, offset: int) -> bytes:
+    data = b""
+    while len(data) < length and (part := os.pread(descriptor, length - len(data), offset + len(data))):
+        data += part
+    return data
