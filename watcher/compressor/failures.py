@@ -149,10 +149,10 @@ def _system_words(error: BaseException) -> str:
 
 
 def _own_words(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "").replace("_", " ").lower()
+        # aiohttp's own subclasses lack these two; their cause has them
+        words = getattr(error, "verify_message", None) or getattr(error, "reason", None) or ""
+        return words if " " in words else words.replace("_", " ").lower()
     if isinstance(error, socket.gaierror):
         return (error.strerror or "").lower()
     if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
