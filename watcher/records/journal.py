@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import changes, database, queries
+from watcher.records.rebuild import rebuild
 from watcher.records.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from watcher.model import (
         Clock,
@@ -81,21 +82,22 @@ class SqliteJournal:
         clock: Clock,
         keep: float,
         new_id: Callable[[], str],
+        audit: Path | None = None,
+        roots: Mapping[str, Path] | None = None,
     ) -> SqliteJournal:
         """Open the daemon's journal, or begin one (mode 0600); `path` may be ":memory:". `keep` in seconds.
 
-        What was under way when the last process stopped is put in order. A damaged file is set aside and said. Raises
-        Unavailable where a newer version wrote the file or it cannot be had.
+        What was under way when the last process stopped is put in order. A damaged file is set aside and said; a journal that
+        begins anew learns from the audit file what lies in the store, so that nothing is sent twice (`roots`: the folders'
+        paths by name). Raises Unavailable where a newer version wrote the file or it cannot be had.
         """
         scripts = database.migrations()
         opened = database.open_own(path, scripts, clock.now())
         connection = opened.connection
         try:
-            if opened.set_aside is not None:
-                message = f"the journal was damaged ({opened.problem}) and is set aside as {opened.set_aside}"
-                hint = "a new one is built from the audit file and a scan; look at the disk, then remove the old one"
-                events.event(Event.JOURNAL_UNAVAILABLE, message=message, hint=hint)
-            _put_in_order(connection, clock.now())
+            _tell_set_aside(opened, events)
+            known = _put_in_order(connection, clock.now(), audit, roots or {})
+            _tell_rebuilt(opened, events, known)
             reading = None if path == database.MEMORY else database.open_beside(Path(path), len(scripts), writable=False)
         except sqlite3.Error as error:
             connection.close()
@@ -278,11 +280,27 @@ class SqliteJournal:
         await self._change(partial(changes.mark, audited=audited, line_hash=line_hash, logged=logged))
 
 
-def _put_in_order(connection: sqlite3.Connection, now: float) -> None:
+def _put_in_order(connection: sqlite3.Connection, now: float, audit: Path | None, roots: Mapping[str, Path]) -> int:
+    """Recovery, and the rebuilding of a journal that is new, in one transaction. Gives how many objects that brought."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         changes.recover(connection, now)
+        brought = rebuild(connection, audit, roots, now) if audit is not None and not queries.is_rebuilt(connection) else 0
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+    return brought
+
+
+def _tell_set_aside(opened: database.Opened, events: EventLog) -> None:
+    if opened.set_aside is not None:
+        message = f"the journal was damaged ({opened.problem}) and is set aside as {opened.set_aside}"
+        hint = "a new one is built from the audit file and a scan; look at the disk, then remove the old one"
+        events.event(Event.JOURNAL_UNAVAILABLE, message=message, hint=hint)
+
+
+def _tell_rebuilt(opened: database.Opened, events: EventLog, objects: int) -> None:
+    if opened.set_aside is not None or objects:
+        message = "a new journal was built; the audit file tells what lies in the store"
+        events.event(Event.JOURNAL_RECOVERED, message=message, objects=objects)

@@ -151,6 +151,11 @@ def totals(connection: sqlite3.Connection) -> Totals:
     return Totals(**outputs, unfinished_images=counts["image", "open"] + counts["image", "ended"])
 
 
+def is_rebuilt(connection: sqlite3.Connection) -> bool:
+    """Whether the audit file was asked what it knows, when this journal was new."""
+    return bool(connection.execute("SELECT rebuilt FROM marks").fetchone()[0])
+
+
 def failed_images(
     connection: sqlite3.Connection, image_ids: Collection[str] | None, rule_for: Callable[[str], Rule | None], now: float
 ) -> list[tuple[int, Sighting]]:
