@@ -78,6 +78,10 @@ class Connector(Protocol):
         """What is known of an object; None where there is none."""
         ...
 
+    def address(self, bucket: str, region: str, key: str) -> str:
+        """The address of an object, correctly escaped."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...
@@ -111,7 +115,11 @@ class DirectoryConnector:
         facts = {"bucket": bucket, "key": key, "acl": acl, "headers": dict(headers), "metadata": dict(metadata)}
         with _as_store_error("stored"):
             await asyncio.to_thread(self._put, bucket, key, content, facts)
-        return StoredAt("file://" + quote(str(self._root / bucket / key)))
+        return StoredAt(self.address(bucket, region, key))
+
+    def address(self, bucket: str, region: str, key: str) -> str:  # noqa: ARG002 - a folder has no region
+        """See Connector."""
+        return "file://" + quote(str(self._root / bucket / key))
 
     async def head(self, bucket: str, region: str, key: str) -> StoredFacts | None:  # noqa: ARG002 - as above
         """See Connector."""
