@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _EMPTY_BODY: Final = hashlib.sha256(b"").hexdigest()
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _SIGNED: Final = "host;x-amz-content-sha256;x-amz-date"
 
 
@@ -37,7 +38,7 @@ def signed_headers(method: str, url: str, region: str, credentials: Credentials,
             method,
             parts.path or "/",
             parts.query,
-            f"host:{parts.netloc}",
+            f"host:{parts.netloc.lower().removesuffix(_DEFAULT_PORTS[parts.scheme])}",
             f"x-amz-content-sha256:{_EMPTY_BODY}",
             f"x-amz-date:{stamp}",
             "",

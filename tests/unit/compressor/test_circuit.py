@@ -423,3 +423,57 @@ def test_the_limit_of_a_streak_is_reached_by_failures_of_one_image_too() -> None
         if number < STREAK_LIMIT - 1:
             way.probe()
     assert way.circuit.phase is Phase.CHECKING
+
+
+def test_a_suspect_is_not_charged_while_others_may_still_tell() -> None:
+    """Somebody who never failed is under way: his outcome says more than the account."""
+    way = Way()
+    way.send("bad", ANSWERED_500)
+    way.send("good")
+    way.charged.clear()
+    way.enter("innocent")
+    way.send("bad", ANSWERED_500)
+    way.probe()
+    assert way.charged == []
+    way.succeed("innocent")
+    assert way.charged == ["bad"]
+
+
+def test_an_image_charged_for_failing_last_goes_on_being_charged() -> None:
+    """Once its failing was its own, it stays so, though nobody gets through meanwhile."""
+    way = Way()
+    way.enter("slow")
+    way.send("quick")
+    way.fail("slow")
+    way.probe()
+    way.send("slow", ANSWERED_500)
+    way.probe()
+    assert way.charged == ["slow", "slow"]
+
+
+def test_a_suspect_that_got_through_is_none_any_more() -> None:
+    """Its next failure is judged like anybody's."""
+    way = Way()
+    way.send("was-bad", ANSWERED_500)
+    way.send("good")
+    way.send("was-bad")
+    way.charged.clear()
+    way.send("was-bad", ANSWERED_500)
+    way.probe()
+    assert way.charged == []
+
+
+@pytest.mark.parametrize(("failure", "charged"), [(ANSWERED_500, ["bad"]), (REFUSED, [])])
+def test_a_suspect_that_fails_in_a_trial_is_charged_unless_nobody_could_reach_the_api(
+    failure: Failure, charged: list[str]
+) -> None:
+    """After an outage only the bad image is left; the account answers, so its 500 is its own."""
+    way = Way()
+    way.send("bad", ANSWERED_500)
+    way.send("good")
+    way.charged.clear()
+    way.send("bad", REFUSED)
+    way.probe()
+    way.send("bad", failure)
+    assert way.charged == charged
+    assert way.circuit.phase is Phase.OPEN
