@@ -11,19 +11,22 @@ import random
 import secrets
 import signal
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from watcher import __version__
 from watcher.clock import SystemClock
+from watcher.compressor.circuit import Phase
 from watcher.compressor.client import CompressorClient
 from watcher.compressor.gate import Gate
 from watcher.compressor.stored import HttpObjectStore
 from watcher.dispatch import Dispatcher
 from watcher.errors import ConfigurationError, WatcherError
-from watcher.intake.files import FileOriginals
+from watcher.intake.files import Files
 from watcher.intake.intake import Intake, IntakeSettings
+from watcher.intake.roots import Roots
 from watcher.model import Event, Ticket
 from watcher.pipeline import Edges, Pipeline, Policy
 from watcher.publish.serve import TemporaryUrls
@@ -39,12 +42,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.engine.app import Engine
-    from watcher.log import JsonLog
+    from watcher.log import LevelledLog
     from watcher.model import ObjectStore, Publisher
     from watcher.settings import Settings
 
 JOURNAL_NAME: Final = "journal.db"
+FILE_THREADS: Final = 4
+"""For reading, hashing and moving originals; more would only wait for the disk."""
 HEARTBEAT_SECONDS: Final = 1.0
+HOUSEKEEPING_SECONDS: Final = 3600.0
 STOP_GRACE_SECONDS: Final = 2.0
 """For responses of the temporary-URL server that nobody's request waits for any more."""
 NEEDS_RESTART: Final = (
@@ -76,7 +82,7 @@ class Counts:
 class App:
     """The daemon, or one run of `once`: `async with App(...)` is up between start and stop."""
 
-    def __init__(self, settings: Settings, events: JsonLog, *, load: Callable[[], Settings] | None = None) -> None:
+    def __init__(self, settings: Settings, events: LevelledLog, *, load: Callable[[], Settings] | None = None) -> None:
         """`load` reads the configuration anew, for SIGHUP."""
         self.settings = settings
         self.events = events
@@ -121,11 +127,18 @@ class App:
         await self._start_pipeline()
         await self._start_intake()
         self._supervise(self._heartbeat(), "heartbeat")
+        self._supervise(self._housekeeping(), "housekeeping")
 
     async def _start_records(self) -> None:
         settings = self.settings
         self.journal = SqliteJournal.open(
-            settings.state_dir / JOURNAL_NAME, events=self.events, clock=self._clock, keep=settings.keep, new_id=_new_id
+            settings.state_dir / JOURNAL_NAME,
+            events=self.events,
+            clock=self._clock,
+            keep=settings.keep,
+            new_id=_new_id,
+            audit=settings.audit_path,
+            roots={folder.name: folder.path for folder in settings.folders},
         )
         self._stack.push_async_callback(self.journal.close)
         self.audit = AuditFile(settings.audit_path)
@@ -219,6 +232,9 @@ class App:
     async def _start_pipeline(self) -> None:
         settings = self.settings
         rules = folder_rules(settings)
+        roots = Roots()
+        pool = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
+        self._stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         self.intake = Intake(
             rules,
             IntakeSettings(rescan=settings.rescan, settle=settings.settle, max_wait=settings.max_wait),
@@ -228,7 +244,7 @@ class App:
             on_taken=self._wake,
             random=random.random,
         )
-        originals = FileOriginals()
+        originals = Files(roots, pool)
         edges = Edges(self.journal, originals, self.publisher, self.client, self.gate, self._store, self.events, self._clock)
         self.pipeline = Pipeline(
             edges,
@@ -237,7 +253,7 @@ class App:
             new_ticket=self._new_ticket,
             random=random.random,
             look_again=self.intake.look_at,
-            is_present=self.intake.is_present,
+            is_present=roots.is_healthy,
         )
         slots = settings.compressor.concurrency * 2
         self.dispatcher = Dispatcher(self.journal, self.pipeline, self.events, self._clock, slots=slots, random=random.random)
@@ -301,12 +317,24 @@ class App:
             os.kill(os.getpid(), number)
         self._stopping.set()
 
-    async def until_done(self) -> None:
-        """Until all that lay in the folders has ended, or a signal says stop."""
+    async def until_done(self) -> bool:
+        """Until all that lay in the folders has ended. False where a signal came, or key or quota block the way."""
         while not self._stopping.is_set():
-            if self.intake.is_quiet() and not self.dispatcher.in_flight and await self.journal.open_images() == 0:
-                return
-            await asyncio.sleep(0.05)
+            if await self.is_done():
+                return True
+            if self.gate.state.phase is Phase.BLOCKED:
+                return False
+            await self._clock.sleep(0.05)
+        return False
+
+    async def is_done(self) -> bool:
+        """Whether nothing waits, nothing is under way, and all endings are written down."""
+        if not self.intake.is_quiet() or self.dispatcher.in_flight:
+            return False
+        if await self.journal.open_images() or not self.intake.is_quiet():
+            return False
+        await self.recorder.flush()
+        return True
 
     def _supervise(self, work: Any, name: str) -> None:
         """Run a part in the background; if it dies the daemon stops: nothing runs half alive."""
@@ -332,6 +360,12 @@ class App:
             if self.journal.changed_by_others():
                 self._wake()
 
+    async def _housekeeping(self) -> None:
+        """Now and once an hour: endings older than `keep` leave the journal."""
+        while True:
+            await self.journal.prune(self._clock.now())
+            await self._clock.sleep(HOUSEKEEPING_SECONDS)
+
     def is_alive(self) -> bool:
         """Whether every part that can get stuck is moving."""
         return self.journal.alive() and self.intake.alive() and self.publisher_alive()
@@ -343,7 +377,7 @@ class App:
 
     async def _counts(self) -> Counts:
         totals = await self.journal.totals()
-        return Counts(totals.waiting, self.dispatcher.in_flight, totals.stored, totals.failed)
+        return Counts(totals.open, self.dispatcher.in_flight, totals.stored, totals.failed)
 
     def _count_fields(self) -> dict[str, int]:
         return {"in_flight": self.dispatcher.in_flight} if hasattr(self, "dispatcher") else {}

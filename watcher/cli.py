@@ -33,9 +33,9 @@ app = typer.Typer(
         "Turns folders into a publishing pipeline: drop an image, and seconds later it lies compressed and resized in your "
         "Backblaze B2 bucket and one JSON line says where.\n\n"
         "Try it with no account: [bold]compressor-watcher demo[/bold]. "
-        "With one: write a config.toml (config.example.toml explains every key), then [bold]check[/bold] and [bold]run[/bold]."
+        "With one: write a config.toml (config.example.toml explains every key), [bold]check[/bold] it, [bold]run[/bold] it."
     ),
-    epilog="Exit status: 0 done, 1 something failed, 2 wrong usage, 3 not running, 69 port or state in use, 78 bad configuration.",
+    epilog="Exit status: 0 done, 1 something failed, 2 usage, 3 not running, 69 port or state in use, 78 bad configuration.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -124,7 +124,7 @@ def explain(
 @app.command()
 def engine(config: ConfigOption = None) -> None:
     """Serve the local Compressor-compatible API on its own ([engine] in the configuration; needs no folders)."""
-    from watcher.commands.service import run_engine
+    from watcher.commands.engine import run_engine
 
     settings, _ = _settings(config, "engine")
     _exit(_wait(run_engine(settings)))
@@ -143,7 +143,7 @@ def demo(
     """Show the whole thing on this machine with no account: embedded engine, a folder as bucket, sample photographs."""
     from watcher.commands.demo import run_demo
 
-    _exit(_wait(run_demo(folder, into)))
+    _exit(_wait(run_demo(folder, into.absolute())))
 
 
 @app.command()

@@ -10,6 +10,7 @@ import contextlib
 import sys
 import traceback
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from watcher.compressor.retry import backoff
@@ -81,14 +82,14 @@ class Dispatcher:
             if image.id not in self._turns:
                 task = asyncio.create_task(self._turn(image), name=f"image {image.id}")
                 self._turns[image.id] = task
-                task.add_done_callback(lambda _, key=image.id: self._ended(key))
+                task.add_done_callback(partial(self._ended, image.id))
 
-    def _ended(self, image_id: str) -> None:
+    def _ended(self, image_id: str, _: asyncio.Task[None]) -> None:
         self._turns.pop(image_id, None)
         self._wake.set()
 
     async def _wait_for_work(self) -> None:
-        due = await self._journal.next_due({*self._turns, *self._resting})
+        due = await self._journal.next_due(self._clock.now())
         rests = [until - self._clock.monotonic() for until, _ in self._resting.values()]
         waits = [LONGEST_IDLE, *rests, *([due - self._clock.now()] if due is not None else [])]
         with contextlib.suppress(TimeoutError):

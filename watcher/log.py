@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO
 
 import structlog
 
@@ -49,6 +49,15 @@ _NUMBERS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logg
 def level_of(event: Event) -> Level:
     """The level an event is logged at."""
     return LEVELS.get(event, "info")
+
+
+class LevelledLog(Protocol):
+    """An EventLog whose level may be changed while it runs (reload)."""
+
+    level: Level
+
+    def event(self, event: Event, **fields: Any) -> None:
+        """Write one line; the level follows from the event."""
 
 
 class JsonLog:

@@ -586,8 +586,8 @@ class Journal(Protocol):
     async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
         """Images with something to do now, oldest first: open ones whose outputs are due, ended ones not yet finished."""
 
-    async def next_due(self, excluding: Collection[str]) -> float | None:
-        """When the next image is due (Unix seconds); None when nothing waits."""
+    async def next_due(self, now: float) -> float | None:
+        """When, after `now`, the next image is due (Unix seconds); None when none waits for later."""
 
     async def stored_at(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
         """What we put at these (bucket, key)."""

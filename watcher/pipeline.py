@@ -21,21 +21,30 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import quote
 
 from watcher.compressor import retry, verify
 from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
-from watcher.endings import Told, failed_record, stored_record, superseded_record, vanished_record
+from watcher.endings import Told
+from watcher.errand import (
+    ABSENT_FOLDER,
+    Errand,
+    KeyLocks,
+    LostOriginal,
+    Outcome,
+    Visit,
+    b2_url,
+    is_same_work,
+    key_fields,
+    renditions,
+    with_states,
+)
 from watcher.errors import CallFailed, SourceChanged, SourceGone, Unavailable
-from watcher.keys import InvalidKey, KeyFields, render_key
+from watcher.keys import InvalidKey, render_key
 from watcher.model import (
     Absence,
-    Ending,
     Event,
     FailedReason,
     FailureKind,
@@ -44,14 +53,16 @@ from watcher.model import (
     Image,
     ImageState,
     Output,
-    OutputRule,
     OutputState,
     Postponement,
     StoredObject,
 )
+from watcher.outcomes import Outcomes, Reason
+from watcher.putting_away import PuttingAway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from watcher.model import (
         Api,
@@ -66,18 +77,11 @@ if TYPE_CHECKING:
         Publication,
         Publisher,
         Source,
-        SourceFacts,
         Ticket,
     )
 
 POSTPONED: Final = None
 """What a stage returns for an output that has not ended and will have another turn."""
-
-Outcome = OutputState | None
-
-PUT_AWAY_SECONDS: Final = 20.0
-"""About so long until a move or deletion that could not be done is tried again."""
-ABSENT_FOLDER: Final = "the folder is not there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,62 +111,6 @@ class Policy:
     """Whether objects lie at Backblaze B2, so that an unlike `url` is worth a word."""
 
 
-@dataclass(slots=True)
-class Visit:
-    """An image whose original is open, and its temporary URL once somebody asked for it."""
-
-    image: Image
-    source: Source
-    ticket: Ticket
-    publication: Publication | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def facts(self) -> SourceFacts:
-        """What the open descriptor says."""
-        return self.source.facts
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """One output on its way: to which key, under which rule, out of which open original."""
-
-    visit: Visit
-    output: Output
-    rule: OutputRule
-    key: str
-    attempts: int
-
-    @property
-    def image(self) -> Image:
-        """The image this output belongs to."""
-        return self.visit.image
-
-    @property
-    def id(self) -> str:
-        """Names this output among all that wait at the gate."""
-        return f"{self.image.id}/{self.output.rendition or ''}"
-
-    @property
-    def bucket(self) -> str:
-        """Where the output goes."""
-        return str(self.rule.store["bucket"])
-
-    @property
-    def stored(self) -> StoredObject:
-        """What will lie at the key when all went well."""
-        file = self.image.file
-        return StoredObject(self.bucket, self.key, file.folder, file.relative, self.visit.facts.sha1, self.rule.fingerprint)
-
-    def request(self, publication: Publication, *, marked: bool) -> FetchRequest:
-        """The request. `marked` adds the two metadata keys by which the store can be asked whether it is already done."""
-        store = {**self.rule.store, "path": self.key}
-        if marked:
-            ours = {"source-sha1": self.visit.facts.sha1, "rule": self.rule.fingerprint}
-            store["metadata"] = {**store.get("metadata", {}), **ours}
-        return FetchRequest(publication.url, self.rule.image, store, publication.headers)
-
-
 class Pipeline:
     """Takes images on their journey. One object serves all images; `process` may run for many at once."""
 
@@ -175,7 +123,7 @@ class Pipeline:
         new_ticket: Callable[[float], Ticket],
         random: Callable[[], float],
         look_again: Callable[[FileRef], None],
-        is_present: Callable[[str], bool],
+        is_present: Callable[[Path], bool],
     ) -> None:
         """`concurrency` bounds the requests in flight. `look_again` is told of files that changed under way; `is_present` says
         whether a folder's root is there now, the same as when it was armed."""
@@ -187,6 +135,8 @@ class Pipeline:
         self._random = random
         self._look_again = look_again
         self._is_present = is_present
+        self._outcomes = Outcomes(edges.journal, edges.events, edges.clock, random)
+        self._putting_away = PuttingAway(edges.journal, edges.originals, edges.events, edges.clock, random, is_present)
         self._hinted: set[str] = set()
         self.asking: set[str] = set()
         """Images with a request on its way, whose answer is worth waiting for at a stop."""
@@ -202,7 +152,7 @@ class Pipeline:
         if image.state is ImageState.OPEN:
             image = await self._convert(image)
         if not image.open_outputs:
-            await self._put_away(image)
+            await self._putting_away.put_away(image)
 
     # --- the original ---------------------------------------------------------------------------------------------------------
 
@@ -210,18 +160,27 @@ class Pipeline:
         """Every output of the image as far as it gets in this turn. Gives the image with the states of its outputs."""
         try:
             source = await self._edges.originals.open(image.file, image.observation)
-        except SourceGone:
-            return await self._lost(image)
-        except SourceChanged:
-            return await self._changed(image)
+        except (SourceGone, SourceChanged):
+            return await self._without_original(image)
         except Unavailable as error:
             return await self._rest(image, str(error))
         async with self._visiting(image, source) as visit:
             if image.facts is not None and image.facts.sha1 != source.facts.sha1:
-                return await self._changed(image)
+                return await self._without_original(image)
             if await self._dismissed(visit):
                 return with_states(image, dict.fromkeys(renditions(image), OutputState.UNCHANGED))
             return await self._deliver_all(visit)
+
+    async def _without_original(self, image: Image) -> Image:
+        """The version is gone or replaced. What was asked for before that may have been done all the same."""
+        states = {output.rendition: await self._output_without_original(image, output) for output in image.open_outputs}
+        return with_states(image, states)
+
+    async def _output_without_original(self, image: Image, output: Output) -> Outcome:
+        asked = output.doubt or output.state is not OutputState.WAITING
+        if asked and image.facts is not None and image.ticket is not None:
+            return await self._output(Visit(image, LostOriginal(image.facts), image.ticket), output)
+        return await self._moved_on(image, output)
 
     @asynccontextmanager
     async def _visiting(self, image: Image, source: Source) -> AsyncIterator[Visit]:
@@ -267,7 +226,8 @@ class Pipeline:
         try:
             key = output.key or render_key(str(rule.store["path"]), key_fields(visit, output))
         except InvalidKey as error:
-            return await self._fail(visit.image, output, FailedReason.INVALID_KEY, error.message, error.hint)
+            reason = Reason(FailedReason.INVALID_KEY, error.message, error.hint)
+            return await self._outcomes.fail(Errand(visit, output, rule, "", output.attempts), reason)
         attempts = output.attempts
         errand = Errand(visit, output, rule, key, attempts)
         errand = replace(errand, attempts=attempts + self._edges.gate.attempts_charged(errand.id))
@@ -309,19 +269,10 @@ class Pipeline:
 
     async def _settle_with(self, errand: Errand, there: StoredObject) -> Outcome:
         if is_same_work(there, errand.stored):
-            return await self._unchanged(errand, there)
+            return await self._outcomes.unchanged(errand, there)
         message = f"the object key {errand.key} belongs to another file of folder {there.folder}"
         hint = "make the keys differ: use {dir}, {name} or {sha1:.8} in store.path; then `compressor-watcher retry`"
-        return await self._fail(errand.image, errand.output, FailedReason.KEY_CONFLICT, message, hint)
-
-    async def _unchanged(self, errand: Errand, there: StoredObject) -> Outcome:
-        image, rendition = errand.image, errand.output.rendition
-        stored = replace(errand.stored, output_sha1=there.output_sha1)
-        if await self._edges.journal.unchanged(image.id, rendition, errand.key, stored, self._edges.clock.now()):
-            self._edges.events.event(
-                Event.IMAGE_UNCHANGED, id=image.id, **image.file.fields(), rendition=rendition, key=errand.key
-            )
-        return OutputState.UNCHANGED
+        return await self._outcomes.fail(errand, Reason(FailedReason.KEY_CONFLICT, message, hint))
 
     # --- asking the API -------------------------------------------------------------------------------------------------------
 
@@ -334,6 +285,8 @@ class Pipeline:
         return visit.publication
 
     async def _send(self, errand: Errand) -> Outcome:
+        if not errand.visit.source.is_current():
+            return await self._moved_on(errand.image, errand.output)
         try:
             publication = await self._publication(errand.visit)
         except Unavailable as error:
@@ -352,7 +305,7 @@ class Pipeline:
         await gate.enter(errand.id)
         if not errand.visit.source.is_current():
             gate.abandoned(errand.id)
-            return await self._moved_on(errand)
+            return await self._moved_on(errand.image, errand.output)
         if not await self._edges.journal.requested(image.id, errand.output.rendition, errand.key, self._edges.clock.now()):
             gate.abandoned(errand.id)
             return OutputState.SUPERSEDED
@@ -416,7 +369,7 @@ class Pipeline:
         counts = self._edges.gate.failed(errand.id, failure)
         if failure.kind is FailureKind.PERMANENT:
             errand = replace(errand, attempts=errand.attempts + 1)
-            return await self._fail_errand(errand, reason, failure.message, failure.hint, failure.status)
+            return await self._outcomes.fail(errand, Reason(reason, failure.message, failure.hint, failure.status))
         doubt = failure.unknown or errand.output.doubt
         held = failure.unreachable or failure.kind in (FailureKind.BLOCKED, FailureKind.THROTTLED)
         return await self._postpone(errand, failure.message, counts=counts, tried=not held, doubt=doubt, status=failure.status)
@@ -437,12 +390,12 @@ class Pipeline:
             return await self._unlike(errand, verdict.input_problem)
         if self.policy.verify == "always" and (problem := await self._unlike_stored(errand, result)):
             return await self._not_as_asked(errand, FailedReason.STORE_MISMATCH, problem)
-        return await self._stored(errand, result, Told(url_mismatch=verdict.url_mismatch))
+        return await self._outcomes.stored(errand, result, Told(url_mismatch=verdict.url_mismatch))
 
     async def _unlike(self, errand: Errand, mismatch: str) -> Outcome:
         """The API fetched other bytes than were hashed: the file changed under way, or something on the way changed it."""
         if not errand.visit.source.is_intact() or not errand.visit.source.is_current():
-            return await self._moved_on(errand)
+            return await self._moved_on(errand.image, errand.output)
         return await self._not_as_asked(errand, FailedReason.INPUT_MISMATCH, mismatch)
 
     async def _unlike_stored(self, errand: Errand, result: Result) -> str | None:
@@ -458,17 +411,8 @@ class Pipeline:
     async def _not_as_asked(self, errand: Errand, reason: FailedReason, problem: str) -> Outcome:
         if errand.attempts >= self.policy.max_attempts:
             hint = "something on the way changes what is sent: look at proxies, then `compressor-watcher retry`"
-            return await self._fail_errand(errand, reason, problem, hint)
+            return await self._outcomes.fail(errand, Reason(reason, problem, hint))
         return await self._postpone(errand, problem, tried=True)
-
-    async def _stored(self, errand: Errand, result: Result, told: Told) -> Outcome:
-        stored = replace(errand.stored, output_sha1=result.output.sha1)
-        now = self._edges.clock.now()
-        told = replace(told, attempts=errand.attempts, key=errand.key)
-        record = stored_record(errand.image, errand.rule, errand.visit.facts, result, told, now)
-        ending = Ending(Event.IMAGE_STORED, record, stored)
-        await self._edges.journal.end(errand.image.id, errand.output.rendition, ending, now)
-        return OutputState.STORED
 
     # --- asking the store -----------------------------------------------------------------------------------------------------
 
@@ -506,7 +450,7 @@ class Pipeline:
         output = FileFacts(name=errand.key.rpartition("/")[2], type="image", size=head.size)
         source = FileFacts(facts.name, "image", str(facts.format), facts.format.mime, facts.size, facts.sha1)
         result = Result(errand.output.job_id or "", url, source, output)
-        return await self._stored(replace(errand, attempts=max(1, errand.attempts)), result, Told(recovered=True))
+        return await self._outcomes.stored(replace(errand, attempts=max(1, errand.attempts)), result, Told(recovered=True))
 
     # --- other ways to end, and not yet ending --------------------------------------------------------------------------------
 
@@ -525,180 +469,38 @@ class Pipeline:
         attempts = errand.attempts + counts
         if attempts >= self.policy.max_attempts:
             hint = "look at the message, then `compressor-watcher retry` puts it back in the queue"
-            return await self._fail_errand(
-                replace(errand, attempts=attempts), FailedReason.ATTEMPTS_EXHAUSTED, reason, hint, status
-            )
-        if not errand.visit.source.is_current():
-            return await self._moved_on(errand)
+            exhausted = Reason(FailedReason.ATTEMPTS_EXHAUSTED, reason, hint, status)
+            return await self._outcomes.fail(replace(errand, attempts=attempts), exhausted)
+        keeps_doubt = output.doubt if doubt is None else doubt
+        if not keeps_doubt and not errand.visit.source.is_current():
+            return await self._moved_on(errand.image, errand.output)
         tries = output.tries + tried
         wait = retry.backoff(tries, self._random) if tried else 0.0
         now = self._edges.clock.now()
-        keeps_doubt = output.doubt if doubt is None else doubt
         postponement = Postponement(now + wait, attempts, tries, keeps_doubt, reason)
         await self._edges.journal.postponed(errand.image.id, output.rendition, postponement, now)
         if tried:
             self._tell(Event.IMAGE_RETRY, errand, message=reason, attempts=attempts, wait=round(wait, 3), status=status)
         return POSTPONED
 
-    async def _moved_on(self, errand: Errand) -> Outcome:
-        """The path no longer leads to what was hashed."""
-        image, output = errand.image, errand.output
-        if not self._is_present(image.file.folder):
-            return await self._hold_back(image, output, ABSENT_FOLDER)
+    async def _moved_on(self, image: Image, output: Output) -> Outcome:
+        """The path does not lead to the version that was taken, or not any more."""
+        if not self._is_present(image.file.root):
+            return await self._outcomes.hold_back(image, output, ABSENT_FOLDER)
         if await self._edges.originals.is_there(image.file):
             self._look_again(image.file)
-            return await self._supersede(image, output)
-        return await self._vanish(image, output)
-
-    async def _fail_errand(
-        self, errand: Errand, reason: FailedReason, message: str, hint: str, status: int | None = None
-    ) -> Outcome:
-        output = replace(errand.output, attempts=errand.attempts)
-        return await self._fail(errand.image, output, reason, message, hint, status)
-
-    async def _fail(
-        self, image: Image, output: Output, reason: FailedReason, message: str, hint: str, status: int | None = None
-    ) -> Outcome:
-        now = self._edges.clock.now()
-        record = failed_record(image, output.rendition, reason, message, hint, output.attempts, status, now)
-        await self._edges.journal.end(image.id, output.rendition, Ending(Event.IMAGE_FAILED, record), now)
-        return OutputState.FAILED
-
-    async def _supersede(self, image: Image, output: Output) -> Outcome:
-        now = self._edges.clock.now()
-        record = superseded_record(image, output.rendition, now, None)
-        await self._edges.journal.end(image.id, output.rendition, Ending(Event.IMAGE_SUPERSEDED, record), now)
-        return OutputState.SUPERSEDED
-
-    async def _vanish(self, image: Image, output: Output) -> Outcome:
-        now = self._edges.clock.now()
-        record = vanished_record(image, output.rendition, now)
-        await self._edges.journal.end(image.id, output.rendition, Ending(Event.IMAGE_VANISHED, record), now)
-        return OutputState.VANISHED
-
-    async def _lost(self, image: Image) -> Image:
-        """Nothing at the path: deleted before its turn, or the whole folder is away and will be back."""
-        if not self._is_present(image.file.folder):
-            return await self._rest(image, ABSENT_FOLDER)
-        states = {output.rendition: await self._vanish(image, output) for output in image.open_outputs}
-        return with_states(image, states)
-
-    async def _changed(self, image: Image) -> Image:
-        states = {output.rendition: await self._supersede(image, output) for output in image.open_outputs}
-        self._look_again(image.file)
-        return with_states(image, states)
+            return await self._outcomes.supersede(image, output)
+        return await self._outcomes.vanish(image, output)
 
     async def _rest(self, image: Image, reason: str) -> Image:
         """The original cannot be had now. That is nobody's attempt."""
         for output in image.open_outputs:
-            await self._hold_back(image, output, reason)
+            await self._outcomes.hold_back(image, output, reason)
         self._edges.events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason)
         return image
-
-    async def _hold_back(self, image: Image, output: Output, reason: str) -> Outcome:
-        now = self._edges.clock.now()
-        tries = output.tries + 1
-        due_at = now + max(1.0, retry.backoff(tries, self._random))
-        doubt = output.doubt or output.state is not OutputState.WAITING
-        postponement = Postponement(due_at, output.attempts, tries, doubt, reason)
-        await self._edges.journal.postponed(image.id, output.rendition, postponement, now)
-        return POSTPONED
-
-    # --- afterwards -----------------------------------------------------------------------------------------------------------
-
-    async def _put_away(self, image: Image) -> None:
-        """Keep, delete or move the original, once, after all its outputs ended."""
-        action = after_action(image)
-        try:
-            if action != "keep" and not self._is_present(image.file.folder):
-                raise Unavailable(ABSENT_FOLDER)
-            note = await self._after(image, action)
-        except Unavailable as error:
-            return await self._put_away_later(image, str(error))
-        await self._edges.journal.finish(image.id, note, self._edges.clock.now())
-
-    async def _put_away_later(self, image: Image, reason: str) -> None:
-        now = self._edges.clock.now()
-        wait = PUT_AWAY_SECONDS * (0.5 + self._random())
-        await self._edges.journal.finish_later(image.id, now + wait, reason, now)
-        self._edges.events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))
-
-    async def _after(self, image: Image, action: str) -> str:
-        originals, events = self._edges.originals, self._edges.events
-        if action == "delete":
-            if await originals.delete(image.file, image.observation):
-                events.event(Event.IMAGE_DELETED, id=image.id, **image.file.fields())
-                return "deleted"
-            return "kept: another version is at the path"
-        if action.startswith("move:"):
-            moved = await originals.move(image.file, image.observation, Path(action.removeprefix("move:")))
-            if moved is None:
-                return "kept: another version is at the path"
-            events.event(Event.IMAGE_MOVED, id=image.id, **image.file.fields(), to=str(moved))
-            return f"moved to {moved}"
-        return "kept"
 
     def _tell(self, event: Event, errand: Errand, **fields: object) -> None:
         image = errand.image
         self._edges.events.event(
             event, id=image.id, **image.file.fields(), rendition=errand.output.rendition, key=errand.key, **fields
         )
-
-
-class KeyLocks:
-    """One writer a key: whoever comes later waits, in the order of coming."""
-
-    def __init__(self) -> None:
-        self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def hold(self, bucket: str, key: str) -> AsyncIterator[None]:
-        """Hold the key."""
-        place = (bucket, key)
-        lock, users = self._locks.get(place, (asyncio.Lock(), 0))
-        self._locks[place] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            _, users = self._locks[place]
-            if users == 1:
-                del self._locks[place]
-            else:
-                self._locks[place] = (lock, users - 1)
-
-
-def b2_url(bucket: str, region: str, key: str) -> str:
-    """The address of an object at B2, percent-encoded (space %20, plus %2B)."""
-    return verify.b2_address(bucket, region, quote(key, safe="/~"))
-
-
-def is_same_work(there: StoredObject, asked: StoredObject) -> bool:
-    """Whether what lies at the key came from this content under this rule (or under one that is not known any more)."""
-    return there.sha1 == asked.sha1 and there.rule in (None, asked.rule)
-
-
-def key_fields(visit: Visit, output: Output) -> KeyFields:
-    """What the key template may speak of."""
-    image = visit.image
-    detected = datetime.fromtimestamp(image.detected_at, UTC)
-    return KeyFields(image.file.relative_text, image.file.folder, output.rendition, visit.facts.sha1, detected)
-
-
-def renditions(image: Image) -> list[str | None]:
-    """The names of the outputs that have not ended."""
-    return [output.rendition for output in image.open_outputs]
-
-
-def with_states(image: Image, states: dict[str | None, Outcome]) -> Image:
-    """The image with the outputs' new states."""
-    outputs = tuple(replace(output, state=states.get(output.rendition) or output.state) for output in image.outputs)
-    return replace(image, outputs=outputs)
-
-
-def after_action(image: Image) -> str:
-    """What becomes of the original: by `on_failure` if any output failed, nothing where it is not there or is another version."""
-    states = {output.state for output in image.outputs}
-    if states & {OutputState.SUPERSEDED, OutputState.VANISHED}:
-        return "keep"
-    return image.rule.on_failure if OutputState.FAILED in states else image.rule.on_success

@@ -23,6 +23,7 @@ from watcher.settings import load_settings
 from watcher.units import human_size
 
 if TYPE_CHECKING:
+    from watcher.log import Level
     from watcher.settings import Settings
 
 BUCKET: Final = "demo-bucket"
@@ -35,9 +36,9 @@ class Listener:
     def __init__(self) -> None:
         self.endings: list[dict[str, Any]] = []
         self.log = JsonLog("info", "json", clock=time.time)
-        self.level = self.log.level
+        self.level: Level = "info"
 
-    def event(self, event: Event, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
+    def event(self, event: Event, **fields: Any) -> None:
         """One line on standard output for each image that ended; the daemon's own life is left out."""
         if event in (Event.IMAGE_STORED, Event.IMAGE_FAILED):
             self.endings.append({**fields, "event": str(event)})
@@ -49,11 +50,13 @@ async def run_demo(pictures: Path | None, into: Path) -> int:
     """Drop pictures (the user's, or rendered samples) and follow them to the folder that plays the bucket."""
     quiet_libraries()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    place = into.absolute()
+    place = into
     originals = await asyncio.to_thread(_originals, pictures, place, console)
     settings = _settings(place)
     listener = Listener()
-    console.print(f"\nWatching {place / 'drop'}; the bucket is {place / 'bucket' / BUCKET}. Dropping {len(originals)} pictures …\n")
+    console.print(
+        f"\nWatching {place / 'drop'}; the bucket is {place / 'bucket' / BUCKET}. Dropping {len(originals)} pictures …\n"
+    )
     async with App(settings, listener) as app:
         app.ready()
         for original in originals:
@@ -129,10 +132,12 @@ async def _until_ended(app: App, listener: Listener) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     await app.intake.rescan()
     while time.monotonic() < deadline:
-        if app.intake.is_quiet() and await app.journal.open_images() == 0 and app.recorder.is_caught_up():
+        if await app.is_done():
             return
         await asyncio.sleep(0.05)
-    raise WatcherError(f"the demo did not end within {PATIENCE_SECONDS:.0f} s", f"{len(listener.endings)} outputs ended until then")
+    raise WatcherError(
+        f"the demo did not end within {PATIENCE_SECONDS:.0f} s", f"{len(listener.endings)} outputs ended until then"
+    )
 
 
 def _show_results(console: Console, endings: list[dict[str, Any]]) -> None:
@@ -180,9 +185,9 @@ def _show_next_steps(console: Console, place: Path) -> None:
     console.print(
         f"\nThe objects lie in {place / 'bucket' / BUCKET}.\n"
         f"Your own pictures:   {command} demo /path/to/pictures\n"
-        "With a real account: make a Storage Connector for your B2 bucket in the Compressor dashboard, copy config.example.toml to\n"
-        "                     config.toml, set the connector's id, bucket and region and how the API reaches this machine, put the\n"
-        f"                     API key into $WATCHER_COMPRESSOR__API_KEY, then `{command} check` and `{command} run`.\n"
+        "With a real account: make a Storage Connector for your B2 bucket in the Compressor dashboard; copy config.example.toml\n"
+        "                     to config.toml and set the connector's id, bucket, region and how the API reaches this machine;\n"
+        f"                     put the key into $WATCHER_COMPRESSOR__API_KEY; then `{command} check` and `{command} run`.\n"
     )
 
 

@@ -102,14 +102,14 @@ def save(picture: Any, path: Path, orientation: int) -> None:
         # a camera held upright stores the pixels lying and a mark that says so
         picture = picture.copy()
         picture.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    options: dict[str, Any] = {
-        ".jpg": {"Q": 95, "keep": "exif"},
-        ".png": {"compression": 6},
-        ".webp": {"Q": 95},
-        ".tif": {"compression": "lzw", "predictor": "horizontal"},
-        ".avif": {"Q": 85, "effort": 1},
-    }[path.suffix]
-    getattr(picture, SAVERS[path.suffix])(str(path), **options)
+    saver, options = SAVERS[path.suffix]
+    getattr(picture, saver)(str(path), **options)
 
 
-SAVERS: Final = {".jpg": "jpegsave", ".png": "pngsave", ".webp": "webpsave", ".tif": "tiffsave", ".avif": "heifsave"}
+SAVERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    ".jpg": ("jpegsave", {"Q": 95, "keep": "exif"}),
+    ".png": ("pngsave", {"compression": 6}),
+    ".webp": ("webpsave", {"Q": 95}),
+    ".tif": ("tiffsave", {"compression": "lzw", "predictor": "horizontal"}),
+    ".avif": ("heifsave", {"Q": 85, "effort": 1}),
+}

@@ -1,28 +1,25 @@
-"""`run`, `once` and `engine`: the commands that do the work."""
+"""`run` and `once`: the commands that do the work."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from watcher.app import App
+from watcher.commands.signals import stop_on_signals
 from watcher.log import JsonLog, quiet_libraries
-from watcher.service.instance import InstanceLock
-from watcher.settings import Settings, load_settings, read_toml, split_address
+from watcher.settings import Settings, load_settings, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-DEFAULT_ENGINE_ADDRESS: Final = "127.0.0.1:8787"
 
 
 def open_log(settings: Settings) -> JsonLog:
@@ -46,7 +43,7 @@ async def run_once(settings: Settings) -> int:
     """What lies in the folders now. Exit status 1 if any of it failed, or if the API refuses us altogether."""
     async with App(settings, open_log(settings)) as app:
         before = await app.journal.totals()
-        _stop_on_signals(app.stop)
+        stop_on_signals(app.stop)
         app.ready()
         with _progress() as (progress, show):
             watching = asyncio.create_task(_follow(app, before.ended, show))
@@ -58,12 +55,6 @@ async def run_once(settings: Settings) -> int:
             progress.refresh()
         failed = (await app.journal.totals()).failed - before.failed
         return 0 if done and not failed else 1
-
-
-def _stop_on_signals(stop: Callable[[signal.Signals], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
 
 
 async def _follow(app: App, ended_before: int, show: Callable[[int, int], None]) -> None:
@@ -83,26 +74,3 @@ def _progress() -> Iterator[tuple[Progress, Callable[[int, int], None]]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("images", total=None)
         yield progress, lambda done, total: progress.update(task, completed=done, total=total or None)
-
-
-async def run_engine(settings: Settings) -> int:
-    """The local API on its own, until a signal says stop."""
-    from watcher.engine.app import Engine  # an extra: only who runs the engine needs its parts
-
-    quiet_libraries()
-    host, port = split_address(settings.engine.listen or DEFAULT_ENGINE_ADDRESS)
-    state_dir = settings.state_dir / "engine"
-    lock = InstanceLock.take(state_dir)
-    keys = {key.get_secret_value() for key in settings.engine.api_keys}
-    engine = Engine(settings.engine, state_dir, api_keys=keys)
-    port = await engine.start(host, port)
-    stopping = asyncio.Event()
-    _stop_on_signals(lambda _: stopping.set())
-    shown = f"[{host}]" if ":" in host else host
-    print(f"compressor-watcher engine: listening on http://{shown}:{port}/1.0", file=sys.stderr, flush=True)  # noqa: T201 - for people
-    try:
-        await stopping.wait()
-    finally:
-        await engine.stop()
-        lock.release()
-    return 0
