@@ -1,0 +1,189 @@
+"""The files of one folder that may be taken: looked at, waited for, taken, given up or left, each version once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from watcher.intake.durable import OWN_PREFIX
+from watcher.intake.files import Glass, Unfit, look_at
+from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Leave, Look, Take, Wait, settle
+from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from watcher.intake.alarm import Alarm
+    from watcher.intake.tools import Tools
+    from watcher.rules import FolderRules
+
+CHUNK: Final = 128
+"""Files looked at in one go of a thread, and taken in one commit."""
+WAITING_LIMIT: Final = 20_000
+"""Files waited for at most; the others are found again by a scan when there is room."""
+REMEMBERED: Final = 10_000
+"""Paths whose last judgement is kept in memory, so that several hints for one version are one."""
+
+Outcome = Take | GiveUp | Leave | Unfit
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """`unreadable`: nothing is expected to happen to the file by itself, so nobody need stay for it."""
+
+    wait: Wait
+    unreadable: bool = False
+
+
+class Recent:
+    """The last judgements, by path; the oldest go first."""
+
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        self._limit = limit
+        self._judged: OrderedDict[bytes, object] = OrderedDict()
+
+    def is_new(self, relative: bytes, judgement: object) -> bool:
+        """Whether the last judgement of this path was another one. From now on it is this one."""
+        if self._judged.get(relative) == judgement:
+            return False
+        self._judged[relative] = judgement
+        self._judged.move_to_end(relative)
+        if len(self._judged) > self._limit:
+            self._judged.popitem(last=False)
+        return True
+
+    def forget(self, relative: bytes) -> None:
+        """The next judgement is new whatever it is."""
+        self._judged.pop(relative, None)
+
+
+class Candidates:
+    """`rules` may be replaced while it runs; files taken before keep theirs."""
+
+    def __init__(self, rules: FolderRules, tools: Tools, alarm: Alarm) -> None:
+        self.rules = rules
+        self._tools = tools
+        self._alarm = alarm
+        self._waiting: dict[bytes, _Waiting] = {}
+        self._recent = Recent()
+        self.overflowed = False
+
+    @property
+    def waiting(self) -> int:
+        """Files that are being waited for; not those that cannot be read."""
+        return sum(not each.unreadable for each in self._waiting.values())
+
+    def is_waited_for(self, relative: bytes) -> bool:
+        """Whether the file has its own time to be looked at."""
+        return relative in self._waiting
+
+    def reconsider(self, relative: bytes) -> None:
+        """The pipeline found another version than was taken: the next judgement counts, even if it is the same."""
+        self._recent.forget(relative)
+
+    def due(self) -> list[bytes]:
+        """The files whose time to be looked at has come; sets the alarm for the next one."""
+        now = self._tools.clock.monotonic()
+        ready = [relative for relative, each in self._waiting.items() if each.wait.check_at <= now]
+        later = [each.wait.check_at for each in self._waiting.values() if each.wait.check_at > now]
+        if later:
+            self._alarm.ring_at(min(later))
+        return ready
+
+    def left_by_name(self, relative: bytes, reason: IgnoredReason) -> None:
+        """A file whose name says that it is not for us. Said once; a name needs no place in the journal."""
+        if not relative.rpartition(b"/")[2].startswith(OWN_PREFIX) and self._recent.is_new(relative, reason):
+            self._tools.events.event(Event.IMAGE_IGNORED, **self._file(relative).fields(), reason=reason)
+
+    async def examine(self, relatives: Iterable[bytes]) -> int:
+        """Look at files whose names are for us, and act on what is seen; gives how many were taken."""
+        taken = 0
+        todo = list(relatives)
+        for start in range(0, len(todo), CHUNK):
+            asked = [(relative, self._glass(relative)) for relative in todo[start : start + CHUNK]]
+            looks = await self._tools.in_thread(self.rules.rule.root, partial(_look_at_all, self._real_root(), asked))
+            taken += await self._act({relative: self._judge(relative, look) for relative, look in looks})
+        return taken
+
+    def _real_root(self) -> bytes:
+        return self._tools.roots.real(self.rules.rule.root)
+
+    def _file(self, relative: bytes) -> FileRef:
+        return FileRef(self.rules.rule.folder, self.rules.rule.root, relative)
+
+    def _glass(self, relative: bytes) -> Glass:
+        waiting = self._waiting.get(relative)
+        before = waiting.wait if waiting is not None else None
+        now, patience = self._tools.clock.monotonic(), self._tools.patience
+        still = patience.settle == 0 if before is None else before.stood_still(now, patience)
+        return Glass(self._tools.roots.leases(self.rules.rule.root), before, still)
+
+    def _judge(self, relative: bytes, look: Look | Unfit | None) -> Outcome | None:
+        """What to do now about a look; None for nothing, or nothing yet. Keeps the book of what is waited for."""
+        waiting = self._waiting.pop(relative, None)
+        if look is None:
+            return None
+        if isinstance(look, Unfit):
+            if look.reason is IgnoredReason.UNREADABLE:
+                check_at = self._tools.clock.monotonic() + LONGEST_WAIT_CONTENT
+                self._wait(relative, _Waiting(Wait(look.observation, 0.0, check_at), unreadable=True))
+            return look
+        clock = self._tools.clock
+        before = waiting.wait if waiting is not None else None
+        decision = settle(before, look, clock.monotonic(), clock.now(), self._tools.patience)
+        if isinstance(decision, Wait):
+            self._wait(relative, _Waiting(decision))
+            return None
+        return decision
+
+    def _wait(self, relative: bytes, waiting: _Waiting) -> None:
+        if len(self._waiting) >= WAITING_LIMIT:
+            self.overflowed = True
+            return
+        self._waiting[relative] = waiting
+        self._alarm.ring_at(waiting.wait.check_at)
+
+    async def _act(self, outcomes: dict[bytes, Outcome | None]) -> int:
+        fresh = [(relative, outcome) for relative, outcome in outcomes.items() if outcome is not None]
+        fresh = [(relative, outcome) for relative, outcome in fresh if self._recent.is_new(relative, outcome)]
+        try:
+            taken = await self._take([(relative, each.observation) for relative, each in fresh if isinstance(each, Take)])
+            others = [(relative, each) for relative, each in fresh if not isinstance(each, Take)]
+            await asyncio.gather(*(self._leave(relative, each) for relative, each in others))
+        except BaseException:
+            for relative, _ in fresh:
+                self._recent.forget(relative)  # it was not done, so it must not count as done
+            raise
+        return taken
+
+    async def _take(self, complete: Sequence[tuple[bytes, Observation]]) -> int:
+        if not complete:
+            return 0
+        sightings = [self._sighting(relative, observation) for relative, observation in complete]
+        ids = await self._tools.journal.take(sightings)
+        for sighting, image_id in zip(sightings, ids, strict=True):
+            self._tools.events.event(Event.IMAGE_DETECTED, id=image_id, **sighting.file.fields())
+        self._tools.on_taken()
+        return len(sightings)
+
+    def _sighting(self, relative: bytes, observation: Observation) -> Sighting:
+        return Sighting(self._file(relative), observation, self.rules.rule, self._tools.clock.now())
+
+    async def _leave(self, relative: bytes, outcome: GiveUp | Leave | Unfit | Take) -> None:
+        journal, file = self._tools.journal, self._file(relative)
+        if isinstance(outcome, GiveUp):
+            sighting = self._sighting(relative, outcome.observation)
+            await journal.give_up(sighting, outcome.reason, outcome.message, outcome.hint)
+            self._tools.on_taken()
+        elif isinstance(outcome, Unfit | Leave):
+            message = {"message": outcome.message} if isinstance(outcome, Unfit) and outcome.message else {}
+            if not isinstance(outcome, Unfit) or outcome.lasting:
+                await journal.ignore(file, outcome.observation, outcome.reason)
+            self._tools.events.event(Event.IMAGE_IGNORED, **file.fields(), reason=outcome.reason, **message)
+
+
+def _look_at_all(real_root: bytes, asked: Sequence[tuple[bytes, Glass]]) -> list[tuple[bytes, Look | Unfit | None]]:
+    return [(relative, look_at(real_root, relative, glass)) for relative, glass in asked]

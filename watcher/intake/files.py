@@ -1,0 +1,299 @@
+"""The files themselves: looked at, opened once, hashed, moved and deleted durably.
+
+An edge: everything here blocks but the public methods of `Files`, which hand the work to threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import hashlib
+import os
+import signal
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from watcher.errors import SourceChanged, SourceGone, Unavailable
+from watcher.intake.containers import judge
+from watcher.intake.durable import delete_version, is_version, move_version
+from watcher.intake.roots import Roots
+from watcher.intake.settle import Look, Wait, Writers
+from watcher.model import FileRef, IgnoredReason, Observation, SourceFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+_OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Not for us, whatever it holds: no regular file, a link that leads nowhere good, or not readable.
+
+    `lasting` is False where the reason may pass without a change of the file (an I/O error): nothing is remembered then.
+    """
+
+    observation: Observation
+    reason: IgnoredReason
+    message: str = ""
+    lasting: bool = True
+
+
+class NotThere(Exception):
+    """No file is at the path, or not the one that was looked for."""
+
+
+def ignore_lease_breaks() -> None:
+    """A lease broken in the instant in which it is held brings SIGIO, whose default ends the process. Main thread only."""
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+
+@dataclass(frozen=True, slots=True)
+class Glass:
+    """How a file is looked at. `leases`: a lease can be believed here. `before`: what the last look left. `still`: that version,
+    if it is still there, has stood long enough to be read although writers cannot be seen."""
+
+    leases: bool
+    before: Wait | None = None
+    still: bool = False
+
+
+def look_at(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | None:
+    """One look at a file, for `settle`; None where nothing is there (any more)."""
+    path = real_root + b"/" + relative
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            link = Observation.of(status)
+            try:
+                path, _ = _followed(real_root, path)
+                status = os.lstat(path)
+            except NotThere:
+                return Unfit(link, IgnoredReason.SYMLINK_OUTSIDE)
+            except FileNotFoundError:
+                return Unfit(link, IgnoredReason.SYMLINK_BROKEN)
+        return _look_at_file(path, status, glass)
+    except NotThere:
+        return None
+    except OSError as error:
+        return _unreadable(path, error)
+
+
+def _look_at_file(path: bytes, status: os.stat_result, glass: Glass) -> Look | Unfit:
+    if not stat.S_ISREG(status.st_mode):
+        return Unfit(Observation.of(status), IgnoredReason.NOT_REGULAR)
+    if status.st_size == 0:
+        return Look(Observation.of(status), Writers.UNKNOWN)
+    descriptor = _open_expected(path)
+    try:
+        return _look_closely(descriptor, glass)
+    finally:
+        os.close(descriptor)
+
+
+def _look_closely(descriptor: int, glass: Glass) -> Look:
+    observation = Observation.of(os.fstat(descriptor))
+    writers = _writers(descriptor) if glass.leases else Writers.UNKNOWN
+    before = glass.before if glass.before is not None and glass.before.observation == observation else None
+    if writers is Writers.SOME or (writers is Writers.UNKNOWN and not (before is not None and glass.still)):
+        return Look(observation, writers)
+    verdict = before.verdict if before is not None else None
+    if verdict is None:
+        verdict = judge(_reader(descriptor), observation.size)
+    if Observation.of(os.fstat(descriptor)) != observation:
+        return Look(observation, Writers.SOME)
+    return Look(observation, writers, verdict)
+
+
+def _open_expected(path: bytes) -> int:
+    """A descriptor of the regular file at a path that has no symbolic link in it.
+
+    Raises NotThere where there is none, or where a directory on the way was swapped for a link.
+    """
+    try:
+        descriptor = os.open(path, _OPEN_FLAGS)
+    except OSError as error:
+        if error.errno in _GONE:
+            raise NotThere from None
+        raise
+    if os.readlink(b"/proc/self/fd/%d" % descriptor) == path and stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise NotThere
+
+
+def _reader(descriptor: int) -> Callable[[int, int], bytes]:
+    return lambda offset, size: os.pread(descriptor, size, offset)
+
+
+def _writers(descriptor: int) -> Writers:
+    """Whether anybody has the file open for writing: a read lease is granted only where nobody has (fcntl(2)).
+
+    It is dropped in the same breath, since whoever opens the file for writing would have to wait for us.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return Writers.SOME if error.errno == errno.EAGAIN else Writers.UNKNOWN
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return Writers.NONE
+
+
+def _unreadable(path: bytes, error: OSError) -> Unfit | None:
+    if error.errno in _GONE:
+        return None
+    try:
+        observation = Observation.of(os.lstat(path))
+    except OSError:
+        return None  # what cannot even be looked at is found again by the next scan
+    rights = error.errno in (errno.EACCES, errno.EPERM)
+    return Unfit(observation, IgnoredReason.UNREADABLE, error.strerror or str(error), lasting=rights)
+
+
+class OpenOriginal:
+    """Implements `watcher.model.Source`. `through_link`: the path is a symbolic link to the file."""
+
+    def __init__(self, descriptor: int, path: bytes, observation: Observation, facts: SourceFacts, *, through_link: bool) -> None:
+        self._descriptor = descriptor
+        self._path = path
+        self._observation = observation
+        self._facts = facts
+        self._through_link = through_link
+
+    @property
+    def facts(self) -> SourceFacts:
+        """Name, SHA-1, size and format of the bytes behind the descriptor."""
+        return self._facts
+
+    def fileno(self) -> int:
+        """The descriptor; -1 after `close`."""
+        return self._descriptor
+
+    def is_intact(self) -> bool:
+        """Whether size and mtime are those of the bytes that were hashed."""
+        return self._descriptor >= 0 and is_version(os.fstat(self._descriptor), self._observation)
+
+    def is_current(self) -> bool:
+        """Whether the path still leads to this inode and version."""
+        try:
+            return is_version(os.stat(self._path, follow_symlinks=self._through_link), self._observation)
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Files:
+    """Implements `watcher.model.Originals`.
+
+    `roots` is the intake's, which knows what the folders lie on; `pool` (the loop's own unless given) runs what blocks.
+    """
+
+    def __init__(self, roots: Roots | None = None, pool: Executor | None = None) -> None:
+        self._roots = roots if roots is not None else Roots()
+        self._pool = pool
+
+    async def open(self, file: FileRef, observation: Observation) -> OpenOriginal:
+        """See `Originals.open`."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._open, file, observation)
+
+    async def delete(self, file: FileRef, observation: Observation) -> bool:
+        """See `Originals.delete`. Raises Unavailable where the folder does not let us."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._delete, file, observation)
+
+    async def is_there(self, file: FileRef) -> bool:
+        """See `Originals.is_there`."""
+        path = self._roots.real(file.root) + b"/" + file.relative
+        return await asyncio.get_running_loop().run_in_executor(self._pool, os.path.lexists, path)
+
+    async def move(self, file: FileRef, observation: Observation, target: Path) -> Path | None:
+        """See `Originals.move`."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._move, file, observation, target)
+
+    def _open(self, file: FileRef, observation: Observation) -> OpenOriginal:
+        path = self._roots.real(file.root) + b"/" + file.relative
+        try:
+            real, through_link = _followed(self._roots.real(file.root), path)
+            descriptor = _open_expected(real)
+        except NotThere:
+            raise self._absence(file) from None
+        except OSError as error:
+            raise _unavailable("cannot be read", file.path, error) from error
+        try:
+            facts = self._hashed(descriptor, file, observation)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return OpenOriginal(descriptor, path, observation, facts, through_link=through_link)
+
+    def _hashed(self, descriptor: int, file: FileRef, observation: Observation) -> SourceFacts:
+        """Everything that is said of the original, from the one descriptor. Raises SourceChanged, Unavailable."""
+        before = os.fstat(descriptor)
+        if not is_version(before, observation):
+            raise SourceChanged("another version of the file is there")
+        if self._roots.leases(file.root) and _writers(descriptor) is Writers.SOME:
+            raise Unavailable(f"{file.path} is open for writing", "it is tried again when its writer has closed it")
+        try:
+            verdict = judge(_reader(descriptor), before.st_size)
+            with open(descriptor, "rb", buffering=0, closefd=False) as stream:
+                sha1 = hashlib.file_digest(stream, "sha1").hexdigest()
+        except OSError as error:
+            raise _unavailable("cannot be read", file.path, error) from error
+        if verdict.format is None or not verdict.whole:
+            raise SourceChanged(f"the file is no whole image: {verdict.missing or 'not an image'}")
+        if Observation.of(os.fstat(descriptor)) != Observation.of(before):
+            raise SourceChanged("the file changed while it was read")
+        return SourceFacts(file.path.name, sha1, before.st_size, verdict.format)
+
+    def _absence(self, file: FileRef) -> SourceGone | Unavailable:
+        """A file that is missing from a folder that is itself missing is not gone: it waits for the folder."""
+        if self._roots.is_healthy(file.root):
+            return SourceGone("there is no such file any more")
+        return Unavailable(f"the folder {file.root} is not there", "mount it or make it again; the image waits")
+
+    def _delete(self, file: FileRef, observation: Observation) -> bool:
+        try:
+            return delete_version(self._roots.real(file.root) + b"/" + file.relative, observation)
+        except OSError as error:
+            raise _unavailable("cannot be deleted", file.path, error) from error
+
+    def _move(self, file: FileRef, observation: Observation, target: Path) -> Path | None:
+        source = self._roots.real(file.root) + b"/" + file.relative
+        try:
+            moved = move_version(source, observation, os.fsencode(target) + b"/" + file.relative)
+        except OSError as error:
+            raise _unavailable(f"cannot be moved to {target}", file.path, error) from error
+        return Path(os.fsdecode(moved)) if moved is not None else None
+
+
+def _followed(real_root: bytes, path: bytes) -> tuple[bytes, bool]:
+    """Where to open, and whether `path` is a symbolic link to there. Raises NotThere where the link leads out of the folder."""
+    try:
+        if not stat.S_ISLNK(os.lstat(path).st_mode):
+            return path, False
+    except OSError as error:
+        if error.errno in _GONE:
+            raise NotThere from None
+        raise
+    real = os.path.realpath(path)
+    if not real.startswith(real_root + b"/"):
+        raise NotThere
+    return real, True
+
+
+def _unavailable(what: str, path: Path, error: OSError) -> Unavailable:
+    hint = "check the owner, mode and mount of the file and its folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "make room there"
+    elif error.errno == errno.EROFS:
+        hint = "the folder is read-only for this process: see ReadWritePaths= of the service, or the mount"
+    return Unavailable(f"{path} {what}: {error.strerror}", hint)

@@ -1,0 +1,187 @@
+"""The tree against the journal: reads directories in pieces, and says what the journal has not seen.
+
+A known file that did not change costs one stat and its part of one look-up of its directory; a directory in which nothing changed
+since it was last looked through costs no look-up at all.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from watcher.model import IgnoredReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from watcher.model import Known, Observation
+
+PIECE_FILES: Final = 2_000
+PIECE_DIRECTORIES: Final = 250
+"""A piece ends at whichever comes first: the loop gets its turn, and memory stays bounded."""
+DIGEST_LIMIT: Final = 250_000
+"""Directories whose digest is remembered at most."""
+
+Stamp = tuple[int, int, int, int]
+"""Size, mtime_ns, ctime_ns, inode: an `Observation` that is cheap to make by the hundred thousand."""
+
+
+@dataclass(slots=True)
+class Listing:
+    """What lies directly in a directory (path inside the folder): everything that is no directory, by name, with its stamps.
+
+    A symbolic link has two: its own and its target's. `error` is set where the directory could not be read.
+    """
+
+    directory: bytes
+    entries: dict[bytes, tuple[Stamp, ...]] = field(default_factory=dict)
+    subdirectories: list[bytes] = field(default_factory=list)
+    inode: int = 0
+    device: int = 0
+    digest: int = 0
+    error: OSError | None = None
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all in it, as in a mount point on which nothing is mounted."""
+        return not self.entries and not self.subdirectories
+
+
+class Digests:
+    """What every directory looked like when it was last found to hold nothing new. No memory for files."""
+
+    def __init__(self, limit: int = DIGEST_LIMIT) -> None:
+        self._limit = limit
+        self._digests: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def is_settled(self, listing: Listing) -> bool:
+        """Whether the directory looks as it did then."""
+        return self._digests.get(listing.directory) == listing.digest
+
+    def knows(self, directory: bytes) -> bool:
+        """Whether the directory is remembered at all."""
+        return directory in self._digests
+
+    def settled(self, listing: Listing) -> None:
+        """Nothing new is in it."""
+        if len(self._digests) < self._limit or listing.directory in self._digests:
+            self._digests[listing.directory] = listing.digest
+
+    def forget_others(self, seen: Collection[bytes]) -> list[bytes]:
+        """Drop the directories that are not among `seen`; gives them."""
+        gone = [directory for directory in self._digests if directory not in seen]
+        for directory in gone:
+            del self._digests[directory]
+        return gone
+
+    def clear(self) -> None:
+        """Every directory is looked up again."""
+        self._digests.clear()
+
+
+class Walk:
+    """Goes through a tree piece by piece. `enter(relative)` says whether a directory's contents matter.
+
+    `seen` holds the directories that were visited, `inodes` the readable ones by device and inode.
+    """
+
+    def __init__(self, real_root: bytes, start: Iterable[bytes], enter: Callable[[bytes], bool], digests: Digests) -> None:
+        self._real_root = real_root
+        self._todo = list(start)
+        self._enter = enter
+        self._digests = digests
+        self.seen: set[bytes] = set()
+        self.inodes: dict[tuple[int, int], bytes] = {}
+        self.files = 0
+        self.errors = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every directory was read."""
+        return not self._todo
+
+    def piece(self) -> list[Listing]:
+        """The next listings with something to look up in them; perhaps none. Blocks."""
+        listings, files, directories = [], 0, 0
+        while self._todo and files < PIECE_FILES and directories < PIECE_DIRECTORIES:
+            listing = list_directory(self._real_root, self._todo.pop())
+            directories += 1
+            files += len(listing.entries)
+            self._note(listing)
+            if listing.error is not None or not self._digests.is_settled(listing):
+                listings.append(listing)
+        self.files += files
+        return listings
+
+    def _note(self, listing: Listing) -> None:
+        self.seen.add(listing.directory)
+        if listing.error is None:
+            self.inodes[listing.device, listing.inode] = listing.directory
+        else:
+            self.errors += 1
+        self._todo += filter(self._enter, listing.subdirectories)
+
+
+def list_directory(real_root: bytes, directory: bytes) -> Listing:
+    """Read one directory. What vanishes between the reading of its name and its stat is left out."""
+    listing = Listing(directory)
+    path = real_root + b"/" + directory if directory else real_root
+    prefix = directory + b"/" if directory else b""
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    listing.subdirectories.append(prefix + entry.name)
+                elif stamps := _stamps(entry):
+                    listing.entries[entry.name] = stamps
+        status = os.stat(path)
+        listing.inode, listing.device = status.st_ino, status.st_dev
+    except OSError as error:
+        listing.error = error
+        listing.entries.clear()
+    listing.digest = hash(frozenset(listing.entries.items()))
+    return listing
+
+
+def _stamps(entry: os.DirEntry[bytes]) -> tuple[Stamp, ...]:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return ()
+    own = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    if not stat.S_ISLNK(status.st_mode):
+        return (own,)
+    try:
+        status = entry.stat()
+    except OSError:
+        return (own,)
+    return (own, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+
+
+def stamp(observation: Observation) -> Stamp:
+    """The same as a stamp."""
+    return (observation.size, observation.mtime_ns, observation.ctime_ns, observation.inode)
+
+
+def news(listing: Listing, known: Mapping[bytes, Known]) -> list[bytes]:
+    """The names that the journal does not know in this version, or knows as unreadable: that may have changed without a trace."""
+    found = []
+    for name, stamps in listing.entries.items():
+        before = known.get(name)
+        if before is None or stamp(before.observation) not in stamps or before.ignored == IgnoredReason.UNREADABLE:
+            found.append(name)
+    return found
+
+
+def gone(listing: Listing, known: Iterable[bytes]) -> list[bytes]:
+    """The names that the journal knows and the directory has not; none where the directory was not read to its end.
+
+    A root that is entirely empty is not believed: it looks like a mount point on which nothing is mounted.
+    """
+    if listing.error is not None or (not listing.directory and listing.is_empty()):
+        return []
+    return [name for name in known if name not in listing.entries]

@@ -1,0 +1,136 @@
+"""Scans of one folder: what lies in the tree and the journal does not know goes to the candidates; what is gone is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from watcher.intake.candidates import Recent
+from watcher.intake.scan import Digests, Walk, gone, news
+from watcher.model import Event, FileRef, IgnoredReason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from watcher.intake.candidates import Candidates
+    from watcher.intake.scan import Listing
+    from watcher.intake.tools import Tools
+    from watcher.model import Known
+    from watcher.rules import FolderRules
+
+
+@dataclass(slots=True)
+class ScanResult:
+    """What a scan saw. `inodes`: the readable directories by (device, inode). `complete`: every directory could be read."""
+
+    files: int = 0
+    new: int = 0
+    seconds: float = 0.0
+    complete: bool = True
+    inodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+
+class Scanner:
+    """`rules` may be replaced while it runs."""
+
+    def __init__(self, rules: FolderRules, tools: Tools, candidates: Candidates) -> None:
+        self.rules = rules
+        self._tools = tools
+        self._candidates = candidates
+        self._digests = Digests()
+        self._unreadable = Recent()
+
+    def start_afresh(self) -> None:
+        """Look everything up again: other rules are in force, or another directory is the folder."""
+        self._digests.clear()
+
+    async def full(self) -> ScanResult:
+        """The whole folder. Stops early, incomplete, where the folder is lost meanwhile."""
+        walk = self._walk([b""])
+        result = await self._go(walk)
+        if result.complete and await self._is_healthy():
+            await self._forget_directories(self._digests.forget_others(walk.seen))
+        return result
+
+    async def trees(self, directories: Iterable[bytes]) -> ScanResult:
+        """Some directories and all below them."""
+        return await self._go(self._walk(directories))
+
+    def _walk(self, start: Iterable[bytes]) -> Walk:
+        root = self.rules.rule.root
+        return Walk(self._tools.roots.real(root), start, self._enters, self._digests)
+
+    def _enters(self, directory: bytes) -> bool:
+        return self.rules.ignores_directory(os.fsdecode(directory)) is None
+
+    async def _go(self, walk: Walk) -> ScanResult:
+        clock, root = self._tools.clock, self.rules.rule.root
+        started = clock.monotonic()
+        new = 0
+        while not walk.finished and self._tools.roots.is_armed(root):
+            new += await self._look_up(await self._tools.in_thread(root, walk.piece))
+        complete = walk.finished and walk.errors == 0
+        return ScanResult(walk.files, new, clock.monotonic() - started, complete, walk.inodes)
+
+    async def _look_up(self, listings: list[Listing]) -> int:
+        """Hand what the journal does not know to the candidates; gives how many were taken."""
+        known = await asyncio.gather(*(self._known(listing) for listing in listings))
+        candidates: list[bytes] = []
+        vanished: list[bytes] = []
+        for listing, before in zip(listings, known, strict=True):
+            found = self._eligible(listing, news(listing, before))
+            candidates += [relative for relative in found if not self._candidates.is_waited_for(relative)]
+            vanished += [_join(listing.directory, name) for name in gone(listing, before)]
+            if listing.error is not None:
+                self._say_unreadable(listing)
+            elif not found:
+                self._digests.settled(listing)
+        if vanished and await self._is_healthy():
+            await self._tools.journal.forget(self.rules.rule.folder, vanished)
+        return await self._candidates.examine(candidates)
+
+    async def _known(self, listing: Listing) -> dict[bytes, Known]:
+        if listing.error is not None or (not listing.entries and not self._digests.knows(listing.directory)):
+            return {}
+        return await self._tools.journal.known(self.rules.rule.folder, listing.directory)
+
+    def _eligible(self, listing: Listing, names: Iterable[bytes]) -> list[bytes]:
+        """Those whose names are for us."""
+        found = []
+        for name in names:
+            relative = _join(listing.directory, name)
+            reason = self.rules.ignores_name(os.fsdecode(relative))
+            if reason is None:
+                found.append(relative)
+            else:
+                self._candidates.left_by_name(relative, reason)
+        return found
+
+    def _say_unreadable(self, listing: Listing) -> None:
+        """A directory that cannot be read is said once for each kind of error."""
+        error = listing.error
+        if error is None or isinstance(error, FileNotFoundError | NotADirectoryError):
+            return
+        if self._unreadable.is_new(listing.directory, error.errno):
+            file = FileRef(self.rules.rule.folder, self.rules.rule.root, listing.directory)
+            self._tools.events.event(
+                Event.IMAGE_IGNORED, **file.fields(), reason=IgnoredReason.UNREADABLE, message=error.strerror
+            )
+
+    async def _forget_directories(self, directories: Iterable[bytes]) -> None:
+        folder = self.rules.rule.folder
+        for directory in directories:
+            known = await self._tools.journal.known(folder, directory)
+            if known:
+                await self._tools.journal.forget(folder, [_join(directory, name) for name in known])
+
+    async def _is_healthy(self) -> bool:
+        root = self.rules.rule.root
+        return await self._tools.in_thread(root, partial(self._tools.roots.is_healthy, root))
+
+
+def _join(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name

@@ -1,0 +1,128 @@
+"""Is a file complete? From what was observed so far and now to: take it, look again later, give it up, or leave it. Pure.
+
+Where a read lease tells whether anybody has the file open for writing, a whole container is taken at once. Where it cannot tell
+(network shares, folders that are polled, no right to lease), size and times must have stood still for a while as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from watcher.model import FailedReason, IgnoredReason, Observation
+
+if TYPE_CHECKING:
+    from watcher.intake.containers import Verdict
+
+SHORTEST_WAIT: Final = 0.05
+"""Seconds to the first look after one that said "not yet"."""
+LONGEST_WAIT_WRITER: Final = 1.0
+"""Seconds between looks while somebody writes; the close is usually told by an event long before."""
+LONGEST_WAIT_CONTENT: Final = 5.0
+"""Seconds between looks at a file that is empty or cut and stands still."""
+
+
+class Writers(Enum):
+    """Whether anybody has the file open for writing."""
+
+    NONE = "none"
+    SOME = "some"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a file. `verdict` is None where its content was not read: it is empty, being written or not yet still."""
+
+    observation: Observation
+    writers: Writers
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a file must stand still where writers cannot be seen, and after how long it is given up (seconds)."""
+
+    settle: float
+    max_wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not complete yet. `since`: monotonic seconds at which this version was first seen; `check_at`: when to look again."""
+
+    observation: Observation
+    since: float
+    check_at: float
+    verdict: Verdict | None = None
+
+    def stood_still(self, now: float, patience: Patience) -> bool:
+        """Whether the version, if it still is this one, has been still long enough."""
+        return now - self.since >= patience.settle
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Complete."""
+
+    observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Never became whole."""
+
+    observation: Observation
+    reason: FailedReason
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Complete, and not for us."""
+
+    observation: Observation
+    reason: IgnoredReason
+
+
+Decision = Take | Wait | GiveUp | Leave
+
+
+def settle(before: Wait | None, look: Look, now: float, wall: float, patience: Patience) -> Decision:
+    """What follows from a look, given what the last one left. `now` is monotonic, `wall` Unix seconds.
+
+    How long a version has stood is measured by us, and for giving up also by its ctime, so that restarts do not start it anew.
+    """
+    observation = look.observation
+    since = before.since if before is not None and before.observation == observation else now
+    still = now - since
+    stood = max(still, wall - observation.ctime_ns / 1e9)
+    if look.writers is Writers.SOME:
+        return Wait(observation, since, now + _pause(still, LONGEST_WAIT_WRITER))
+    if observation.size == 0:
+        return _incomplete(look, since, now, stood, patience)
+    if look.writers is Writers.UNKNOWN and (still < patience.settle or look.verdict is None):
+        return Wait(observation, since, max(since + patience.settle, now + SHORTEST_WAIT if still >= patience.settle else now))
+    if look.verdict is None:
+        return Wait(observation, since, now + SHORTEST_WAIT)
+    if look.verdict.format is None:
+        return Leave(observation, IgnoredReason.NOT_AN_IMAGE)
+    return Take(observation) if look.verdict.whole else _incomplete(look, since, now, stood, patience)
+
+
+def _pause(still: float, longest: float) -> float:
+    """Looks become rarer the longer nothing happens."""
+    return min(max(still / 4, SHORTEST_WAIT), longest)
+
+
+def _incomplete(look: Look, since: float, now: float, stood: float, patience: Patience) -> Wait | GiveUp:
+    if stood < patience.max_wait:
+        return Wait(look.observation, since, now + _pause(now - since, LONGEST_WAIT_CONTENT), look.verdict)
+    if look.verdict is None:
+        hint = "put the image there again; an empty file is left behind by copies that were broken off and by full disks"
+        return GiveUp(look.observation, FailedReason.EMPTY, "the file has been empty for too long", hint)
+    kind = look.verdict.format.value if look.verdict.format else "image"
+    message = f"the {kind} file is cut off: {look.verdict.missing}"
+    return GiveUp(look.observation, FailedReason.TRUNCATED, message, "copy it again; the file on this disk is not whole")
