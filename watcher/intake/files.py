@@ -1,6 +1,6 @@
 """The files themselves: looked at, opened once, hashed, moved and deleted durably.
 
-An edge: everything here blocks but the public methods of `Files`, which hand the work to threads.
+An edge: everything here blocks but the public methods of `FileOriginals`, which hand the work to threads.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class OpenOriginal:
             self._descriptor = -1
 
 
-class Files:
+class FileOriginals:
     """Implements `watcher.model.Originals`.
 
     `roots` is the intake's, which knows what the folders lie on; `pool` (the loop's own unless given) runs what blocks.
