@@ -24,9 +24,8 @@ from watcher.compressor.gate import Gate
 from watcher.compressor.stored import HttpObjectStore
 from watcher.dispatch import Dispatcher
 from watcher.errors import ConfigurationError, WatcherError
-from watcher.intake.files import Files
+from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
-from watcher.intake.roots import Roots
 from watcher.model import Event, Ticket
 from watcher.pipeline import Edges, Pipeline, Policy
 from watcher.publish.serve import TemporaryUrls
@@ -232,7 +231,6 @@ class App:
     async def _start_pipeline(self) -> None:
         settings = self.settings
         rules = folder_rules(settings)
-        roots = Roots()
         pool = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
         self._stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         self.intake = Intake(
@@ -244,7 +242,7 @@ class App:
             on_taken=self._wake,
             random=random.random,
         )
-        originals = Files(roots, pool)
+        originals = FileOriginals(self.intake.roots, pool)
         edges = Edges(self.journal, originals, self.publisher, self.client, self.gate, self._store, self.events, self._clock)
         self.pipeline = Pipeline(
             edges,
@@ -253,7 +251,7 @@ class App:
             new_ticket=self._new_ticket,
             random=random.random,
             look_again=self.intake.look_at,
-            is_present=roots.is_healthy,
+            is_present=self.intake.roots.is_healthy,
         )
         slots = settings.compressor.concurrency * 2
         self.dispatcher = Dispatcher(self.journal, self.pipeline, self.events, self._clock, slots=slots, random=random.random)

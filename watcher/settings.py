@@ -431,6 +431,11 @@ class Settings(BaseSettings):
         """Where the audit file lies."""
         return self.log.audit or self.state_dir / "audit.jsonl"
 
+    @property
+    def journal_path(self) -> Path:
+        """Where the journal lies."""
+        return self.state_dir / "journal.db"
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import json
 import os
 from datetime import UTC, datetime
@@ -13,14 +13,15 @@ from rich.console import Console
 
 from watcher.clock import SystemClock
 from watcher.compressor.wire import FetchRequest
-from watcher.errors import SourceChanged, SourceGone, Unavailable
-from watcher.intake.files import FileOriginals
+from watcher.endings import printable
+from watcher.intake.containers import judge
+from watcher.intake.files import Glass, Unfit, look_at
 from watcher.keys import InvalidKey, KeyFields, render_key
-from watcher.model import FileRef, IgnoredReason, Observation
+from watcher.model import IgnoredReason, SourceFacts, path_fields
 from watcher.rules import folder_rules
 
 if TYPE_CHECKING:
-    from watcher.model import OutputRule, SourceFacts
+    from watcher.model import OutputRule
     from watcher.rules import FolderRules
     from watcher.settings import Settings
 
@@ -44,9 +45,9 @@ def explain(settings: Settings, file: Path, *, as_json: bool) -> int:
     """Print what would happen to the file. Exit status 1 where it lies in no watched folder."""
     answer = explanation(settings, Path(os.path.normpath(file.absolute())))
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))  # noqa: T201 - the command's output
+        print(json.dumps(printable(answer), ensure_ascii=False))  # noqa: T201 - the command's output
     else:
-        _show(answer)
+        _show(printable(answer))
     return 0 if answer.get("folder") else 1
 
 
@@ -54,35 +55,42 @@ def explanation(settings: Settings, file: Path) -> dict[str, Any]:
     """What would happen to the file, as data."""
     rules = next((each for each in folder_rules(settings).values() if file.is_relative_to(each.folder.path)), None)
     if rules is None or file == rules.folder.path:
-        return {"file": str(file), "verdict": "outside", "message": "it lies in none of the watched folders"}
+        return {**path_fields("file", file), "verdict": "outside", "message": "it lies in none of the watched folders"}
     relative = str(file.relative_to(rules.folder.path))
-    answer: dict[str, Any] = {"file": str(file), "folder": rules.folder.name}
+    answer: dict[str, Any] = {**path_fields("file", file), "folder": rules.folder.name}
     if reason := rules.ignores(relative):
         return {**answer, "verdict": "ignored", "reason": str(reason), "message": WHY[reason]}
-    facts, problem = _facts(rules, file, relative)
+    facts, problem = _facts(rules, relative)
     if problem:
         return {**answer, **problem}
     return {**answer, "verdict": "taken", **_outputs(settings, rules, relative, facts)}
 
 
-def _facts(rules: FolderRules, file: Path, relative: str) -> tuple[SourceFacts | None, dict[str, Any] | None]:
+def _facts(rules: FolderRules, relative: str) -> tuple[SourceFacts | None, dict[str, Any] | None]:
     """What the file's bytes say; or why it would not be taken as it is."""
-    reference = FileRef(rules.folder.name, rules.folder.path, os.fsencode(relative))
-    try:
-        status = file.stat()
-    except FileNotFoundError:
+    real_root = os.path.realpath(os.fsencode(rules.folder.path))
+    name = os.fsencode(relative)
+    first = look_at(real_root, name, Glass(leases=False))
+    if isinstance(first, Unfit):
+        return None, {"verdict": "ignored", "reason": str(first.reason), "message": first.message or WHY[first.reason]}
+    if first is None:
         return None, None
-    except OSError as error:
-        return None, {"verdict": "ignored", "reason": "unreadable", "message": error.strerror}
-    try:
-        source = asyncio.run(FileOriginals().open(reference, Observation.of(status)))
-    except SourceGone:
-        return None, None
-    except (SourceChanged, Unavailable) as error:
-        return None, {"verdict": "waited_for", "message": str(error)}
-    facts = source.facts
-    source.close()
-    return facts, None
+    if first.observation.size == 0:
+        return None, {"verdict": "waited_for", "message": "it is empty"}
+    return _judged(real_root + b"/" + name)
+
+
+def _judged(path: bytes) -> tuple[SourceFacts | None, dict[str, Any] | None]:
+    with open(path, "rb") as file:  # noqa: PTH123 - the name is bytes
+        size = os.fstat(file.fileno()).st_size
+        verdict = judge(lambda offset, count: os.pread(file.fileno(), count, offset), size)
+        if verdict.format is None:
+            reason = IgnoredReason.NOT_AN_IMAGE
+            return None, {"verdict": "ignored", "reason": str(reason), "message": WHY[reason]}
+        if not verdict.whole:
+            return None, {"verdict": "waited_for", "message": f"it is not whole yet: {verdict.missing}"}
+        sha1 = hashlib.file_digest(file, "sha1").hexdigest()
+    return SourceFacts(os.fsdecode(path).rpartition("/")[2], sha1, size, verdict.format), None
 
 
 def _outputs(settings: Settings, rules: FolderRules, relative: str, facts: SourceFacts | None) -> dict[str, Any]:

@@ -1,0 +1,96 @@
+"""What the commands print: lines for programs, lines and tables for people. Standard output only; notes go to standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from watcher.endings import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STYLES: Final[Mapping[str, str]] = {
+    "stored": "green",
+    "unchanged": "green",
+    "ok": "green",
+    "failed": "bold red",
+    "fail": "bold red",
+    "warn": "yellow",
+    "superseded": "dim",
+    "vanished": "dim",
+    "skip": "dim",
+    "requested": "cyan",
+    "enqueued": "cyan",
+}
+"""How states look on a terminal that has colours."""
+_WIDE: Final = 1_000_000
+
+
+def console() -> Console:
+    """Standard output for people: as wide as the terminal, and without colours or line breaks where it is none."""
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def say(target: Console, *parts: str | Text) -> None:
+    """One line of parts; long ones are left for the terminal to break, so that addresses can be copied."""
+    line = Text(" ").join(each if isinstance(each, Text) else Text(each) for each in parts)
+    line.rstrip()
+    target.print(line, soft_wrap=True)
+
+
+def state_text(state: str, width: int = 0) -> Text:
+    """A state in its colour, filled to a width."""
+    return Text(state.ljust(width), STYLES.get(state, ""))
+
+
+def note(message: str) -> None:
+    """A word beside the output: what is missing, what to do."""
+    sys.stderr.write(f"compressor-watcher: {plain(message)}\n")
+
+
+def write_json(value: object) -> None:
+    """One JSON value on a line of its own, in UTF-8 whatever the locale."""
+    write_bytes(json.dumps(printable(value), ensure_ascii=False).encode() + b"\n")
+
+
+def write_text(text: str) -> None:
+    """Text as it is, in UTF-8 whatever the locale."""
+    write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(data: bytes) -> None:
+    """Bytes as they are, at once."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def plain(text: object) -> str:
+    """Text that is safe on a terminal: control characters and bytes that are no UTF-8, as file names may hold, are shown escaped."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
+
+
+def moment(seconds: float | None) -> str:
+    """A time for people, UTC as in the log: "2026-11-22 10:42:07"."""
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def outcome(record: Mapping[str, Any]) -> str:
+    """What a log line of an ending comes down to: where the object lies, or why there is none."""
+    if "url" in record:
+        return str(record.get("link") or record["url"])
+    words = [str(record[name]) for name in ("reason", "message") if record.get(name)]
+    hint = f" ({record['hint']})" if record.get("hint") else ""
+    return ": ".join(words) + hint
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path for people."""
+    return plain(os.fspath(path))
