@@ -38,10 +38,6 @@ if TYPE_CHECKING:
         Ticket,
     )
 
-FAR_AHEAD_SECONDS: Final = 3600.0
-"""Nothing is put off for so long; a time further ahead was written under a clock that has been set back since."""
-INTERRUPTED: Final = "the service stopped while the answer was awaited"
-
 _STATE_OF: Final = {
     Event.IMAGE_STORED: OutputState.STORED,
     Event.IMAGE_FAILED: OutputState.FAILED,
@@ -192,7 +188,7 @@ def hashed(connection: sqlite3.Connection, image_id: str, facts: SourceFacts, ti
 def requested(connection: sqlite3.Connection, image_id: str, rendition: str | None, key: str, now: float) -> bool:
     """waiting -> requested."""
     number = number_of(connection, image_id)
-    if not _move(connection, number, rendition, ("waiting",), "requested", key=key, doubt=0):
+    if not move(connection, number, rendition, ("waiting",), "requested", key=key, doubt=0):
         return False
     add_history(connection, number, now, Event.IMAGE_REQUESTED, rendition, {"key": key})
     return True
@@ -201,7 +197,7 @@ def requested(connection: sqlite3.Connection, image_id: str, rendition: str | No
 def enqueued(connection: sqlite3.Connection, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
     """requested -> enqueued."""
     number = number_of(connection, image_id)
-    if not _move(connection, number, rendition, ("requested",), "enqueued", job_id=job_id, due_at=now):
+    if not move(connection, number, rendition, ("requested",), "enqueued", job_id=job_id, due_at=now):
         return False
     add_history(connection, number, now, Event.IMAGE_ENQUEUED, rendition, {"job_id": job_id})
     return True
@@ -211,7 +207,7 @@ def postponed(connection: sqlite3.Connection, image_id: str, rendition: str | No
     """Any open state -> waiting. Doubt needs a request, and so a key, to be about."""
     number = number_of(connection, image_id)
     values = {"due_at": wait.due_at, "attempts": wait.attempts, "tries": wait.tries, "job_id": None}
-    if not _move(connection, number, rendition, ("waiting", "requested", "enqueued"), "waiting", doubt=int(wait.doubt), **values):
+    if not move(connection, number, rendition, ("waiting", "requested", "enqueued"), "waiting", doubt=int(wait.doubt), **values):
         return False
     detail = {"message": wait.reason, "due_at": wait.due_at, "attempts": wait.attempts}
     add_history(connection, number, now, Event.IMAGE_RETRY, rendition, detail)
@@ -223,7 +219,7 @@ def unchanged(
 ) -> bool:
     """waiting -> unchanged; the object at the key belongs to this path from now on."""
     number = number_of(connection, image_id)
-    if not _move(connection, number, rendition, ("waiting",), "unchanged", key=key, doubt=0):
+    if not move(connection, number, rendition, ("waiting",), "unchanged", key=key, doubt=0):
         return False
     put_object(connection, stored, now)
     add_history(connection, number, now, Event.IMAGE_UNCHANGED, rendition, {"key": key})
@@ -237,7 +233,7 @@ def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason
     (image,) = load_images(connection, [number])
     waiting = [output for output in image.open_outputs if output.state is OutputState.WAITING]
     for output in waiting:
-        _move(connection, number, output.rendition, ("waiting",), "unchanged", doubt=0)
+        move(connection, number, output.rendition, ("waiting",), "unchanged", doubt=0)
     if waiting:
         connection.execute(
             "UPDATE files SET ignored = ? WHERE folder = ? AND directory = ? AND name = ?"
@@ -287,89 +283,6 @@ def finish_later(connection: sqlite3.Connection, image_id: str, due_at: float, r
         add_history(connection, number, now, Event.IMAGE_RETRY, None, {"message": reason, "due_at": due_at})
 
 
-# --- recovery, retry, retention ---------------------------------------------------------------------------------------------
-
-
-def recover(connection: sqlite3.Connection, now: float) -> int:
-    """After a stop of any kind: a request whose answer was awaited is in doubt. Gives how many were."""
-    interrupted = connection.execute("SELECT image, rendition FROM outputs WHERE state = 'requested'").fetchall()
-    for number, rendition in interrupted:
-        _move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
-        add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": INTERRUPTED})
-    far = now + FAR_AHEAD_SECONDS
-    connection.execute("UPDATE outputs SET due_at = ? WHERE state IN ('waiting', 'enqueued') AND due_at > ?", (now, far))
-    connection.execute("UPDATE images SET due_at = ? WHERE state = 'ended' AND due_at > ?", (now, far))
-    return len(interrupted)
-
-
-def retry(
-    connection: sqlite3.Connection,
-    sightings: Sequence[tuple[int, Sighting]],
-    now: float,
-    new_id: Callable[[], str],
-) -> list[str]:
-    """A new image for each failed one (row number, and what to take again) that is still the newest of its path."""
-    made = []
-    for number, sighting in sightings:
-        update = "UPDATE images SET newest = 0 WHERE number = ? AND newest = 1 AND state <> 'open'"
-        if connection.execute(update, (number,)).rowcount:
-            identity = new_id()
-            insert_image(connection, identity, sighting, keep_rule(connection, sighting.rule), now)
-            add_history(connection, number, now, "retried", None, {"as": identity})
-            made.append(identity)
-    return made
-
-
-def mark(connection: sqlite3.Connection, audited: int, line_hash: str | None, logged: int) -> None:
-    """How far the endings are written down; a journal that knows fewer goes on counting from there."""
-    connection.execute("UPDATE marks SET audited = ?, hash = ?, logged = ?", (audited, line_hash, logged))
-    count_on(connection, audited)
-
-
-def count_on(connection: sqlite3.Connection, seq: int) -> None:
-    """The next ending gets a number above `seq`."""
-    if not seq:
-        return
-    updated = connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'endings'", (seq,)).rowcount
-    if not updated:
-        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('endings', ?)", (seq,))
-
-
-def prune(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
-    """Let go of what is older than `before` (Unix seconds), at most `limit` rows of each kind. Gives how many rows went."""
-    bounds = {"before": before, "limit": limit}
-    gone = sum(connection.execute(statement, bounds).rowcount for statement in (_PRUNE_IMAGES, _PRUNE_ENDINGS))
-    return gone + _prune_objects(connection, before, now, limit)
-
-
-_PRUNE_IMAGES: Final = """
-DELETE FROM images WHERE number IN (
-    SELECT number FROM images WHERE state = 'finished' AND finished_at < :before AND NOT EXISTS (
-        SELECT 1 FROM endings WHERE endings.image_id = images.id AND endings.seq > (SELECT min(audited, logged) FROM marks)
-    ) LIMIT :limit
-)"""
-_PRUNE_ENDINGS: Final = """
-DELETE FROM endings WHERE seq IN (
-    SELECT seq FROM endings WHERE at < :before AND seq <= (SELECT min(audited, logged) FROM marks)
-    AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = endings.image_id) LIMIT :limit
-)"""
-
-
-def _prune_objects(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
-    """Objects whose file is gone from the tree go as well; those of present files are looked at again after another `keep`."""
-    query = "SELECT bucket, key, folder, relative FROM objects WHERE at < ? LIMIT ?"
-    gone = 0
-    for bucket, key, folder, relative in connection.execute(query, (before, limit)).fetchall():
-        place = (folder, *split_path(relative))
-        present = connection.execute("SELECT 1 FROM files WHERE folder = ? AND directory = ? AND name = ?", place).fetchone()
-        if present:
-            connection.execute("UPDATE objects SET at = ? WHERE bucket = ? AND key = ?", (now, bucket, key))
-        else:
-            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
-            gone += 1
-    return gone
-
-
 # --- pieces -----------------------------------------------------------------------------------------------------------------
 
 
@@ -381,7 +294,7 @@ def number_of(connection: sqlite3.Connection, image_id: str) -> int:
     return int(row[0])
 
 
-def _move(
+def move(
     connection: sqlite3.Connection, number: int, rendition: str | None, sources: Sequence[str], target: str, **values: object
 ) -> bool:
     """Change an output's state, if it is in one of `sources`."""
@@ -395,7 +308,7 @@ def _end_output(connection: sqlite3.Connection, number: int, rendition: str | No
     values: dict[str, object] = {"doubt": 0, "job_id": None}
     if key is not None:
         values["key"] = key
-    return _move(connection, number, rendition, ("waiting", "requested", "enqueued"), str(_STATE_OF[event]), **values)
+    return move(connection, number, rendition, ("waiting", "requested", "enqueued"), str(_STATE_OF[event]), **values)
 
 
 def add_ending(

@@ -85,6 +85,12 @@ class JournalReader:
         query = "SELECT event, count(*) FROM endings WHERE at >= ? GROUP BY event"
         return {**{str(event): 0 for event in sorted(ENDINGS)}, **dict(self._connection.execute(query, (since,)))}
 
+    def failed_now(self) -> int:
+        """How many outputs have failed and were neither retried nor replaced by a newer version of their file."""
+        query = """SELECT count(*) FROM outputs CROSS JOIN images ON images.number = outputs.image
+                   WHERE outputs.state = 'failed' AND images.newest = 1"""
+        return int(self._connection.execute(query).fetchone()[0])
+
     def oldest_open(self) -> float | None:
         """When the image that has been waiting longest was detected (Unix seconds); None where nothing waits."""
         query = f"SELECT min(image) FROM outputs WHERE state IN {OPEN}"  # noqa: S608 - a constant
@@ -208,6 +214,6 @@ def _state_condition(state: str) -> tuple[str, str]:
     if state in set(ImageState):
         return "state = ?", state
     if state in set(OutputState):
-        return "number IN (SELECT image FROM outputs WHERE state = ?)", state
+        return "EXISTS (SELECT 1 FROM outputs WHERE image = number AND state = ?)", state
     known = ", ".join([*OutputState, *ImageState])
     raise ValueError(f"no such state {state!r}; there are {known}")

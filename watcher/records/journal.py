@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.records import changes, database, queries
+from watcher.records import changes, database, queries, upkeep
 from watcher.records.rebuild import rebuild
 from watcher.records.writer import Writer
 
@@ -120,6 +120,7 @@ class SqliteJournal:
 
         A disk that refuses is waited for some seconds; what cannot be written then is told to its callers with Unavailable.
         """
+        self._writer.accept_no_more()
         await asyncio.to_thread(self._writer.close, CLOSE_PATIENCE_SECONDS)
         if self._reader is not None and self._reading is not None:
             await asyncio.to_thread(self._reader.shutdown, wait=True)
@@ -247,7 +248,7 @@ class SqliteJournal:
         `image_ids` None means all failed ones. A file that has a newer image is left to that one.
         """
         found = await self._ask(partial(queries.failed_images, image_ids=image_ids, rule_for=rule_for, now=now))
-        return await self._change(partial(changes.retry, sightings=found, now=now, new_id=self._new_id))
+        return await self._change(partial(upkeep.retry, sightings=found, now=now, new_id=self._new_id))
 
     async def prune(self, now: float) -> int:
         """Let go of finished images, and of endings that stand in the audit file, older than `keep`. Gives how many rows went.
@@ -256,7 +257,7 @@ class SqliteJournal:
         """
         gone = 0
         while True:
-            count = await self._change(partial(changes.prune, before=now - self._keep, now=now, limit=PRUNE_AT_ONCE))
+            count = await self._change(partial(upkeep.prune, before=now - self._keep, now=now, limit=PRUNE_AT_ONCE))
             gone += count
             if count == 0:
                 return gone
@@ -277,14 +278,14 @@ class SqliteJournal:
 
     async def mark(self, audited: int, line_hash: str | None, logged: int) -> None:
         """The audit file durably holds the endings up to `audited` (the hash is that line's), the log those up to `logged`."""
-        await self._change(partial(changes.mark, audited=audited, line_hash=line_hash, logged=logged))
+        await self._change(partial(upkeep.mark, audited=audited, line_hash=line_hash, logged=logged))
 
 
 def _put_in_order(connection: sqlite3.Connection, now: float, audit: Path | None, roots: Mapping[str, Path]) -> int:
     """Recovery, and the rebuilding of a journal that is new, in one transaction. Gives how many objects that brought."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        changes.recover(connection, now)
+        upkeep.recover(connection, now)
         brought = rebuild(connection, audit, roots, now) if audit is not None and not queries.is_rebuilt(connection) else 0
     except BaseException:
         connection.execute("ROLLBACK")

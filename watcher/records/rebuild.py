@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from watcher.model import Event, StoredObject
-from watcher.records import changes
+from watcher.records import changes, upkeep
 from watcher.records.rotated import audit_files, our_lines
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def rebuild(connection: sqlite3.Connection, audit: Path, roots: Mapping[str, Pat
             if last is None or line.seq > last.seq:
                 last = line
     if last is not None:
-        changes.mark(connection, last.seq, last.hash, last.seq)
+        upkeep.mark(connection, last.seq, last.hash, last.seq)
     connection.execute("UPDATE marks SET rebuilt = 1")
     return int(connection.execute("SELECT count(*) FROM objects").fetchone()[0])
 

@@ -11,7 +11,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from watcher.errors import Unavailable
@@ -75,7 +75,6 @@ class _Outage:
 
     since: float
     tries: int = 0
-    told: bool = field(default=False)
 
 
 class Writer:
@@ -119,14 +118,17 @@ class Writer:
         self._foreign.clear()
         return changed
 
-    def close(self, patience: float) -> None:
-        """Finish what was submitted, then close the connection. After `patience` seconds of a refusing disk, give up.
-
-        What could not be written is told so with Unavailable.
-        """
+    def accept_no_more(self) -> None:
+        """What is submitted from now on is refused. To be called where `submit` is called from."""
         if not self._closing.is_set():
             self._closing.set()
             self._jobs.put(None)
+
+    def close(self, patience: float) -> None:
+        """Finish what was submitted, then close the connection. After `patience` seconds of a refusing disk, give up.
+
+        What could not be written is told so with Unavailable. To be called after `accept_no_more`, from any thread.
+        """
         self._thread.join(patience)
         if self._thread.is_alive():
             self._abandoned.set()
@@ -219,8 +221,7 @@ class Writer:
         """Wait before the next try. False when there will be none."""
         code = primary_code(error)
         self._damaged = code in _DAMAGED
-        if not outage.told:
-            outage.told = True
+        if outage.tries == 0:
             hint = _HINTS.get(code, "look at the disk of state_dir; work goes on by itself")
             self._say(batch, Event.JOURNAL_UNAVAILABLE, message=f"the journal cannot be written: {error}", hint=hint)
         outage.tries += 1

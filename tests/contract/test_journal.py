@@ -1,0 +1,421 @@
+"""What every Journal promises, of the file and of the one in memory alike."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.records import (
+    BUCKET,
+    FACTS,
+    TICKET,
+    ending,
+    image_of,
+    open_journal,
+    output_state,
+    rule,
+    sighting,
+    store_all,
+    stored,
+    stored_object,
+    take_one,
+)
+from watcher.model import (
+    ENDINGS,
+    Event,
+    FailedReason,
+    IgnoredReason,
+    ImageState,
+    Journal,
+    Known,
+    Observation,
+    OutputState,
+    Postponement,
+)
+from watcher.records.journal import SqliteJournal
+
+
+@pytest.fixture(params=["memory", "file"])
+async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    opened = open_journal(":memory:" if request.param == "memory" else tmp_path / "journal.db")
+    yield opened
+    await opened.close()
+
+
+def test_implements_the_protocol(journal: SqliteJournal) -> None:
+    """The type checker and this line hold it to `watcher.model.Journal`: every method of the Protocol is there."""
+    promised: Journal = journal
+    names = [name for name in vars(Journal) if not name.startswith("_")]
+
+    assert names
+    assert all(callable(getattr(promised, name)) for name in names)
+
+
+class TestTaking:
+    async def test_gives_a_queued_image_with_all_outputs(self, journal: SqliteJournal) -> None:
+        """A taken file comes back as a whole image, outputs in the order of its rule."""
+        seen = sighting(b"d/a.jpg", under=rule("thumb", "large"))
+
+        image = await take_one(journal, seen)
+
+        assert (seen.file, seen.observation, seen.rule, seen.detected_at) == (
+            image.file,
+            image.observation,
+            image.rule,
+            image.detected_at,
+        )
+        assert [(output.rendition, output.state) for output in image.outputs] == [
+            (None, OutputState.WAITING),
+            ("thumb", OutputState.WAITING),
+            ("large", OutputState.WAITING),
+        ]
+
+    async def test_remembers_the_file(self, journal: SqliteJournal) -> None:
+        """Scans find the observation of a taken file, in its directory only."""
+        seen = sighting(b"d/a.jpg")
+        await journal.take([seen])
+
+        assert {b"a.jpg": Known(seen.observation)} == await journal.known("products", b"d")
+        assert await journal.known("products", b"") == {}
+        assert {b"d": {b"a.jpg": Known(seen.observation)}} == await journal.known_below("products")
+
+    async def test_same_version_is_taken_once(self, journal: SqliteJournal) -> None:
+        """The same observation gives the same id, within one call and after the image has ended."""
+        first, again = await journal.take([sighting(), sighting()])
+        await store_all(journal, await image_of(journal, first))
+
+        assert [first, first] == [again, *(await journal.take([sighting()]))]
+
+    async def test_ids_come_in_the_order_of_the_sightings(self, journal: SqliteJournal) -> None:
+        """However many there are, the ids answer the sightings one by one."""
+        seen = [sighting(b"%d.jpg" % number) for number in range(1_100)]
+
+        identities = await journal.take(seen)
+
+        images = {image.id: image.file for image in await journal.due(2_000.0, 2_000, ())}
+        assert [each.file for each in seen] == [images[identity] for identity in identities]
+
+    async def test_new_version_supersedes_one_that_waits(self, journal: SqliteJournal) -> None:
+        """A waiting image whose file was replaced ends as superseded, and says by whom."""
+        old = await take_one(journal, sighting(version=1))
+        new = await take_one(journal, sighting(version=2))
+
+        (ended,) = await journal.endings_after(0, 10)
+        assert (old.id, "image.superseded", new.id) == (ended.image_id, ended.record["event"], ended.record["by"])
+        assert ImageState.ENDED is (await image_of(journal, old.id)).state
+
+    async def test_new_version_leaves_a_request_on_its_way_alone(self, journal: SqliteJournal) -> None:
+        """An output whose answer is awaited, or in doubt, keeps its own ending; only what waits is superseded."""
+        old = await take_one(journal, sighting(version=1, under=rule("thumb", "large")))
+        await journal.requested(old.id, None, "a", 1_000.0)
+        await journal.requested(old.id, "thumb", "t", 1_000.0)
+        await journal.postponed(old.id, "thumb", Postponement(1_000.0, 0, 1, True, "lost"), 1_000.0)
+        await take_one(journal, sighting(version=2, under=rule("thumb", "large")))
+
+        old = await image_of(journal, old.id)
+        states = [output_state(old, rendition) for rendition in (None, "thumb", "large")]
+        assert states == [OutputState.REQUESTED, OutputState.WAITING, OutputState.SUPERSEDED]
+
+    async def test_given_up_file_fails_with_all_outputs(self, journal: SqliteJournal) -> None:
+        """A file that never became whole ends at once, once for each output, and is not given up twice."""
+        seen = sighting(under=rule("thumb"))
+        identity = await journal.give_up(seen, FailedReason.TRUNCATED, "cut", "save it again")
+
+        again = await journal.give_up(seen, FailedReason.TRUNCATED, "cut", "save it again")
+
+        endings = await journal.endings_after(0, 10)
+        assert identity == again
+        assert [(each.rendition, each.record["reason"]) for each in endings] == [(None, "truncated"), ("thumb", "truncated")]
+        assert ImageState.ENDED is (await image_of(journal, identity)).state
+
+    async def test_file_made_good_is_taken(self, journal: SqliteJournal) -> None:
+        """A later version of a file that was given up is an image like any other."""
+        await journal.give_up(sighting(version=1), FailedReason.EMPTY, "empty", "")
+
+        image = await take_one(journal, sighting(version=2))
+
+        assert OutputState.WAITING is output_state(image)
+
+    async def test_names_are_bytes(self, journal: SqliteJournal) -> None:
+        """A name that is no UTF-8 comes back as it went in, in paths and in facts; a large inode as well."""
+        seen = sighting(b"d\xff/\xe9.jpg")
+        seen = replace(seen, observation=Observation(1, -5, 7, 2**64 - 3))
+        image = await take_one(journal, seen)
+        facts = replace(FACTS, name="\udce9.jpg")
+        await journal.hashed(image.id, facts, TICKET)
+
+        image = await image_of(journal, image.id)
+        assert (seen.file, seen.observation, facts) == (image.file, image.observation, image.facts)
+        assert {b"\xe9.jpg": Known(seen.observation)} == await journal.known("products", b"d\xff")
+
+
+class TestFiles:
+    async def test_ignored_version_is_remembered_with_its_reason(self, journal: SqliteJournal) -> None:
+        """What was judged needs no second look; a later take of another version replaces the judgement."""
+        seen = sighting()
+        await journal.ignore(seen.file, seen.observation, IgnoredReason.NOT_AN_IMAGE)
+        judged = await journal.known("products", b"")
+        await journal.take([sighting(version=2)])
+
+        assert {b"a.jpg": Known(seen.observation, "not_an_image")} == judged
+        assert {b"a.jpg": Known(sighting(version=2).observation)} == await journal.known("products", b"")
+
+    async def test_forgotten_files_keep_their_images(self, journal: SqliteJournal) -> None:
+        """A path gone from the tree is no longer known; what was taken goes on."""
+        image = await take_one(journal, sighting(b"d/a.jpg"))
+        await journal.forget("products", [b"d/a.jpg", b"d/never.jpg"])
+
+        assert await journal.known("products", b"d") == {}
+        assert OutputState.WAITING is output_state(await image_of(journal, image.id))
+
+
+class TestTurns:
+    async def test_due_gives_oldest_first_up_to_the_limit(self, journal: SqliteJournal) -> None:
+        """Waiting images come in the order they are due, without those named, never more than asked for."""
+        identities = await journal.take([sighting(b"%d.jpg" % number, at=1_000.0 + number) for number in range(6)])
+
+        due = await journal.due(1_004.0, 3, {identities[1]})
+
+        assert [identities[0], identities[2], identities[3]] == [image.id for image in due]
+
+    async def test_image_is_given_once_however_many_outputs_are_due(self, journal: SqliteJournal) -> None:
+        """Two due outputs are one turn."""
+        image = await take_one(journal, sighting(under=rule("thumb")))
+
+        assert [image.id] == [each.id for each in await journal.due(2_000.0, 10, ())]
+
+    async def test_requested_output_is_not_due(self, journal: SqliteJournal) -> None:
+        """While an answer is awaited there is nothing to do."""
+        image = await take_one(journal)
+        await journal.requested(image.id, None, "k", 1_000.0)
+
+        assert await journal.due(1e9, 10, ()) == []
+
+    async def test_job_is_due_at_once(self, journal: SqliteJournal) -> None:
+        """A job has to be followed, also after a restart."""
+        image = await take_one(journal)
+        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.enqueued(image.id, None, "job-1", 1_000.0)
+
+        (due,) = await journal.due(1_000.0, 10, ())
+        assert (due.outputs[0].job_id, due.outputs[0].state, due.outputs[0].key) == ("job-1", OutputState.ENQUEUED, "k")
+
+    async def test_next_due_is_the_first_after_now(self, journal: SqliteJournal) -> None:
+        """Who has nothing to do learns how long; nobody waits for what is due already, or for nothing."""
+        image = await take_one(journal, sighting(at=1_000.0))
+        before = await journal.next_due(999.0)
+        now = await journal.next_due(1_000.0)
+        await journal.postponed(image.id, None, Postponement(1_050.0, 0, 1, False, "busy"), 1_000.0)
+
+        assert (before, now, await journal.next_due(1_000.0)) == (1_000.0, None, 1_050.0)
+
+    async def test_ended_image_is_due_until_it_is_finished(self, journal: SqliteJournal) -> None:
+        """The original has to be put away after all outputs ended; put off, it comes again; finished, never."""
+        image = await take_one(journal)
+        await journal.end(image.id, None, stored(image), 1_001.0)
+        first = await journal.due(1_001.0, 10, ())
+        await journal.finish_later(image.id, 1_100.0, "the target is full", 1_001.0)
+        meanwhile = await journal.due(1_099.0, 10, ())
+        later = await journal.due(1_100.0, 10, ())
+        await journal.finish(image.id, "kept", 1_100.0)
+
+        assert (
+            [each.state for each in first],
+            meanwhile,
+            [each.state for each in later],
+            await journal.due(1e9, 10, ()),
+        ) == ([ImageState.ENDED], [], [ImageState.ENDED], [])
+
+
+class TestOutputs:
+    async def test_hashed_facts_and_ticket_come_back(self, journal: SqliteJournal) -> None:
+        """What the open descriptor said survives, and so does the ticket until the image is finished."""
+        image = await take_one(journal)
+        await journal.hashed(image.id, FACTS, TICKET)
+
+        image = await image_of(journal, image.id)
+        assert (image.facts, image.ticket) == (FACTS, TICKET)
+
+    async def test_postponed_output_has_its_new_values(self, journal: SqliteJournal) -> None:
+        """Attempts, tries, doubt and time are what was said, and the job is forgotten."""
+        image = await take_one(journal)
+        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.enqueued(image.id, None, "job-1", 1_000.0)
+
+        assert await journal.postponed(image.id, None, Postponement(1_030.0, 2, 5, True, "timeout"), 1_000.0)
+
+        (output,) = (await image_of(journal, image.id)).outputs
+        assert (
+            output.state,
+            output.key,
+            output.attempts,
+            output.tries,
+            output.doubt,
+            output.job_id,
+            output.due_at,
+        ) == (OutputState.WAITING, "k", 2, 5, True, None, 1_030.0)
+
+    async def test_request_settles_doubt(self, journal: SqliteJournal) -> None:
+        """A new request begins with a clean slate."""
+        image = await take_one(journal)
+        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.postponed(image.id, None, Postponement(1_000.0, 0, 1, True, "lost"), 1_000.0)
+        await journal.requested(image.id, None, "k", 1_001.0)
+        await journal.postponed(image.id, None, Postponement(1_002.0, 0, 0, False, "throttled"), 1_001.0)
+
+        assert not (await image_of(journal, image.id)).outputs[0].doubt
+
+    @pytest.mark.parametrize("event", sorted(ENDINGS))
+    async def test_output_ends_once(self, journal: SqliteJournal, event: Event) -> None:
+        """After an ending every change says False and changes nothing."""
+        image = await take_one(journal, sighting(under=rule("thumb")))
+        assert await journal.end(image.id, None, ending(image, event), 1_001.0)
+        before = (await image_of(journal, image.id)).outputs
+
+        answers = [
+            await journal.end(image.id, None, ending(image, Event.IMAGE_FAILED), 1_002.0),
+            await journal.requested(image.id, None, "k", 1_002.0),
+            await journal.enqueued(image.id, None, "job", 1_002.0),
+            await journal.postponed(image.id, None, Postponement(1_002.0, 0, 0, False, ""), 1_002.0),
+            await journal.unchanged(image.id, None, "k", stored_object(image), 1_002.0),
+        ]
+
+        assert answers == [False] * 5
+        assert before == (await image_of(journal, image.id)).outputs
+        assert len(await journal.endings_after(0, 10)) == 1
+
+    async def test_job_needs_a_request(self, journal: SqliteJournal) -> None:
+        """An output that waits cannot become a job."""
+        image = await take_one(journal)
+
+        assert not await journal.enqueued(image.id, None, "job", 1_000.0)
+        assert OutputState.WAITING is output_state(await image_of(journal, image.id))
+
+    async def test_image_ends_with_its_last_output(self, journal: SqliteJournal) -> None:
+        """One open output keeps the image open."""
+        image = await take_one(journal, sighting(under=rule("thumb")))
+        await journal.end(image.id, None, stored(image, None, "a"), 1_001.0)
+        halfway = (await image_of(journal, image.id)).state
+        await journal.end(image.id, "thumb", stored(image, "thumb", "t"), 1_001.0)
+
+        assert (halfway, (await image_of(journal, image.id)).state) == (ImageState.OPEN, ImageState.ENDED)
+
+    async def test_unknown_image_is_an_error(self, journal: SqliteJournal) -> None:
+        """A mistake of the caller is told to the caller, and nobody else notices."""
+        image = await take_one(journal)
+
+        with pytest.raises(KeyError):
+            await journal.requested("nobody", None, "k", 1_000.0)
+
+        assert await journal.requested(image.id, None, "k", 1_000.0)
+
+
+class TestObjects:
+    async def test_stored_ending_tells_what_lies_at_the_key(self, journal: SqliteJournal) -> None:
+        """The object is known in the same commit as the ending."""
+        image = await take_one(journal)
+        await journal.end(image.id, None, stored(image), 1_001.0)
+
+        place = (BUCKET, "products/a.jpg")
+        assert {place: stored_object(image)} == await journal.stored_at([place, (BUCKET, "other")])
+
+    async def test_unchanged_takes_the_object_over(self, journal: SqliteJournal) -> None:
+        """The same content from another path owns the key from now on, and whose output it is stays known."""
+        image = await take_one(journal, sighting(b"a.jpg"))
+        await journal.end(image.id, None, stored(image), 1_001.0)
+        other = await take_one(journal, sighting(b"b.jpg"))
+        mine = replace(stored_object(other), output_sha1=None)
+
+        assert await journal.unchanged(other.id, None, mine.key, mine, 1_002.0)
+
+        assert {(BUCKET, mine.key): replace(mine, output_sha1="0" * 40)} == await journal.stored_at([(BUCKET, mine.key)])
+        assert len(await journal.endings_after(0, 10)) == 1
+
+    async def test_own_output_is_recognised_in_its_folder(self, journal: SqliteJournal) -> None:
+        """Content that came out of this folder's images is ours; of another folder, or what also went in, is not."""
+        image = await take_one(journal)
+        await journal.end(image.id, None, stored(image), 1_001.0)
+        same = await take_one(journal, sighting(b"tiny.jpg"))
+        tiny = stored(same, None, "tiny")
+        assert tiny.stored
+        itself = replace(tiny.stored, sha1="b" * 40, output_sha1="b" * 40)
+        await journal.end(same.id, None, replace(tiny, stored=itself), 1_001.0)
+
+        answers = [
+            await journal.is_own_output("products", "0" * 40),
+            await journal.is_own_output("editorial", "0" * 40),
+            await journal.is_own_output("products", "b" * 40),
+            await journal.is_own_output("products", "a" * 40),
+        ]
+        assert answers == [True, False, False, False]
+
+    async def test_dismissed_image_is_finished_without_an_ending(self, journal: SqliteJournal) -> None:
+        """One of our own outputs needs nothing: no line, nothing to put away, and the file is remembered as ignored."""
+        image = await take_one(journal)
+        await journal.dismiss(image.id, IgnoredReason.OWN_OUTPUT, 1_001.0)
+
+        assert (await journal.due(1e9, 10, ()), await journal.endings_after(0, 10), await journal.open_images()) == ([], [], 0)
+        assert {b"a.jpg": Known(image.observation, "own_output")} == await journal.known("products", b"")
+
+
+class TestTotals:
+    async def test_totals_follow_every_change(self, journal: SqliteJournal) -> None:
+        """The figures of the status are those of the rows."""
+        first = await take_one(journal, sighting(b"a.jpg", under=rule("thumb")))
+        second = await take_one(journal, sighting(b"b.jpg"))
+        await journal.take([sighting(b"c.jpg")])
+        await journal.requested(first.id, None, "a", 1_000.0)
+        await journal.requested(second.id, None, "b", 1_000.0)
+        await journal.enqueued(second.id, None, "job", 1_000.0)
+        await journal.end(first.id, "thumb", stored(first, "thumb"), 1_001.0)
+
+        totals = await journal.totals()
+        assert (
+            totals.waiting,
+            totals.requested,
+            totals.enqueued,
+            totals.stored,
+            totals.open,
+            totals.ended,
+            totals.unfinished_images,
+        ) == (1, 1, 1, 1, 3, 1, 3)
+
+
+class TestManyAtOnce:
+    async def test_concurrent_changes_are_all_made(self, journal: SqliteJournal) -> None:
+        """Hundreds of callers at once get their own answers, and one caller's mistake spoils nobody's change."""
+        identities = await journal.take([sighting(b"%d.jpg" % number) for number in range(400)])
+
+        answers = await asyncio.gather(
+            *(journal.requested(identity, None, "k", 1_000.0) for identity in identities),
+            journal.requested("nobody", None, "k", 1_000.0),
+            return_exceptions=True,
+        )
+
+        assert answers[:-1] == [True] * 400
+        assert isinstance(answers[-1], KeyError)
+        assert (await journal.totals()).requested == 400
+
+    async def test_cancelled_caller_does_not_undo_the_change(self, journal: SqliteJournal) -> None:
+        """What was handed over is made, whether or not somebody still waits for the word."""
+        image = await take_one(journal)
+        journal.endings_added.clear()
+        waiting = asyncio.create_task(journal.end(image.id, None, stored(image), 1_001.0))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.wait_for(journal.endings_added.wait(), 20)
+
+        assert len(await journal.endings_after(0, 10)) == 1
+
+    async def test_impossible_state_is_refused_by_the_database(self, journal: SqliteJournal) -> None:
+        """A change that would break the rules of the schema fails alone."""
+        image = await take_one(journal)
+
+        with pytest.raises(sqlite3.IntegrityError):
+            await journal.postponed(image.id, None, Postponement(1.0, -1, 0, False, ""), 1_000.0)
+
+        assert OutputState.WAITING is output_state(await image_of(journal, image.id))

@@ -1,0 +1,363 @@
+"""Opening the journal: new, old, newer, damaged, not to be had; and what is put in order at a start."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.support.publishing import MovedClock, RecordedLog, wait_until
+from tests.support.records import (
+    BUCKET,
+    DAY,
+    FACTS,
+    ROOT,
+    TICKET,
+    image_of,
+    new_id,
+    open_journal,
+    rule,
+    sighting,
+    store_all,
+    stored,
+    take_one,
+)
+from watcher.errors import Unavailable
+from watcher.model import Event, FailedReason, OutputState, Postponement
+from watcher.records import database
+from watcher.records.audit import AuditFile
+from watcher.records.desk import JournalReader
+from watcher.records.journal import SqliteJournal
+from watcher.records.recorder import Recorder
+
+
+def schema_of(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+
+
+def contents_of(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+    return connection.execute(f"SELECT * FROM {table}").fetchall()
+
+
+class TestSchema:
+    def test_migrations_lead_to_the_schema(self) -> None:
+        """A journal brought up to date is the same as a new one, to the letter."""
+        written, replayed = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
+        written.executescript(database.schema())
+        for script in database.migrations():
+            replayed.executescript(script)
+
+        assert schema_of(written) == schema_of(replayed)
+        assert [contents_of(written, table) for table in ("marks", "tallies")] == [
+            contents_of(replayed, table) for table in ("marks", "tallies")
+        ]
+
+    def test_each_migration_runs_once(self, tmp_path: Path) -> None:
+        """An older file gets the scripts it has not seen, each together with its number; rows stay."""
+        path = tmp_path / "journal.db"
+        first = "CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('kept');"
+        second = "ALTER TABLE notes ADD COLUMN at REAL;"
+        database.open_own(path, [first], 0.0).connection.close()
+        database.open_own(path, [first, second], 0.0).connection.close()
+        connection = database.open_own(path, [first, second], 0.0).connection
+
+        assert contents_of(connection, "notes") == [("kept", None)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        connection.close()
+
+    def test_failed_migration_leaves_the_old_version(self, tmp_path: Path) -> None:
+        """Half a migration is none: the file is as it was, and the error is ours."""
+        path = tmp_path / "journal.db"
+        first = "CREATE TABLE notes (text TEXT);"
+        database.open_own(path, [first], 0.0).connection.close()
+
+        with pytest.raises(Unavailable, match="no such table"):
+            database.open_own(path, [first, "CREATE TABLE more (x TEXT); INSERT INTO nowhere VALUES (1);"], 0.0)
+
+        connection = sqlite3.connect(path)
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("notes",)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        connection.close()
+
+    async def test_newer_schema_is_refused(self, tmp_path: Path) -> None:
+        """A journal of a later version is not touched; the message says what to do."""
+        path = tmp_path / "journal.db"
+        await open_journal(path).close()
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version = 99")
+        connection.close()
+
+        with pytest.raises(Unavailable, match="newer version") as caught:
+            open_journal(path)
+        with pytest.raises(Unavailable, match="newer version"):
+            JournalReader.open(path)
+
+        assert "state_dir" in caught.value.hint
+        assert [path.name] == [each.name for each in tmp_path.iterdir() if "corrupt" in each.name or each == path]
+
+
+class TestFile:
+    async def test_file_is_private(self, tmp_path: Path) -> None:
+        """Tokens stand in it: nobody else reads the journal or its companions, also where it lay open before."""
+        path = tmp_path / "journal.db"
+        path.touch()
+        path.chmod(0o644)
+        journal = open_journal(path)
+        await journal.take([sighting()])
+
+        modes = {each.name: oct(each.stat().st_mode & 0o777) for each in tmp_path.iterdir()}
+        assert modes == {"journal.db": "0o600", "journal.db-wal": "0o600", "journal.db-shm": "0o600"}
+        await journal.close()
+
+    async def test_commits_are_durable(self, tmp_path: Path) -> None:
+        """Every commit is synced: write-ahead log and synchronous=FULL on the writing connection."""
+        path = tmp_path / "journal.db"
+        journal = open_journal(path)
+        settings = await journal._change(
+            lambda connection: [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        )
+
+        assert settings == ["wal", 2]
+        await journal.close()
+
+    def test_missing_folder_is_one_clear_error(self, tmp_path: Path) -> None:
+        """Where the journal cannot be made, the message names the file and the hint the folder."""
+        with pytest.raises(Unavailable, match=r"journal\.db cannot be opened: No such file") as caught:
+            open_journal(tmp_path / "missing" / "journal.db")
+
+        assert str(tmp_path / "missing") in caught.value.hint
+
+    def test_reader_needs_a_journal(self, tmp_path: Path) -> None:
+        """A command on a machine where nothing ever ran says so, and makes nothing."""
+        with pytest.raises(Unavailable, match="there is no journal"):
+            JournalReader.open(tmp_path / "journal.db")
+
+        assert list(tmp_path.iterdir()) == []
+
+    async def test_nothing_is_left_open(self, tmp_path: Path) -> None:
+        """Fifty times opened and closed: descriptors and threads are as before."""
+        import threading
+
+        await open_journal(tmp_path / "journal.db").close()
+        before = (len(os.listdir("/proc/self/fd")), threading.active_count())
+        for _ in range(50):
+            journal = open_journal(tmp_path / "journal.db")
+            await journal.totals()
+            await journal.close()
+
+        after = (len(os.listdir("/proc/self/fd")), threading.active_count())
+        assert before[0] == after[0]
+        assert after[1] <= before[1] + 1
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", ["header", "pages", "foreign"])
+    async def test_damaged_journal_is_set_aside(self, tmp_path: Path, damage: str) -> None:
+        """A damaged file is kept for who wants to look, said, and a new journal works."""
+        path = tmp_path / "journal.db"
+        journal = open_journal(path)
+        await journal.take([sighting(b"%d.jpg" % number) for number in range(500)])
+        await journal.close()
+        spoil(path, damage)
+        log = RecordedLog()
+
+        journal = open_journal(path, events=log)
+
+        aside = [each for each in tmp_path.glob("journal.db.corrupt-*") if not each.name.endswith(("-wal", "-shm"))]
+        (told,) = log.of(Event.JOURNAL_UNAVAILABLE)
+        assert len(aside) == 1
+        assert str(aside[0]) in told["message"]
+        assert [event for event, _ in log.lines] == [Event.JOURNAL_UNAVAILABLE, Event.JOURNAL_RECOVERED]
+        assert OutputState.WAITING is (await take_one(journal)).outputs[0].state
+        await journal.close()
+
+    async def test_new_journal_learns_from_the_audit_file(self, tmp_path: Path) -> None:
+        """What lies in the store is known again, from rotated files as well; numbering and chain go on."""
+        path, audit = tmp_path / "journal.db", tmp_path / "audit.jsonl"
+        await self._two_stored_with_rotation(path, audit)
+        spoil(path, "header")
+
+        journal = open_journal(path, audit=audit, roots={"products": ROOT})
+        recorder = Recorder(journal, AuditFile(audit), RecordedLog())
+        await recorder.start()
+        await store_all(journal, await take_one(journal, sighting(b"c.jpg")))
+        await recorder.stop()
+
+        found = await journal.stored_at([(BUCKET, "products/a.jpg-None"), (BUCKET, "products/b.jpg-None")])
+        assert [(b"a.jpg", FACTS.sha1, None, "0" * 40), (b"b.jpg", FACTS.sha1, None, "0" * 40)] == [
+            (each.relative, each.sha1, each.rule, each.output_sha1) for each in found.values()
+        ]
+        assert await journal.last_seq() == 3
+        assert '"seq":3,"prev":"sha256:' in audit.read_text()
+        await journal.close()
+
+    async def _two_stored_with_rotation(self, path: Path, audit: Path) -> None:
+        journal = open_journal(path)
+        for name in (b"a.jpg", b"b.jpg"):
+            recorder = Recorder(journal, AuditFile(audit), RecordedLog())
+            await recorder.start()
+            await store_all(journal, await take_one(journal, sighting(name)))
+            await recorder.stop()
+            if name == b"a.jpg":
+                audit.rename(audit.with_name("audit.jsonl.1"))
+        await journal.close()
+
+    async def test_deleted_journal_is_rebuilt_once(self, tmp_path: Path) -> None:
+        """A journal that somebody removed learns the same; one that is there is not asked to learn again."""
+        path, audit = tmp_path / "journal.db", tmp_path / "audit.jsonl"
+        await self._two_stored_with_rotation(path, audit)
+        path.unlink()
+        log = RecordedLog()
+        for _ in range(2):
+            await open_journal(path, audit=audit, roots={"products": ROOT}, events=log).close()
+
+        assert [told["objects"] for told in log.of(Event.JOURNAL_RECOVERED)] == [2]
+
+
+class TestRecovery:
+    async def test_awaited_answer_is_in_doubt_after_a_restart(self, tmp_path: Path) -> None:
+        """What was requested when the process ended has to be asked for at the store first; the key stays."""
+        path = tmp_path / "journal.db"
+        journal = open_journal(path)
+        image = await take_one(journal)
+        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.close()
+
+        journal = open_journal(path)
+        (output,) = (await image_of(journal, image.id)).outputs
+        assert (output.state, output.doubt, output.key) == (OutputState.WAITING, True, "k")
+        await journal.close()
+
+    async def test_job_and_ticket_survive_a_restart(self, tmp_path: Path) -> None:
+        """A job is polled on, and the same URL can be served again."""
+        path = tmp_path / "journal.db"
+        journal = open_journal(path)
+        image = await take_one(journal)
+        await journal.hashed(image.id, FACTS, TICKET)
+        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.enqueued(image.id, None, "job-1", 1_000.0)
+        await journal.close()
+
+        journal = open_journal(path)
+        again = await image_of(journal, image.id)
+        assert (
+            again.outputs[0].state,
+            again.outputs[0].job_id,
+            again.facts,
+            again.ticket,
+        ) == (OutputState.ENQUEUED, "job-1", FACTS, TICKET)
+        await journal.close()
+
+    async def test_clock_set_back_does_not_hide_work(self, tmp_path: Path) -> None:
+        """What was put off under a clock that ran ahead is due after a restart, not in that far future."""
+        path = tmp_path / "journal.db"
+        clock = MovedClock()
+        journal = open_journal(path, clock=clock)
+        image = await take_one(journal)
+        await journal.postponed(image.id, None, Postponement(clock.now() + 30 * DAY, 0, 1, False, "busy"), clock.now())
+        await journal.close()
+
+        journal = open_journal(path, clock=clock)
+        assert [image.id] == [each.id for each in await journal.due(clock.now(), 10, ())]
+        await journal.close()
+
+
+class TestRetention:
+    async def test_old_endings_go_and_files_stay_known(self, tmp_path: Path) -> None:
+        """After `keep`, finished images and their audited endings are gone; present files and their objects are known still."""
+        clock = MovedClock()
+        journal = open_journal(tmp_path / "journal.db", clock=clock, keep=10 * DAY)
+        recorder = Recorder(journal, AuditFile(tmp_path / "audit.jsonl"), RecordedLog())
+        await recorder.start()
+        now = clock.now()
+        for name in (b"d/here.jpg", b"d/gone.jpg"):
+            await store_all(journal, await take_one(journal, sighting(name, at=now)), now)
+        await journal.forget("products", [b"d/gone.jpg"])
+        await recorder.flush()
+        nothing_yet = await journal.prune(now + 9 * DAY)
+
+        await journal.prune(now + 11 * DAY)
+
+        places = [(BUCKET, "products/d/here.jpg-None"), (BUCKET, "products/d/gone.jpg-None")]
+        assert nothing_yet == 0
+        assert await journal.endings_after(0, 10) == []
+        assert (await journal.totals()).stored == 0
+        assert list(await journal.known("products", b"d")) == [b"here.jpg"]
+        assert places[:1] == list(await journal.stored_at(places))
+        assert await journal.last_seq() == 2
+        await recorder.stop()
+        await journal.close()
+
+    async def test_what_is_not_written_down_is_kept(self, tmp_path: Path) -> None:
+        """An ending that the audit file lacks is not pruned, however old; nor is an image with something to come."""
+        journal = open_journal(tmp_path / "journal.db", keep=DAY)
+        await store_all(journal, await take_one(journal, sighting(b"unaudited.jpg")))
+        await take_one(journal, sighting(b"open.jpg"))
+
+        await journal.prune(1_000.0 + 400 * DAY)
+
+        totals = await journal.totals()
+        assert (totals.stored, totals.waiting, len(await journal.endings_after(0, 10))) == (1, 1, 1)
+        await journal.close()
+
+
+class TestSecondProcess:
+    async def test_retry_beside_a_running_daemon(self, tmp_path: Path) -> None:
+        """Another process puts failed images back; the daemon learns of it, and takes them under today's rule."""
+        path = tmp_path / "journal.db"
+        daemon = open_journal(path)
+        failed = await daemon.give_up(sighting(b"bad.jpg"), FailedReason.TRUNCATED, "cut", "")
+        await daemon.finish(failed, "kept", 1_001.0)
+        await daemon.requested((await take_one(daemon, sighting(b"busy.jpg"))).id, None, "k", 1_000.0)
+        daemon.changed_by_others()
+        today = rule("thumb")
+        command = SqliteJournal.attach(path, events=RecordedLog(), clock=MovedClock(), keep=DAY, new_id=new_id)
+
+        made = await command.retry(None, lambda folder: today if folder == "products" else None, 2_000.0)
+        await command.close()
+        await wait_until(daemon.changed_by_others)
+
+        (image,) = await daemon.due(2_000.0, 10, ())
+        assert ([image.id], today, b"bad.jpg") == (made, image.rule, image.file.relative)
+        assert failed != image.id
+        assert (await daemon.totals()).requested == 1
+        await daemon.close()
+
+    async def test_retry_leaves_alone_what_is_not_failed_or_not_the_newest(self, tmp_path: Path) -> None:
+        """Stored images, replaced versions, and folders without a rule are not retried; nor is anything twice."""
+        journal = open_journal(tmp_path / "journal.db")
+        old = await journal.give_up(sighting(b"a.jpg", 1), FailedReason.EMPTY, "empty", "")
+        image = await take_one(journal, sighting(b"a.jpg", 2))
+        await journal.end(image.id, None, stored(image), 1_001.0)
+        other = await journal.give_up(sighting(b"b.jpg", under=rule(folder="other")), FailedReason.EMPTY, "empty", "")
+        failed = await journal.give_up(sighting(b"c.jpg"), FailedReason.EMPTY, "empty", "")
+
+        first = await journal.retry([old, image.id, other, failed, "nobody"], {"products": rule()}.get, 2_000.0)
+        again = await journal.retry([failed], {"products": rule()}.get, 2_000.0)
+
+        assert (len(first), again) == (1, [])
+        await journal.close()
+
+    async def test_own_changes_are_not_others(self, tmp_path: Path) -> None:
+        """The daemon is not told of what it did itself."""
+        journal = open_journal(tmp_path / "journal.db")
+        await take_one(journal)
+        await journal.totals()
+
+        assert not journal.changed_by_others()
+        await journal.close()
+
+
+def spoil(path: Path, damage: str) -> None:
+    """Damage a closed journal file."""
+    if damage == "header":
+        with path.open("r+b") as file:
+            file.write(b"\0" * 50)
+    elif damage == "foreign":
+        path.write_bytes(b"this is no database\n" * 1_000)
+    else:
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            for offset in range(4096, size, 8192):
+                file.seek(offset)
+                file.write(os.urandom(2048))

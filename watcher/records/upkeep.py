@@ -1,0 +1,100 @@
+"""What keeps the journal in order: recovery at start, retry, marks and retention. Functions of the connection, like `changes`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from watcher.model import Event
+from watcher.records import changes
+from watcher.records.rows import split_path
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from watcher.model import Sighting
+
+FAR_AHEAD_SECONDS: Final = 3600.0
+"""Nothing is put off for so long; a time further ahead was written under a clock that has been set back since."""
+INTERRUPTED: Final = "the service stopped while the answer was awaited"
+
+
+def recover(connection: sqlite3.Connection, now: float) -> int:
+    """After a stop of any kind: a request whose answer was awaited is in doubt. Gives how many were."""
+    interrupted = connection.execute("SELECT image, rendition FROM outputs WHERE state = 'requested'").fetchall()
+    for number, rendition in interrupted:
+        changes.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
+        changes.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": INTERRUPTED})
+    far = now + FAR_AHEAD_SECONDS
+    connection.execute("UPDATE outputs SET due_at = ? WHERE state IN ('waiting', 'enqueued') AND due_at > ?", (now, far))
+    connection.execute("UPDATE images SET due_at = ? WHERE state = 'ended' AND due_at > ?", (now, far))
+    return len(interrupted)
+
+
+def retry(
+    connection: sqlite3.Connection,
+    sightings: Sequence[tuple[int, Sighting]],
+    now: float,
+    new_id: Callable[[], str],
+) -> list[str]:
+    """A new image for each failed one (row number, and what to take again) that is still the newest of its path."""
+    made = []
+    replace = """UPDATE images SET newest = 0, state = 'finished', due_at = NULL, finished_at = ifnull(finished_at, ?)
+                 WHERE number = ? AND newest = 1 AND state <> 'open'"""
+    for number, sighting in sightings:
+        if connection.execute(replace, (now, number)).rowcount:
+            identity = new_id()
+            changes.insert_image(connection, identity, sighting, changes.keep_rule(connection, sighting.rule), now)
+            changes.add_history(connection, number, now, "retried", None, {"as": identity})
+            made.append(identity)
+    return made
+
+
+def mark(connection: sqlite3.Connection, audited: int, line_hash: str | None, logged: int) -> None:
+    """How far the endings are written down; a journal that knows fewer goes on counting from there."""
+    connection.execute("UPDATE marks SET audited = ?, hash = ?, logged = ?", (audited, line_hash, logged))
+    count_on(connection, audited)
+
+
+def count_on(connection: sqlite3.Connection, seq: int) -> None:
+    """The next ending gets a number above `seq`."""
+    if not seq:
+        return
+    updated = connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'endings'", (seq,)).rowcount
+    if not updated:
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('endings', ?)", (seq,))
+
+
+def prune(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
+    """Let go of what is older than `before` (Unix seconds), at most `limit` rows of each kind. Gives how many rows went."""
+    bounds = {"before": before, "limit": limit}
+    gone = sum(connection.execute(statement, bounds).rowcount for statement in (_PRUNE_IMAGES, _PRUNE_ENDINGS))
+    return gone + _prune_objects(connection, before, now, limit)
+
+
+_PRUNE_IMAGES: Final = """
+DELETE FROM images WHERE number IN (
+    SELECT number FROM images WHERE state = 'finished' AND finished_at < :before AND NOT EXISTS (
+        SELECT 1 FROM endings WHERE endings.image_id = images.id AND endings.seq > (SELECT min(audited, logged) FROM marks)
+    ) LIMIT :limit
+)"""
+_PRUNE_ENDINGS: Final = """
+DELETE FROM endings WHERE seq IN (
+    SELECT seq FROM endings WHERE at < :before AND seq <= (SELECT min(audited, logged) FROM marks)
+    AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = endings.image_id) LIMIT :limit
+)"""
+
+
+def _prune_objects(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
+    """Objects whose file is gone from the tree go as well; those of present files are looked at again after another `keep`."""
+    query = "SELECT bucket, key, folder, relative FROM objects WHERE at < ? LIMIT ?"
+    gone = 0
+    for bucket, key, folder, relative in connection.execute(query, (before, limit)).fetchall():
+        place = (folder, *split_path(relative))
+        present = connection.execute("SELECT 1 FROM files WHERE folder = ? AND directory = ? AND name = ?", place).fetchone()
+        if present:
+            connection.execute("UPDATE objects SET at = ? WHERE bucket = ? AND key = ?", (now, bucket, key))
+        else:
+            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
+            gone += 1
+    return gone
