@@ -27,6 +27,7 @@ from watcher.compressor.failures import (
 from watcher.compressor.retry import parse_retry_after
 from watcher.compressor.wire import Pending, Refused, Result, read_answer
 from watcher.errors import CallFailed
+from watcher.settings import is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -188,14 +189,16 @@ def _is_html(raw: _Raw) -> bool:
 
 def _http_client(url: str, transport: Transport, connections: int, timeout: float) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
+    context = httpx.create_ssl_context()
     own: httpx.AsyncBaseTransport | None = None
     if transport == "aiohttp":
-        context = httpx.create_ssl_context()
         own = AiohttpTransport(verify=context, client=lambda: _aiohttp_session(url, connections, context))
     return httpx.AsyncClient(
         transport=own,
+        verify=context,
         limits=limits,
-        timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT_SECONDS, timeout)),
+        trust_env=uses_proxies(url),
+        timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT_SECONDS, timeout / 2)),
         headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
         follow_redirects=False,
     )
@@ -207,10 +210,15 @@ def _aiohttp_session(url: str, connections: int, context: ssl.SSLContext) -> aio
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), proxy=environment_proxy(url))
 
 
+def uses_proxies(url: str) -> bool:
+    """Whether the proxies of the environment are for this address: never for this machine's own."""
+    return not is_loopback(urlsplit(url).hostname)
+
+
 def environment_proxy(url: str) -> str | None:
     """The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY name for this address and NO_PROXY does not except."""
     parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.netloc):
+    if not uses_proxies(url) or urllib.request.proxy_bypass(parts.netloc):
         return None
     proxies = urllib.request.getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")

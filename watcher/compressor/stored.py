@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
-from watcher.compressor.client import USER_AGENT
+from watcher.compressor.client import USER_AGENT, uses_proxies
 from watcher.compressor.failures import CAUGHT, failure_of_exception
 from watcher.compressor.sigv4 import Credentials, signed_headers
 from watcher.model import Absence, HeadAnswer
@@ -51,6 +51,7 @@ class HttpObjectStore:
             timeout=timeout,
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            trust_env=uses_proxies(verify.url),
             follow_redirects=False,
         )
 
