@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+pytest_plugins = ["tests.support.s3"]
+
 SKIP_NOTHING = "WATCHER_TESTS_SKIP_NOTHING"
 
 

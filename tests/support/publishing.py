@@ -9,7 +9,7 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,3 +110,27 @@ async def wait_until(predicate: Callable[[], object], seconds: float = 20.0) -> 
     while not predicate():
         assert time.monotonic() < deadline, f"not within {seconds} s: {predicate}"
         await asyncio.sleep(0.01)
+
+
+class HurriedClock(MovedClock):
+    """A Clock whose sleepers do not wait; it remembers for how long they would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+async def curl(url: str, *arguments: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Status and body as curl, a client of another make, gets them."""
+    given = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
+    process = await asyncio.create_subprocess_exec(
+        *("curl", "-sS", "--noproxy", "*", "--max-time", "30", "-w", "%{http_code}", *arguments, *given, url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    output, _ = await process.communicate()
+    return int(output[-3:]), output[:-3]

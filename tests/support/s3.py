@@ -1,20 +1,22 @@
 """A real S3-compatible store for the session: OpenStack Swift on loopback, strict about signatures, expiry and versions.
 
-`pytest_plugins` is not needed: import the fixture by name, `from tests.support.s3 import s3  # noqa: F401`.
+The fixture `s3` is known to all tests; the store is started when the first one asks for it.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import itertools
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,27 +78,40 @@ class S3Server:
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[S3Server]:
-    """Starts the store on free ports, once a session; skips, and says why, where it cannot be installed."""
-    _install()
-    directory = CACHE / f"run-{os.getpid()}"
-    started = subprocess.run([TOOL, "up", CACHE / "venv", directory, *_free_ports(4)], capture_output=True, text=True, timeout=90)
-    try:
-        assert started.returncode == 0, started.stderr
-        yield S3Server(started.stdout.strip())
-    finally:
-        subprocess.run([TOOL, "down", directory], check=True)
-        shutil.rmtree(directory, ignore_errors=True)
+def s3() -> S3Server:
+    """The store, on free ports, once a process; skips, and says why, where it cannot be installed."""
+    problem = _install()
+    if problem:
+        pytest.skip(f"no S3 store: Swift cannot be installed from the package index: {problem}")
+    return _started()
 
 
-def _install() -> None:
+@cache
+def _started() -> S3Server:
+    directory = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
+    atexit.register(_stop, directory)
+    command = [TOOL, "up", CACHE / "venv", directory, *_free_ports(4)]
+    started = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert started.returncode == 0, started.stderr
+    return S3Server(started.stdout.strip())
+
+
+def _stop(directory: Path) -> None:
+    subprocess.run([TOOL, "down", directory], check=True)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@cache
+def _install() -> str:
+    """Why it cannot be installed; empty where it is there."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run([TOOL, "install", CACHE / "venv"], capture_output=True, text=True)
-        if done.returncode != 0:
-            shutil.rmtree(CACHE / "venv", ignore_errors=True)
-            pytest.skip(f"no S3 store: Swift cannot be installed from the package index: {done.stderr.strip()[-300:]}")
+        if done.returncode == 0:
+            return ""
+        shutil.rmtree(CACHE / "venv", ignore_errors=True)
+        return done.stderr.strip()[-300:] or f"exit status {done.returncode}"
 
 
 def _free_ports(count: int) -> list[str]:

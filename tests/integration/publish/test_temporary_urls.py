@@ -155,7 +155,7 @@ async def _raw_request(url: str, headers: dict[str, str] | object) -> bytes:
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     lines = [f"GET {parts.path} HTTP/1.1", "Host: x", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in dict(headers).items()]  # type: ignore[call-overload]
+    lines += [f"{name}: {value}" for name, value in dict(headers).items()]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape"))
     answer = await reader.read()
     writer.close()
