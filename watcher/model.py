@@ -390,6 +390,8 @@ class Failure:
     status: int | None = None
     unknown: bool = False
     """The request may have been carried out all the same."""
+    maybe_done: bool = False
+    """Something on the way answered in the API's place (502, 504): the store may be asked, but is not insisted on."""
     unreachable: bool = False
     """Nobody can get through: the address does not resolve, nobody listens, no TLS."""
     retry_after: float | None = None

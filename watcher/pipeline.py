@@ -138,6 +138,7 @@ class Pipeline:
         self._outcomes = Outcomes(edges.journal, edges.events, edges.clock, random)
         self._putting_away = PuttingAway(edges.journal, edges.originals, edges.events, edges.clock, random, is_present)
         self._hinted: set[str] = set()
+        self._maybe_done: set[str] = set()
         self.asking: set[str] = set()
         """Images with a request on its way, whose answer is worth waiting for at a stop."""
         self.stopping = False
@@ -235,17 +236,19 @@ class Pipeline:
             outcome = await self._deliver(errand)
         if outcome is not POSTPONED:
             self._edges.gate.forget(errand.id)
+            self._maybe_done.discard(errand.id)
         return outcome
 
     async def _deliver(self, errand: Errand) -> Outcome:
         output = errand.output
         if output.state is OutputState.ENQUEUED and output.job_id:
             return await self._follow(errand, output.job_id)
-        if output.doubt or output.state is OutputState.REQUESTED:
+        asked = output.doubt or output.state is OutputState.REQUESTED
+        if asked or errand.id in self._maybe_done:
             done, known = await self._ask_store(errand)
             if done is not None:
                 return await self._recovered(errand, done)
-            if not known:
+            if asked and not known:
                 return await self._wait_for_store(errand)
         if (there := await self._lies_there(errand)) is not None:
             return await self._settle_with(errand, there)
@@ -370,6 +373,8 @@ class Pipeline:
         if failure.kind is FailureKind.PERMANENT:
             errand = replace(errand, attempts=errand.attempts + 1)
             return await self._outcomes.fail(errand, Reason(reason, failure.message, failure.hint, failure.status))
+        if failure.maybe_done:
+            self._maybe_done.add(errand.id)
         doubt = failure.unknown or errand.output.doubt
         held = failure.unreachable or failure.kind in (FailureKind.BLOCKED, FailureKind.THROTTLED)
         return await self._postpone(errand, failure.message, counts=counts, tried=not held, doubt=doubt, status=failure.status)

@@ -35,7 +35,7 @@ import sys
 import urllib.request
 import uuid
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +154,7 @@ class Standin:
         self.most_in_flight = 0
         self.port = port
         self._keep_requests = keep_requests
+        self.last_bodies: deque[dict[str, Any]] = deque(maxlen=20)
         self._random = random.Random(seed)
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -214,7 +215,7 @@ class Standin:
     # --- control ----------------------------------------------------------------------------------------------------------
 
     def report(self) -> dict[str, Any]:
-        """What happened so far: requests and paid work by file and by bucket/key, calls by endpoint, faults that struck."""
+        """What happened so far: requests and paid work by file and by bucket/key, the last bodies, calls by endpoint, faults that struck."""
         return {
             "calls": dict(self.calls),
             "asked": dict(self.asked),
@@ -222,6 +223,7 @@ class Standin:
             "paid_keys": dict(self.paid_keys),
             "struck": dict(self.struck),
             "objects": [f"{bucket}/{key}" for bucket, key in self.objects],
+            "last_bodies": list(self.last_bodies),
             "in_flight": self.in_flight,
             "most_in_flight": self.most_in_flight,
         }
@@ -349,6 +351,7 @@ class Standin:
 
     async def _take(self, request: web.Request, asked: Request) -> web.StreamResponse:
         self.asked[asked.file] += 1
+        self.last_bodies.append(asked.body)
         if self._keep_requests:
             self.requests.append(asked)
         struck = await self._suffer(request, BEFORE, "fetch", asked.file)

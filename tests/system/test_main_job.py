@@ -123,7 +123,7 @@ def test_the_request_is_the_vendor_pages_example(tmp_path: Path, drop: Path, sta
     with Daemon(config(tmp_path, drop, standin.url, folders=[folder], store={}), KEY) as daemon:
         (drop / "image.jpg").write_bytes(jpeg())
         daemon.wait_for("image.stored")
-    body = standin.report()["requests"][0]["body"]
+    body = standin.report()["last_bodies"][0]
     body.pop("url")
     body.pop("headers")
     metadata = body["store"].pop("metadata")
@@ -351,7 +351,7 @@ def test_explain_says_why_and_what(tmp_path: Path, drop: Path, standin: StandinP
     assert hashlib.sha1(jpeg()).hexdigest() == taken["outputs"][0]["request"]["store"]["metadata"]["source-sha1"]
     assert ("ignored", "hidden") == (ignored["verdict"], ignored["reason"])
     assert ("ignored", "not_an_image") == (text["verdict"], text["reason"])
-    assert not standin.report()["requests"]
+    assert not standin.report()["asked"]
 
 
 def test_bad_configuration_lists_everything_and_ends_with_78(tmp_path: Path, drop: Path) -> None:

@@ -6,20 +6,34 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from watcher.commands.output import note
+from watcher.errors import Unavailable
 from watcher.records.desk import JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from watcher.settings import Settings
 
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[JournalReader | None]:
-    """The journal, or None (and a note) where no daemon has made one yet. Raises Unavailable where it cannot be read."""
-    if not settings.journal_path.exists():
-        note(f"nothing is recorded yet: there is no journal at {settings.journal_path} (it is made when the daemon first runs)")
+    """The journal, or None and a note where no daemon has made one yet. Raises Unavailable where it cannot be read."""
+    path = settings.journal_path
+    if not is_there(path):
+        note(f"nothing is recorded yet: there is no journal at {path} (the daemon makes it when it first runs)")
         yield None
         return
-    with JournalReader.open(settings.journal_path) as reader:
+    with JournalReader.open(path) as reader:
         yield reader
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is at the path. Raises Unavailable where this user may not even know."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}", "run this as the daemon's user or as root") from None
+    return True

@@ -7,6 +7,7 @@ import json
 import time
 import urllib.request
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
@@ -198,6 +199,7 @@ def _http_client(url: str, transport: Transport, connections: int, timeout: floa
         verify=context,
         limits=limits,
         trust_env=uses_proxies(url),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none: each call stands for itself
         timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT_SECONDS, timeout / 2)),
         headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
         follow_redirects=False,

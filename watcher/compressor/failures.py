@@ -1,11 +1,12 @@
 """From what went wrong to a classified Failure: every exception of the transports and every HTTP status, in one place.
 
-`unknown` is set wherever the API may have done the work all the same: it costs one question to the store, while a wrong "no"
-costs a second payment. What is our own reading, since the vendor's pages do not say:
+`unknown` is set where the answer is lost and the API may have done the work all the same; `maybe_done` where something answered
+that may not know. The one costs a question to the store before anything is sent again, the other one if the store can be had;
+a wrong "no" would cost a second payment. What is our own reading, since the vendor's pages do not say:
 
 - a 5xx that carries the API's own envelope (`success: false`) is an answer: the work was not done;
-- any other 5xx comes from something in front of the API (502, 504) or from a crash half-way: unknown. 503 alone says that the
-  request was not taken;
+- any other 5xx, and 408, come from something in front of the API (502, 504) or from a crash half-way: maybe done. 503 alone says
+  that the request was not taken;
 - 403 means quota, as 402 does; a wrong key is 401. The words of a message are never judged.
 
 Messages are one line of at most 300 characters. They name no secret, no query, and of a URL no more than its host.
@@ -44,6 +45,10 @@ CHECK_KEY: Final = (
 )
 CHECK_QUOTA: Final = "look at plan, quota and permissions in the Compressor dashboard; sending goes on by itself once it works"
 WRONG_ADDRESS: Final = 'compressor.url may be wrong; the vendor\'s is "https://api.compressor.app/1.0"'
+LOOK_AT_RULE: Final = (
+    "the API refuses this request: mend what the message names (the file, the folder's `image` and `store`, the connector, "
+    "how the API reaches public_url), then `compressor-watcher retry`"
+)
 RAISE_TIMEOUT: Final = "if images need longer than that, raise compressor.timeout"
 
 
@@ -194,13 +199,10 @@ def _failure_of_status(status: int, reply: Reply, message: str) -> Failure:
         return Failure(FailureKind.BLOCKED, message, CHECK_QUOTA, status=status, event=Event.API_QUOTA)
     if reply.about_job and status in (404, 410):
         return Failure(FailureKind.TRANSIENT, message, "the API does not know the job any more", status=status, unknown=True)
-    if status >= 500:
+    if status == 408 or status >= 500:
         enveloped = reply.refused is not None and reply.refused.enveloped
-        unknown = status != 503 and not enveloped
-        return Failure(FailureKind.TRANSIENT, message, status=status, unknown=unknown)
-    if status == 408:
-        return Failure(FailureKind.TRANSIENT, message, status=status, unknown=True)
-    hint = WRONG_ADDRESS if status < 400 or status in (404, 405) else ""
+        return Failure(FailureKind.TRANSIENT, message, status=status, maybe_done=status != 503 and not enveloped)
+    hint = WRONG_ADDRESS if status < 400 or status in (404, 405) else LOOK_AT_RULE
     return Failure(FailureKind.PERMANENT, message, hint, status=status)
 
 

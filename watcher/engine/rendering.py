@@ -94,7 +94,7 @@ def _from_header(path: Path, format_name: str, header: pyvips.Image) -> Picture:
     frames = _frames(path, format_name, header)
     orientation = header.get("orientation") if header.get_typeof("orientation") else _UPRIGHT
     width, height = header.width, header.height
-    if format_name in ("avif", "webp", "gif") or not 1 <= orientation <= 8:
+    if format_name == "avif" or frames > 1 or not 1 <= orientation <= 8:
         orientation = _UPRIGHT
     if orientation >= 5:
         width, height = height, width

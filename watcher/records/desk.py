@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PAGE: Final = 500
 SHORTEST_ID: Final = 4
 """So many characters of an id are needed to name an image."""
+RECENT_STEPS: Final = 10_000
+"""So far back a delay is looked for."""
 _ENDING: Final = "SELECT seq, image_id, rendition, record FROM endings"
 
 
@@ -100,6 +102,17 @@ class JournalReader:
     def last_failures(self, limit: int) -> list[NumberedEnding]:
         """The newest failed endings, newest first."""
         return self._endings("WHERE event = 'image.failed' ORDER BY seq DESC LIMIT ?", limit)
+
+    def last_delay(self) -> tuple[Image, Step] | None:
+        """The newest step that put an image off, which is why it waits; None where none of the last ones did."""
+        query = """SELECT image, at, event, rendition, detail FROM history
+                   WHERE event = 'image.retry' AND number > (SELECT max(number) FROM history) - ? ORDER BY number DESC LIMIT 1"""
+        row = self._connection.execute(query, (RECENT_STEPS,)).fetchone()
+        if row is None:
+            return None
+        number, at, event, rendition, detail = row
+        (image,) = load_images(self._connection, [number])
+        return image, Step(at, event, rendition, json.loads(detail))
 
     # --- images ---------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,144 @@
+"""`retry`: failed images back into the queue, under the rule that their folder has today."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from watcher.clock import SystemClock
+from watcher.commands.journal import reading
+from watcher.commands.output import console, note, plain, say
+from watcher.log import JsonLog
+from watcher.model import OutputState
+from watcher.records.journal import SqliteJournal
+from watcher.rules import folder_rules
+from watcher.service.instance import LOCK_NAME, running_pid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from watcher.model import Image, Rule
+    from watcher.records.desk import JournalReader, Story
+    from watcher.settings import Settings
+
+PROC: Final = Path("/proc")
+
+
+async def retry_images(settings: Settings, ids: Sequence[str], *, all_failed: bool) -> int:
+    """Queue a new image for each failed one of these ids (their beginnings are enough), or for all failed ones.
+
+    Exit status 1 where an id is unknown or its image cannot be taken again; the others are queued all the same.
+    """
+    with reading(settings) as journal:
+        if journal is None:
+            return 1
+        wanted, problems = resolve(journal, settings, ids)
+    made = await _queue(settings, None if all_failed else wanted) if all_failed or wanted else 0
+    if not all_failed and made < len(wanted):
+        problems.append(f"{len(wanted) - made} of them got a newer image in this moment and were left to that")
+    for problem in problems:
+        note(problem)
+    woken = wake(settings.state_dir) if made else False
+    say(console(), summary(made, woken=woken))
+    return 1 if problems else 0
+
+
+def resolve(journal: JournalReader, settings: Settings, ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The whole ids of the images that can be retried; and what is wrong with the others."""
+    found: dict[str, None] = {}
+    problems = []
+    for given in dict.fromkeys(ids):
+        stories = [story for story in journal.stories(given) if story.image.id.startswith(given)]
+        if len(stories) != 1:
+            problems.append(f"{given}: {_not_one(len(stories))}")
+            continue
+        image = stories[0].image
+        if problem := why_not(journal, settings, stories[0]):
+            problems.append(f"{image.id} ({plain(image.file.path)}): {problem}")
+        else:
+            found[image.id] = None
+    return list(found), problems
+
+
+def _not_one(count: int) -> str:
+    if count:
+        return f"{count} images have an id that begins so; give more of it"
+    return "no image has this id (`list --state failed` shows those that failed; at least 4 characters are needed)"
+
+
+def why_not(journal: JournalReader, settings: Settings, story: Story) -> str | None:
+    """Why an image cannot be retried, or None."""
+    image = story.image
+    if problem := not_failed(image):
+        return problem
+    if image.file.folder not in {folder.name for folder in settings.folders}:
+        return f"its folder {plain(image.file.folder)} is not in the configuration any more"
+    if retried := next((step.detail.get("as") for step in story.steps if step.event == "retried"), None):
+        return f"it was retried before, as {retried}"
+    versions = journal.stories(os.fspath(image.file.path))
+    if versions and versions[0].image.id != image.id:
+        return f"its file has a newer image, {versions[0].image.id}"
+    return None
+
+
+def not_failed(image: Image) -> str | None:
+    """Why there is nothing to retry, or None."""
+    if not any(output.state is OutputState.FAILED for output in image.outputs):
+        return f"it has not failed, it is {', '.join(sorted({str(output.state) for output in image.outputs}))}"
+    if image.open_outputs:
+        return "other outputs of it are still under way; retry when they have ended"
+    return None
+
+
+async def _queue(settings: Settings, ids: Sequence[str] | None) -> int:
+    """Make the new images; gives how many."""
+    rules = folder_rules(settings)
+
+    def rule_for(folder: str) -> Rule | None:
+        return rules[folder].rule if folder in rules else None
+
+    clock = SystemClock()
+    events = JsonLog("warning", "console", sys.stderr, clock=time.time)
+    path = settings.journal_path
+    journal = SqliteJournal.attach(path, events=events, clock=clock, keep=settings.keep, new_id=lambda: str(uuid.uuid4()))
+    try:
+        return len(await journal.retry(ids, rule_for, clock.now()))
+    finally:
+        await journal.close()
+
+
+def summary(count: int, *, woken: bool) -> str:
+    """What the command says at its end."""
+    if not count:
+        return "nothing was put back in the queue"
+    images = "1 image is" if count == 1 else f"{count} images are"
+    return f"{images} in the queue again" + ("" if woken else "; the daemon takes them when it looks, or when it is started")
+
+
+def wake(state_dir: Path, proc: Path = PROC) -> bool:
+    """Tell the running daemon at once; it would notice by itself within a second. True where it was told.
+
+    The lock file may tell a process id of another container: only the process that has this very file open is signalled.
+    """
+    pid = running_pid(state_dir)
+    if pid is None or not _holds(proc / str(pid), state_dir / LOCK_NAME):
+        return False
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGUSR1)
+        return True
+    return False
+
+
+def _holds(process: Path, file: Path) -> bool:
+    try:
+        wanted = file.stat()
+        found = [descriptor.stat() for descriptor in (process / "fd").iterdir() if descriptor.exists()]
+    except OSError:
+        return False
+    return any((each.st_dev, each.st_ino) == (wanted.st_dev, wanted.st_ino) for each in found)
