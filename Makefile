@@ -34,6 +34,12 @@ lint: $(VENV)/.dev ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+install: ## Put the service onto this machine (as root); WHEELS=DIR takes packages from there, without a network
+	@WHEELS='$(WHEELS)' systemd/install.sh install
+
+uninstall: ## Take the service away again (as root); configuration, state and logs stay
+	@systemd/install.sh uninstall
+
 soak: $(VENV)/.dev ## Ten minutes with every fault mixed in; memory, descriptors and threads must be flat
 	$(BIN)/python -m pytest -m soak --timeout 1200 --override-ini addopts= -q
 
