@@ -33,6 +33,7 @@ from watcher.records.audit import AuditFile
 from watcher.records.journal import SqliteJournal
 from watcher.records.recorder import Recorder
 from watcher.rules import folder_rules
+from watcher.service.admin import AdminServer, Figures
 from watcher.service.instance import InstanceLock
 from watcher.service.systemd import Notifier
 from watcher.settings import split_address
@@ -125,6 +126,7 @@ class App:
         await self._start_api()
         await self._start_pipeline()
         await self._start_intake()
+        await self._start_admin()
         self._supervise(self._heartbeat(), "heartbeat")
         self._supervise(self._housekeeping(), "housekeeping")
 
@@ -261,6 +263,28 @@ class App:
     async def _start_intake(self) -> None:
         await self.intake.start()
         self._stack.push_async_callback(self.intake.stop)
+
+    async def _start_admin(self) -> None:
+        if self.settings.admin.listen is None:
+            return
+        admin = AdminServer(self._figures)
+        await admin.start(*split_address(self.settings.admin.listen))
+        self._stack.push_async_callback(admin.stop)
+
+    async def _figures(self) -> Figures:
+        totals, folders = await self.journal.totals(), self.intake.status()
+        return Figures(
+            alive=self.is_alive(),
+            waiting=totals.open,
+            in_flight=self.dispatcher.in_flight,
+            stored=totals.stored,
+            failed=totals.failed,
+            superseded=totals.superseded,
+            vanished=totals.vanished,
+            folders=len(folders),
+            folders_lost=sum(folder.mode == "lost" for folder in folders),
+            api=str(self.gate.state.phase),
+        )
 
     def _wake(self) -> None:
         self.dispatcher.wake()
