@@ -549,24 +549,56 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def _credentials(data: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Secrets from systemd's credentials directory: the file's name is the setting's path joined by `_`."""
-    directory = environment.get("CREDENTIALS_DIRECTORY")
-    if not directory:
-        return {}
+    """Secrets from the service's credentials: the file's name is the setting's path joined by `_`. An empty file is none.
+
+    Raises ConfigurationError for one that cannot be read.
+    """
+    paths = {"_".join(path): path for path in secret_paths(data)}
+    texts: dict[str, str] = {}
+    for directory in _credential_directories(environment):
+        for name, file in _credential_files(directory, paths).items():
+            texts[name] = texts.get(name) or _credential(file)
     result: dict[str, Any] = {}
-    for path in secret_paths(data):
-        file = Path(directory) / "_".join(path)
-        # systemd's directory form of LoadCredential= puts the credential's own name before the file's
-        candidates = (file, *sorted(Path(directory).glob(f"*_{file.name}")))
-        found = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if found is None:
-            continue
-        text = found.read_text(encoding="utf-8").strip()
-        value: Any = text.split() if path == ("engine", "api_keys") else text
-        for key in reversed(path):
+    for name, text in texts.items():
+        value: Any = text.split() if name == "engine_api_keys" else text
+        for key in reversed(paths[name]):
             value = {key: value}
-        result = merge(result, value)
+        result = merge(result, value) if text else result
     return result
+
+
+def _credential_directories(environment: Mapping[str, str]) -> Iterator[Path]:
+    """Where the service manager puts credentials, the newest first.
+
+    systemd 252 fills $CREDENTIALS_DIRECTORY at the start only; the unit's ExecReload= puts fresh copies into $RUNTIME_DIRECTORY.
+    """
+    if runtime := environment.get("RUNTIME_DIRECTORY"):
+        yield Path(runtime.split(":")[0]) / "credentials"
+    if directory := environment.get("CREDENTIALS_DIRECTORY"):
+        yield Path(directory)
+
+
+def _credential_files(directory: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The file of each credential that is there.
+
+    systemd's directory form of LoadCredential= puts the credential's own name before the file's: `secrets_compressor_api_key`.
+    """
+    found: dict[str, Path] = {}
+    files = [each for each in directory.iterdir() if each.is_file()] if directory.is_dir() else []
+    for file in sorted(files, key=lambda each: (len(each.name), each.name)):
+        fitting = [name for name in names if file.name == name or file.name.endswith(f"_{name}")]
+        if fitting:
+            found.setdefault(max(fitting, key=len), file)
+    return found
+
+
+def _credential(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError([f"credential {file}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"credential {file}: cannot be read: it is not UTF-8 text"]) from None
 
 
 def secret_paths(data: Mapping[str, Any]) -> list[tuple[str, ...]]:

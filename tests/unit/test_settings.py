@@ -111,7 +111,9 @@ def test_a_rendition_is_laid_over_its_folder_key_by_key() -> None:
         "path": "/srv/drop",
         "image": {"compression": "high", "resize": {"width": 1600, "height": 1600}},
         "store": {"path": "{name}", "headers": {"Content-Disposition": "inline"}},
-        "renditions": [{"name": "t", "image": {"resize": {"width": 320}}, "store": {"path": "t/{name}", "bucket": "other-bucket"}}],
+        "renditions": [
+            {"name": "t", "image": {"resize": {"width": 320}}, "store": {"path": "t/{name}", "bucket": "other-bucket"}}
+        ],
     }
     settings = load(good(folders=[folder], store={**STORE, "headers": {"Cache-Control": "no-cache"}}))
     rule = build_rule(settings, settings.folders[0]).outputs[1]
@@ -155,6 +157,52 @@ def test_all_secrets_can_be_credentials(tmp_path: Path) -> None:
     assert "id" == settings.verify.key_id.get_secret_value()
     assert ["one", "two"] == [key.get_secret_value() for key in settings.engine.api_keys]
     assert "b2id" == settings.engine.connectors["my-b2"].key_id.get_secret_value()  # type: ignore[union-attr]
+
+
+def test_credentials_copied_at_a_reload_come_before_those_of_the_start(tmp_path: Path) -> None:
+    """The service's reload puts fresh copies into its runtime directory; what is not there is still had from the start's."""
+    started, copied = tmp_path / "started", tmp_path / "run" / "credentials"
+    started.mkdir()
+    copied.mkdir(parents=True)
+    (started / "secrets_compressor_api_key").write_text("old")
+    (started / "secrets_engine_api_keys").write_text("one two\n")
+    environment = {"CREDENTIALS_DIRECTORY": str(started), "RUNTIME_DIRECTORY": str(tmp_path / "run")}
+    (copied / "compressor_api_key").write_text("new")
+
+    settings = load(good(compressor={}), environment)
+
+    assert settings.compressor.api_key is not None
+    assert "new" == settings.compressor.api_key.get_secret_value()
+    assert ["one", "two"] == [key.get_secret_value() for key in settings.engine.api_keys]
+
+
+def test_a_credential_belongs_to_one_setting(tmp_path: Path) -> None:
+    """The key of a connector that is named like another section is not taken for that section's key."""
+    data = good(engine={"connectors": {"verify": {"kind": "b2"}}})
+    (tmp_path / "secrets_engine_connectors_verify_key_id").write_text("of-the-connector")
+
+    settings = load(data, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+    assert settings.verify.key_id is None
+    assert "of-the-connector" in settings.engine.connectors["verify"].key_id.get_secret_value()  # type: ignore[union-attr]
+
+
+def test_an_empty_credential_is_a_missing_one(tmp_path: Path) -> None:
+    """A credential file without content is told like no file at all."""
+    (tmp_path / "compressor_api_key").write_text("\n")
+
+    found = problems(good(compressor={}), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+    assert any(problem.startswith("compressor.api_key: is missing") for problem in found)
+
+
+def test_a_credential_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    """What cannot be read is said with the file's name, and without its content."""
+    (tmp_path / "compressor_api_key").write_bytes(b"\xff\xfe secret")
+
+    found = problems(good(compressor={}), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+    assert [f"credential {tmp_path}/compressor_api_key: cannot be read: it is not UTF-8 text"] == found
 
 
 def test_a_misspelt_variable_is_an_error_with_a_suggestion() -> None:
