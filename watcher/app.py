@@ -6,6 +6,7 @@ The only module that knows both the pipeline and the edges.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import secrets
@@ -23,7 +24,7 @@ from watcher.compressor.client import CompressorClient
 from watcher.compressor.gate import Gate
 from watcher.compressor.stored import HttpObjectStore
 from watcher.dispatch import Dispatcher
-from watcher.errors import ConfigurationError, WatcherError
+from watcher.errors import ConfigurationError, Unavailable, WatcherError
 from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
 from watcher.model import Event, Ticket
@@ -34,7 +35,7 @@ from watcher.records.journal import SqliteJournal
 from watcher.records.recorder import Recorder
 from watcher.rules import folder_rules
 from watcher.service.admin import AdminServer, Figures
-from watcher.service.instance import InstanceLock
+from watcher.service.instance import InstanceLock, instance_id
 from watcher.service.systemd import Notifier
 from watcher.settings import split_address
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from watcher.engine.app import Engine
     from watcher.log import LevelledLog
     from watcher.model import ObjectStore, Publisher
+    from watcher.publish.presign import StagedLinks
     from watcher.settings import Settings
 
 JOURNAL_NAME: Final = "journal.db"
@@ -166,10 +168,16 @@ class App:
         presign = self.settings.publish.presign
         if presign is None:
             raise ConfigurationError(["publish.presign: is missing"])
-        links = StagedLinks(presign, self.events, self._clock)
+        links = StagedLinks(presign, self.events, self._clock, owner=instance_id(self.settings.state_dir))
         await links.start()
         self._stack.push_async_callback(links.stop)
+        self._supervise(self._sweep(links), "sweep")
         return links
+
+    async def _sweep(self, links: StagedLinks) -> None:
+        """Remove what a crash left in the staging bucket. A store that is down is swept by age later."""
+        with contextlib.suppress(Unavailable):
+            await links.sweep(await self.journal.live_tokens(self._clock.now()))
 
     async def _start_api(self) -> None:
         compressor, verify = self.settings.compressor, self.settings.verify

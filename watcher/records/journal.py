@@ -192,6 +192,10 @@ class SqliteJournal:
         """See `Journal.is_own_output`."""
         return await self._ask(partial(queries.is_own_output, folder=folder, sha1=sha1))
 
+    async def live_tokens(self, now: float) -> set[str]:
+        """Tokens of temporary URLs whose images have not ended; whatever else was published is a leftover."""
+        return await self._ask(partial(queries.live_tokens, now=now))
+
     # --- one image's way ------------------------------------------------------------------------------------------------------
 
     async def hashed(self, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:

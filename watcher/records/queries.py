@@ -93,6 +93,12 @@ def stored_at(connection: sqlite3.Connection, places: Sequence[tuple[str, str]])
     return {(row[0], row[1]): stored_of(row) for row in rows if row is not None}
 
 
+def live_tokens(connection: sqlite3.Connection, now: float) -> set[str]:
+    """Tokens of tickets that may still be used: their image has not ended, and they have not expired."""
+    query = "SELECT token FROM images WHERE state = 'open' AND token IS NOT NULL AND expires_at > ?"
+    return {str(row[0]) for row in connection.execute(query, (now,))}
+
+
 def is_own_output(connection: sqlite3.Connection, folder: str, sha1: str) -> bool:
     """See `Journal.is_own_output`."""
     query = "SELECT 1 FROM objects WHERE folder = ? AND output_sha1 = ? AND sha1 <> output_sha1 LIMIT 1"

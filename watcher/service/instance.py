@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from typing import TYPE_CHECKING
 
 from watcher.errors import Unavailable
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_NAME = "lock"
+IDENTITY_NAME = "instance-id"
+
+
+def instance_id(state_dir: Path) -> str:
+    """Twelve hex digits that name this state folder for ever, so that daemons that share a bucket tell their things apart."""
+    path = state_dir / IDENTITY_NAME
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        identity = secrets.token_hex(6)
+        path.write_text(f"{identity}\n", encoding="ascii")
+        return identity
 
 
 class InstanceLock:
