@@ -215,7 +215,7 @@ class Standin:
     # --- control ----------------------------------------------------------------------------------------------------------
 
     def report(self) -> dict[str, Any]:
-        """What happened so far: requests and paid work by file and by bucket/key, the last bodies, calls by endpoint, faults that struck."""
+        """What happened so far: requests and paid work by file and bucket/key, the last bodies, calls by endpoint, faults."""
         return {
             "calls": dict(self.calls),
             "asked": dict(self.asked),
@@ -430,7 +430,7 @@ class Standin:
             self._put(store, key, output)
         return {
             "id": self._new_id(),
-            "url": self._address(store, key),
+            "url": self._address(store, key, asked.file),
             "input": self._stated(asked.file, source),
             "output": facts_of(key.rpartition("/")[2], output),
         }
@@ -439,10 +439,10 @@ class Standin:
         self.paid_keys[f"{store['bucket']}/{key}"] += 1
         self.objects[store["bucket"], key] = StoredItem(output, dict(store.get("headers", {})), dict(store.get("metadata", {})))
 
-    def _address(self, store: Mapping[str, Any], key: str) -> str:
+    def _address(self, store: Mapping[str, Any], key: str, file: str) -> str:
         if not store:
             return f"{self.url.removesuffix('/1.0')}/1765712100/{self._new_id()}/{quote(key)}"
-        short = self.options.url_form == "short" or self._strikes(("short_url",), "fetch") is not None
+        short = self.options.url_form == "short" or self._strikes(("short_url",), "fetch", file) is not None
         shown = key.rpartition("/")[2] if short else key
         return f"https://{store['bucket']}.s3.{store['region']}.backblazeb2.com/{quote(shown)}"
 

@@ -170,56 +170,58 @@ def test_the_librarys_own_text_is_not_repeated() -> None:
 
 ENVELOPE = Refused("because", "id", enveloped=True)
 IN_FRONT = Refused("Internal server error")
+NONE, UNKNOWN, MAYBE = (False, False), (True, False), (False, True)
+"""Of `unknown` and `maybe_done`."""
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind", "unknown", "event"),
+    ("reply", "kind", "doubt", "event"),
     [
-        (Reply(301), FailureKind.PERMANENT, False, None),
-        (Reply(307), FailureKind.PERMANENT, False, None),
-        (Reply(400, ENVELOPE), FailureKind.PERMANENT, False, None),
-        (Reply(401, ENVELOPE), FailureKind.BLOCKED, False, Event.API_UNAUTHORIZED),
-        (Reply(401, html=True), FailureKind.BLOCKED, False, Event.API_UNAUTHORIZED),
-        (Reply(402, ENVELOPE), FailureKind.BLOCKED, False, Event.API_QUOTA),
-        (Reply(403, Refused("the key is revoked", enveloped=True)), FailureKind.BLOCKED, False, Event.API_QUOTA),
-        (Reply(404, html=True), FailureKind.PERMANENT, False, None),
-        (Reply(404, about_job=True), FailureKind.TRANSIENT, True, None),
-        (Reply(410, about_job=True), FailureKind.TRANSIENT, True, None),
-        (Reply(408), FailureKind.TRANSIENT, True, None),
-        (Reply(409), FailureKind.PERMANENT, False, None),
-        (Reply(413), FailureKind.PERMANENT, False, None),
-        (Reply(415), FailureKind.PERMANENT, False, None),
-        (Reply(422, ENVELOPE), FailureKind.PERMANENT, False, None),
-        (Reply(429), FailureKind.THROTTLED, False, None),
-        (Reply(429, retry_after=3.0), FailureKind.THROTTLED, False, None),
-        (Reply(500, ENVELOPE), FailureKind.TRANSIENT, False, None),
-        (Reply(500, IN_FRONT), FailureKind.TRANSIENT, True, None),
-        (Reply(500), FailureKind.TRANSIENT, True, None),
-        (Reply(502, html=True), FailureKind.TRANSIENT, True, None),
-        (Reply(503), FailureKind.TRANSIENT, False, None),
-        (Reply(503, retry_after=3.0), FailureKind.THROTTLED, False, None),
-        (Reply(504), FailureKind.TRANSIENT, True, None),
-        (Reply(599), FailureKind.TRANSIENT, True, None),
-        (Reply(200, Refused("no", code=422, enveloped=True)), FailureKind.PERMANENT, False, None),
-        (Reply(200, Refused("no", enveloped=True)), FailureKind.PERMANENT, False, None),
-        (Reply(200, Refused("no", code=200, enveloped=True)), FailureKind.PERMANENT, False, None),
-        (Reply(200, Refused("no", code=401, enveloped=True)), FailureKind.BLOCKED, False, Event.API_UNAUTHORIZED),
-        (Reply(200, Refused("no", code=429, enveloped=True)), FailureKind.THROTTLED, False, None),
-        (Reply(200, Refused("no", code=500, enveloped=True)), FailureKind.TRANSIENT, False, None),
-        (Reply(200, Refused("no", code=7, enveloped=True)), FailureKind.PERMANENT, False, None),
+        (Reply(301), FailureKind.PERMANENT, NONE, None),
+        (Reply(307), FailureKind.PERMANENT, NONE, None),
+        (Reply(400, ENVELOPE), FailureKind.PERMANENT, NONE, None),
+        (Reply(401, ENVELOPE), FailureKind.BLOCKED, NONE, Event.API_UNAUTHORIZED),
+        (Reply(401, html=True), FailureKind.BLOCKED, NONE, Event.API_UNAUTHORIZED),
+        (Reply(402, ENVELOPE), FailureKind.BLOCKED, NONE, Event.API_QUOTA),
+        (Reply(403, Refused("the key is revoked", enveloped=True)), FailureKind.BLOCKED, NONE, Event.API_QUOTA),
+        (Reply(404, html=True), FailureKind.PERMANENT, NONE, None),
+        (Reply(404, about_job=True), FailureKind.TRANSIENT, UNKNOWN, None),
+        (Reply(410, about_job=True), FailureKind.TRANSIENT, UNKNOWN, None),
+        (Reply(408), FailureKind.TRANSIENT, MAYBE, None),
+        (Reply(409), FailureKind.PERMANENT, NONE, None),
+        (Reply(413), FailureKind.PERMANENT, NONE, None),
+        (Reply(415), FailureKind.PERMANENT, NONE, None),
+        (Reply(422, ENVELOPE), FailureKind.PERMANENT, NONE, None),
+        (Reply(429), FailureKind.THROTTLED, NONE, None),
+        (Reply(429, retry_after=3.0), FailureKind.THROTTLED, NONE, None),
+        (Reply(500, ENVELOPE), FailureKind.TRANSIENT, NONE, None),
+        (Reply(500, IN_FRONT), FailureKind.TRANSIENT, MAYBE, None),
+        (Reply(500), FailureKind.TRANSIENT, MAYBE, None),
+        (Reply(502, html=True), FailureKind.TRANSIENT, MAYBE, None),
+        (Reply(503), FailureKind.TRANSIENT, NONE, None),
+        (Reply(503, retry_after=3.0), FailureKind.THROTTLED, NONE, None),
+        (Reply(504), FailureKind.TRANSIENT, MAYBE, None),
+        (Reply(599), FailureKind.TRANSIENT, MAYBE, None),
+        (Reply(200, Refused("no", code=422, enveloped=True)), FailureKind.PERMANENT, NONE, None),
+        (Reply(200, Refused("no", enveloped=True)), FailureKind.PERMANENT, NONE, None),
+        (Reply(200, Refused("no", code=200, enveloped=True)), FailureKind.PERMANENT, NONE, None),
+        (Reply(200, Refused("no", code=401, enveloped=True)), FailureKind.BLOCKED, NONE, Event.API_UNAUTHORIZED),
+        (Reply(200, Refused("no", code=429, enveloped=True)), FailureKind.THROTTLED, NONE, None),
+        (Reply(200, Refused("no", code=500, enveloped=True)), FailureKind.TRANSIENT, NONE, None),
+        (Reply(200, Refused("no", code=7, enveloped=True)), FailureKind.PERMANENT, NONE, None),
         (
             Reply(200, Refused("no", code=500, status="failed", enveloped=True), about_job=True),
             FailureKind.PERMANENT,
-            False,
+            NONE,
             None,
         ),
-        (Reply(500, Refused("no", status="failed", enveloped=True), about_job=True), FailureKind.PERMANENT, False, None),
+        (Reply(500, Refused("no", status="failed", enveloped=True), about_job=True), FailureKind.PERMANENT, NONE, None),
     ],
 )
-def test_a_status_has_its_class(reply: Reply, kind: FailureKind, unknown: bool, event: Event | None) -> None:
+def test_a_status_has_its_class(reply: Reply, kind: FailureKind, doubt: tuple[bool, bool], event: Event | None) -> None:
     """By the status, or under a 2xx by the code in the body; never by the wording."""
     failure = failure_of_reply(reply)
-    assert (failure.kind, failure.unknown, failure.event) == (kind, unknown, event)
+    assert (failure.kind, (failure.unknown, failure.maybe_done), failure.event) == (kind, doubt, event)
     assert not failure.unreachable
     assert failure.retry_after == reply.retry_after or failure.kind is not FailureKind.THROTTLED
 

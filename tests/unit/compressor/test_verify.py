@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from watcher.compressor.verify import Verdict, compare, is_done, matches
@@ -13,9 +15,9 @@ FACTS = SourceFacts("cat.jpg", SHA1, 123, Format.JPEG)
 KEY = "products/Größe 1+2/cat.jpg"
 
 
-def result(url: str = "https://bu.s3.eu-central-003.backblazeb2.com/products/Größe 1+2/cat.jpg", **stated: object) -> Result:
+def result(url: str = "https://bu.s3.eu-central-003.backblazeb2.com/products/Größe 1+2/cat.jpg", **stated: Any) -> Result:
     """A result that states this of its input."""
-    return Result("id", url, FileFacts(**stated), FileFacts(size=99))  # type: ignore[arg-type] - facts by name
+    return Result("id", url, FileFacts(**stated), FileFacts(size=99))
 
 
 def judged(told: Result, key: str = KEY, *, expects_b2: bool = True) -> Verdict:
@@ -24,7 +26,7 @@ def judged(told: Result, key: str = KEY, *, expects_b2: bool = True) -> Verdict:
 
 
 @pytest.mark.parametrize("stated", [{}, {"sha1": SHA1}, {"size": 123}, {"sha1": SHA1, "size": 123}])
-def test_an_input_that_is_ours_or_not_stated_is_right(stated: dict[str, object]) -> None:
+def test_an_input_that_is_ours_or_not_stated_is_right(stated: dict[str, Any]) -> None:
     """The vendor page's own sample states neither size nor SHA-1."""
     assert judged(result(**stated)) == Verdict(None, url_mismatch=False)
 
@@ -32,7 +34,7 @@ def test_an_input_that_is_ours_or_not_stated_is_right(stated: dict[str, object])
 @pytest.mark.parametrize(
     ("stated", "word"), [({"sha1": "f" * 40}, "SHA-1"), ({"size": 122}, "122 bytes"), ({"size": 0}, "0 bytes")]
 )
-def test_an_input_that_is_not_ours_is_named(stated: dict[str, object], word: str) -> None:
+def test_an_input_that_is_not_ours_is_named(stated: dict[str, Any], word: str) -> None:
     """Other bytes were worked on than were served."""
     problem = judged(result(**stated)).input_problem
     assert problem is not None
