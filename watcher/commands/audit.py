@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from watcher.commands.journal import is_there
-from watcher.commands.output import console, note, outcome, plain, say, state_text, write_bytes, write_json
+from watcher.commands.output import console, flush, note, outcome, plain, say, state_text, write_bytes, write_json
 from watcher.errors import Unavailable
 from watcher.records.chain import read_line
 from watcher.records.desk import JournalReader
@@ -20,7 +19,8 @@ from watcher.records.verify import verify
 from watcher.units import human_duration, human_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from watcher.model import Record
     from watcher.records.verify import Verification
@@ -43,9 +43,11 @@ def tail_audit(settings: Settings, *, lines: int, as_json: bool, follow: bool) -
     try:
         for data in follower.last(lines):
             show(data)
+        flush()
         while follow:
             for data in follower.new():
                 show(data)
+                flush()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return 0
@@ -143,7 +145,7 @@ class Follower:
         return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino) or ours.st_size < self._offset
 
     def _missed(self) -> Iterator[bytes]:
-        """Lines that went straight into rotated files: more than one rotation since the last look, or a copy that was truncated."""
+        """Lines that went straight into rotated files: two rotations since the last look, or a copy that was truncated."""
         seen, missed = self._seq, []
         for file in reversed([each for each in audit_files(self._path) if each != self._path]):
             numbered = [(line.seq, data) for data in _lines_of(file) if (line := read_line(data)) is not None]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-import sys
-import time
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from rich.text import Text
 
 from watcher.commands.journal import reading
-from watcher.commands.output import console, moment, note, outcome, plain, say, state_text, write_json, write_text
+from watcher.commands.output import console, flush, moment, note, outcome, plain, say, state_text, write_json, write_text
 from watcher.model import OPEN_STATES, ImageState, OutputState, timestamp
 from watcher.units import human_size, parse_duration
 
@@ -86,6 +84,7 @@ def list_images(settings: Settings, state: str | None, folder: str | None, since
     with reading(settings) as journal:
         rows = _rows(journal, state, folder, since) if journal is not None else iter(())
         count = _print(islice(rows, limit) if limit else rows, form)
+    flush()
     if not count and folder is not None and folder not in (names := [each.name for each in settings.folders]):
         note(f"no folder {folder!r} in the configuration; there are {', '.join(names)}")
     return 0
@@ -126,7 +125,7 @@ def _print(rows: Iterable[Record], form: Form) -> int:
         return _print_csv(rows)
     count = 0
     out = console()
-    for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
+    for count, row in enumerate(rows, 1):
         if form == "json":
             write_json(row)
         else:
@@ -166,7 +165,7 @@ def _print_row(out: Console, row: Record, *, first: bool) -> None:
 
 
 def show_image(settings: Settings, what: str, *, as_json: bool) -> int:
-    """Print the whole history of the image with this id (or its beginning), or of the newest at this path. Exit status 1: none."""
+    """Print the history of the image with this id (or its beginning), or of the newest at this path. Exit status 1: none."""
     with reading(settings) as journal:
         if journal is None:
             return 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -66,14 +65,17 @@ def write_text(text: str) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """Bytes as they are, at once."""
-    sys.stdout.flush()
+    """Bytes as they are."""
     sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+
+
+def flush() -> None:
+    """What was written goes out now: that its reader has gone is noticed here, as BrokenPipeError."""
+    sys.stdout.flush()
 
 
 def plain(text: object) -> str:
-    """Text that is safe on a terminal: control characters and bytes that are no UTF-8, as file names may hold, are shown escaped."""
+    """Text that is safe on a terminal: control characters and bytes that are no UTF-8 (file names hold both) are escaped."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
 
 
@@ -89,8 +91,3 @@ def outcome(record: Mapping[str, Any]) -> str:
     words = [str(record[name]) for name in ("reason", "message") if record.get(name)]
     hint = f" ({record['hint']})" if record.get("hint") else ""
     return ": ".join(words) + hint
-
-
-def shown_path(path: str | os.PathLike[str]) -> str:
-    """A path for people."""
-    return plain(os.fspath(path))

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from watcher.model import ENDINGS, ImageState, OutputState
+from watcher.model import ENDINGS, Event, ImageState, OutputState
 from watcher.records import database, queries
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import OPEN, load_images, parse_rule
@@ -150,7 +150,7 @@ class JournalReader:
         """Everything about an image, named by its id or the beginning of it, or about all images of a path; newest first."""
         numbers = self._by_id(what) or self._by_path(what)
         images = zip(numbers, load_images(self._connection, numbers), strict=True)
-        return [Story(image, self._steps(number), self.endings_of(image.id)) for number, image in images]
+        return [Story(image, self._steps(number, image), self.endings_of(image.id)) for number, image in images]
 
     def _by_id(self, what: str) -> list[int]:
         if len(what) < SHORTEST_ID:
@@ -169,10 +169,11 @@ class JournalReader:
         query = "SELECT number FROM images WHERE folder = ? AND relative = ?"
         return sorted((int(row[0]) for place in places for row in self._connection.execute(query, place)), reverse=True)
 
-    def _steps(self, number: int) -> tuple[Step, ...]:
+    def _steps(self, number: int, image: Image) -> tuple[Step, ...]:
         query = "SELECT at, event, rendition, detail FROM history WHERE image = ? ORDER BY number"
         rows = self._connection.execute(query, (number,))
-        return tuple(Step(at, event, rendition, json.loads(detail)) for at, event, rendition, detail in rows)
+        detected = Step(image.detected_at, str(Event.IMAGE_DETECTED), None, {})
+        return (detected, *(Step(at, event, rendition, json.loads(detail)) for at, event, rendition, detail in rows))
 
     # --- endings --------------------------------------------------------------------------------------------------------------
 
