@@ -102,7 +102,7 @@ class DirectoryConnector:
     async def put(
         self,
         bucket: str,
-        region: str,  # noqa: ARG002 - a folder has no region; the call is every store's
+        region: str,
         key: str,
         content: Path,
         *,

@@ -99,7 +99,7 @@ def save_heic(image: pyvips.Image, quality: int, rights: Mapping[str, str]) -> b
     if picture.mode not in ("RGB", "RGBA"):
         picture = picture.convert("RGBA" if picture.mode == "LA" else "RGB")
     buffer = io.BytesIO()
-    pillow_heif.from_pillow(picture).save(buffer, quality=quality, exif=_exif(rights), xmp=None)
+    pillow_heif.from_pillow(picture).save(buffer, quality=quality, exif=_exif(rights), xmp=None, enc_params={"preset": "fast"})
     return buffer.getvalue()
 
 
