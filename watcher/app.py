@@ -11,11 +11,14 @@ import os
 import random
 import secrets
 import signal
+import sys
+import traceback
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
 
 from watcher import __version__
 from watcher.clock import SystemClock
@@ -40,15 +43,15 @@ from watcher.service.systemd import Notifier
 from watcher.settings import split_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-    from watcher.engine.app import Engine
     from watcher.log import LevelledLog
     from watcher.model import ObjectStore, Publisher
     from watcher.publish.presign import StagedLinks
     from watcher.settings import Settings
 
 JOURNAL_NAME: Final = "journal.db"
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FILE_THREADS: Final = 4
 """For reading, hashing and moving originals; more would only wait for the disk."""
 HEARTBEAT_SECONDS: Final = 1.0
@@ -91,10 +94,15 @@ class App:
         self._load = load
         self._clock = SystemClock()
         self._stack = AsyncExitStack()
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._notifier = Notifier(os.environ)
+        self._is_up = False
+        self._one_reload = asyncio.Lock()
+        self._engine_key: str | None = None
+        self.public_url: str | None = None
+        """Where temporary URLs begin; None where links are presigned."""
 
     # --- up and down ----------------------------------------------------------------------------------------------------------
 
@@ -124,6 +132,7 @@ class App:
             folders=len(settings.folders),
         )
         await self._start_records()
+        self._stack.push_async_callback(self._end_background)
         await self._start_publisher()
         await self._start_api()
         await self._start_pipeline()
@@ -131,6 +140,7 @@ class App:
         await self._start_admin()
         self._supervise(self._heartbeat(), "heartbeat")
         self._supervise(self._housekeeping(), "housekeeping")
+        self._is_up = True
 
     async def _start_records(self) -> None:
         settings = self.settings
@@ -151,7 +161,6 @@ class App:
 
     async def _start_publisher(self) -> None:
         serve = self.settings.publish.serve
-        self._engine: Engine | None = None
         if self.settings.publish.mode == "presign":
             self.publisher: Publisher = await self._start_presign()
             return
@@ -209,8 +218,6 @@ class App:
         key = self.settings.compressor.api_key
         return key.get_secret_value() if key else ""
 
-    _engine_key: str | None = None
-
     async def _start_engine(self) -> str:
         """The embedded engine on a loopback port, with a key that nobody else knows. Gives the API's URL."""
         from watcher.engine.app import Engine  # an extra: only who runs the engine needs its parts
@@ -228,15 +235,9 @@ class App:
 
     def _own_addresses(self) -> list[tuple[str, int]]:
         """Where this daemon's own originals can be fetched: all that the embedded engine may reach besides public addresses."""
-        from urllib.parse import urlsplit
-
-        public = getattr(self, "public_url", None) or (
-            self.settings.publish.presign.endpoint if self.settings.publish.presign else None
-        )
-        if public is None:
-            return []
-        parts = urlsplit(public)
-        return [(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))]
+        presign = self.settings.publish.presign
+        parts = urlsplit(self.public_url or (presign.endpoint if presign else ""))
+        return [(parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme])] if parts.hostname else []
 
     async def _start_pipeline(self) -> None:
         settings = self.settings
@@ -249,7 +250,7 @@ class App:
             self.journal,
             self.events,
             self._clock,
-            on_taken=self._wake,
+            on_taken=self._taken,
             random=random.random,
         )
         originals = FileOriginals(self.intake.roots, pool)
@@ -265,8 +266,8 @@ class App:
         )
         slots = settings.compressor.concurrency * 2
         self.dispatcher = Dispatcher(self.journal, self.pipeline, self.events, self._clock, slots=slots, random=random.random)
-        self._stack.push_async_callback(self._drain)
-        self._supervise(self.dispatcher.run(), "dispatcher")
+        dispatching = self._supervise(self.dispatcher.run(), "dispatcher")
+        self._stack.push_async_callback(self._drain, dispatching)
 
     async def _start_intake(self) -> None:
         await self.intake.start()
@@ -294,8 +295,12 @@ class App:
             api=str(self.gate.state.phase),
         )
 
-    def _wake(self) -> None:
+    def _taken(self) -> None:
         self.dispatcher.wake()
+
+    def _wake(self) -> None:
+        if self._is_up:
+            self.dispatcher.wake()
 
     def _policy(self, settings: Settings) -> Policy:
         serve, presign = settings.publish.serve, settings.publish.presign
@@ -312,9 +317,8 @@ class App:
         """256 random bits for the URL, as many for the header."""
         return Ticket(secrets.token_urlsafe(32), secrets.token_urlsafe(32), now + self.pipeline.policy.job_patience)
 
-    async def _drain(self) -> None:
-        for task in list(self._background):
-            task.cancel()
+    async def _drain(self, dispatching: asyncio.Task[None]) -> None:
+        dispatching.cancel()
         cut = await self.dispatcher.drain(self.settings.drain)
         if cut:
             self.events.event(
@@ -325,20 +329,23 @@ class App:
 
     def ready(self) -> None:
         """Say that the folders are watched and the port is open."""
-        serving = {"public_url": self.public_url} if hasattr(self, "public_url") else {}
+        serving = {"public_url": self.public_url} if self.public_url else {}
         self.events.event(Event.SERVICE_READY, folders=len(self.settings.folders), **serving)
         self._notifier.ready("watching")
 
     async def run(self) -> int:
         """Until a signal says stop. Exit status: 0, or 1 where a part of the daemon died."""
+        self.ready()
+        await self._stopping.wait()
+        return 1 if self._failure else 0
+
+    def catch_signals(self) -> None:
+        """Stop at SIGTERM and Ctrl-C, reload at SIGHUP, look at the journal at SIGUSR1; from before the start on."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         loop.add_signal_handler(signal.SIGUSR1, self._wake)
-        self.ready()
-        await self._stopping.wait()
-        return 1 if self._failure else 0
 
     def stop(self, number: signal.Signals) -> None:
         """The first signal ends the daemon in order; a second one ends the process at once."""
@@ -366,18 +373,26 @@ class App:
         await self.recorder.flush()
         return True
 
-    def _supervise(self, work: Any, name: str) -> None:
+    def _supervise(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a part in the background; if it dies the daemon stops: nothing runs half alive."""
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._part_ended)
+        return task
 
-    def _part_ended(self, task: asyncio.Task[Any]) -> None:
+    async def _end_background(self) -> None:
+        tasks = list(self._background)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
-        if task.cancelled() or task.exception() is None:
+        if task.cancelled() or (error := task.exception()) is None:
             return
-        self._failure = task.exception()
-        self.events.event(Event.SERVICE_STOPPING, message=f"{task.get_name()} died: {self._failure!r}", level="error")
+        self._failure = error
+        traceback.print_exception(error, file=sys.stderr)
+        self.events.event(Event.SERVICE_STOPPING, message=f"a part of the daemon died: {task.get_name()}")
         self._stopping.set()
 
     async def _heartbeat(self) -> None:
@@ -410,15 +425,20 @@ class App:
         return Counts(totals.open, self.dispatcher.in_flight, totals.stored, totals.failed)
 
     def _count_fields(self) -> dict[str, int]:
-        return {"in_flight": self.dispatcher.in_flight} if hasattr(self, "dispatcher") else {}
+        return {"in_flight": self.dispatcher.in_flight} if self._is_up else {}
 
     # --- reload ---------------------------------------------------------------------------------------------------------------
 
     def _reload_soon(self) -> None:
-        self._supervise(self.reload(), "reload")
+        if self._is_up:
+            self._supervise(self.reload(), "reload")
 
     async def reload(self) -> None:
         """Read the configuration anew: rules, folders, keys, limits, log level. A bad one leaves the old in force."""
+        async with self._one_reload:
+            await self._reload()
+
+    async def _reload(self) -> None:
         if self._load is None:
             return
         self._notifier.reloading()

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from watcher.app import App
-from watcher.commands.signals import stop_on_signals
 from watcher.log import JsonLog, quiet_libraries
 from watcher.settings import Settings, load_settings, read_toml
 
@@ -35,15 +34,18 @@ async def run_daemon(settings: Settings, config: Path) -> int:
     def load() -> Settings:
         return load_settings(read_toml(config), os.environ)
 
-    async with App(settings, open_log(settings), load=load) as app:
+    app = App(settings, open_log(settings), load=load)
+    app.catch_signals()
+    async with app:
         return await app.run()
 
 
 async def run_once(settings: Settings) -> int:
     """What lies in the folders now. Exit status 1 if any of it failed, or if the API refuses us altogether."""
-    async with App(settings, open_log(settings)) as app:
+    app = App(settings, open_log(settings))
+    app.catch_signals()
+    async with app:
         before = await app.journal.totals()
-        stop_on_signals(app.stop)
         app.ready()
         with _progress() as (progress, show):
             watching = asyncio.create_task(_follow(app, before.ended, show))
