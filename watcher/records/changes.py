@@ -109,7 +109,6 @@ def insert_image(connection: sqlite3.Connection, identity: str, sighting: Sighti
         "INSERT INTO outputs (image, position, rendition, due_at) VALUES (?, ?, ?, ?)",
         [(number, position, output.rendition, due_at) for position, output in enumerate(sighting.rule.outputs)],
     )
-    add_history(connection, number, sighting.detected_at, Event.IMAGE_DETECTED, None, {})
 
 
 def keep_rule(connection: sqlite3.Connection, rule: Rule) -> str:

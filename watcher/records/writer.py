@@ -1,8 +1,8 @@
 """The journal's one writer: a thread that gathers changes and commits them together.
 
 A commit with synchronous=FULL costs one wait for the disk, whether it holds one change or two hundred. So callers hand over
-functions of the connection; the thread runs what is there, each in a savepoint of its own, commits once, and then tells all of
-them. Where the disk refuses, nothing of a batch is kept and the same batch is tried again until it goes through.
+functions of the connection; the thread runs what is there, commits once, and then tells all of them. One that is wrong fails
+alone. Where the disk refuses, nothing of a batch is kept and the same batch is tried again until it goes through.
 """
 
 from __future__ import annotations
@@ -191,31 +191,28 @@ class Writer:
         self._deliver(batch)
 
     def _commit(self, batch: list[_Job]) -> None:
+        """All changes in one transaction. Where one of them is wrong, again with each in a savepoint of its own.
+
+        Savepoints for everybody would cost three times the CPU, and hardly any change is ever wrong.
+        """
+        try:
+            self._transact(batch, _make)
+        except _Mistake:
+            self._transact(batch, _make_apart)
+        self._beat = self._clock.monotonic()
+
+    def _transact(self, batch: list[_Job], make: Callable[[sqlite3.Connection, _Job], None]) -> None:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._notice_others()
             for job in batch:
-                self._make(job)
+                make(connection, job)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._beat = self._clock.monotonic()
-
-    def _make(self, job: _Job) -> None:
-        """One change in its own savepoint. What is wrong with the change is the caller's; what is wrong with the disk is ours."""
-        connection = self._connection
-        connection.execute("SAVEPOINT change")
-        try:
-            job.result, job.error = job.change(connection), None
-        except Exception as error:
-            if is_refusal(error):
-                raise
-            job.error = error
-            connection.execute("ROLLBACK TO change")
-        connection.execute("RELEASE change")
 
     def _wait_out(self, error: sqlite3.Error, outage: _Outage, batch: list[_Job]) -> bool:
         """Wait before the next try. False when there will be none."""
@@ -275,6 +272,33 @@ class Writer:
 
     def _read_data_version(self) -> int:
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+class _Mistake(Exception):
+    """A change is wrong in itself."""
+
+
+def _make(connection: sqlite3.Connection, job: _Job) -> None:
+    """One change among others. Raises _Mistake where the change, not the disk, is to blame."""
+    try:
+        job.result, job.error = job.change(connection), None
+    except Exception as error:  # the boundary to the caller's function: whatever it raises spoils the transaction
+        if is_refusal(error):
+            raise
+        raise _Mistake from error
+
+
+def _make_apart(connection: sqlite3.Connection, job: _Job) -> None:
+    """One change in its own savepoint. What is wrong with it is kept for its caller, and spoils nothing else."""
+    connection.execute("SAVEPOINT change")
+    try:
+        job.result, job.error = job.change(connection), None
+    except Exception as error:  # the boundary to the caller's function: whatever it raises is handed to the caller
+        if is_refusal(error):
+            raise
+        job.error = error
+        connection.execute("ROLLBACK TO change")
+    connection.execute("RELEASE change")
 
 
 def primary_code(error: BaseException) -> int:
