@@ -1,7 +1,8 @@
 """From a path to its rule, or to the reason why it is not taken. Pure.
 
 The lists below are data: what browsers, copy programs, synchronisers and desktops leave in folders under names that are not the
-file's final one. `ignore` in the configuration adds to them.
+file's final one, in upper or lower case. `ignore` in the configuration adds to them. Names that begin with a dot (rsync,
+Syncthing, FTP servers with hidden stores, .DS_Store, ._*, .Trash-*) are left as a rule of their own.
 """
 
 from __future__ import annotations
@@ -23,53 +24,84 @@ if TYPE_CHECKING:
 TEMPORARY_NAMES: Final = (
     "*~",  # editors' backups
     "~*",  # Office locks, ~syncthing~*
-    "*.part",  # Firefox, wget wrappers, FTP clients
-    "*.partial",
+    "#*#",  # Emacs
+    "*.part",  # Firefox, KDE, FTP clients
+    "*.partial",  # Internet Explorer, rclone
     "*.crdownload",  # Chromium
-    "*.download",  # Safari
+    "*.download",  # Safari; a directory that holds the file under its final name
     "*.opdownload",  # Opera
+    "*.filepart",  # WinSCP
+    "*.filezilla",
     "*.tmp",
     "*.temp",
-    "*.filepart",  # WinSCP
+    "*.lrtmp",  # Lightroom
     "*.swp",  # vim
+    "*.swo",
     "*.swx",
+    "*.kate-swp",
     "*.aria2",
     "*.!ut",  # torrent clients
-    "*.!qB",
+    "*.!qb",
+    "*.!bt",
+    "*.!sync",  # Resilio
+    "*.bts",
     "*.upload",
     "*.uploading",
     "*.syncing",
     "*.lock",
-    "#*#",  # Emacs
     "Thumbs.db",
-    "ehthumbs.db",
+    "ehthumbs*.db",
     "desktop.ini",
-    "Desktop.ini",
     "Icon\r",
 )
-"""Names of files that are never taken."""
+"""Names of files and directories that are never taken."""
 
 TEMPORARY_DIRECTORIES: Final = (
     "@eaDir",  # Synology
+    "@tmp",
+    "@Recycle",  # QNAP
+    "@Recently-Snapshot",
     "#recycle",
     "#snapshot",
     "$RECYCLE.BIN",
     "System Volume Information",
+    "Network Trash Folder",
+    "Temporary Items",
     "__MACOSX",
     "lost+found",
 )
 """Directories whose contents are never taken."""
+_TEMPORARY_DIRECTORIES: Final = frozenset(name.casefold() for name in TEMPORARY_DIRECTORIES)
+
+
+_LINE_ENDS: Final = {ord("\n"): "\0", ord("\r"): "\1"}
+"""They may be part of a name, and are the end of a line to what globs become; no name holds the first put for them, hardly one
+the second."""
 
 
 class Globs:
     """A set of shell globs on "/"-separated paths, as in .gitignore files (`**` crosses directories)."""
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        self._spec = GitIgnoreSpec.from_lines(_anchored(pattern) for pattern in patterns)
+    def __init__(self, patterns: Iterable[str], *, ignore_case: bool = False) -> None:
+        self._patterns = tuple(patterns)
+        self._ignore_case = ignore_case
+        self._spec = GitIgnoreSpec.from_lines(self._plain(_anchored(pattern)) for pattern in self._patterns)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Globs):
+            return NotImplemented
+        return (self._patterns, self._ignore_case) == (other._patterns, other._ignore_case)
+
+    def __hash__(self) -> int:
+        return hash((self._patterns, self._ignore_case))
 
     def match(self, path: str) -> bool:
         """Whether any glob matches the path inside the folder."""
-        return self._spec.match_file(path)
+        return self._spec.match_file(self._plain(path))
+
+    def _plain(self, text: str) -> str:
+        text = text.translate(_LINE_ENDS)
+        return text.lower() if self._ignore_case else text
 
 
 def _anchored(pattern: str) -> str:
@@ -94,7 +126,7 @@ class FolderRules:
         name = relative.rpartition("/")[2]
         if name.startswith("."):
             return IgnoredReason.HIDDEN
-        if name in TEMPORARY_DIRECTORIES:
+        if name.casefold() in _TEMPORARY_DIRECTORIES or self.ignore.match(name):
             return IgnoredReason.TEMPORARY_NAME
         if not self.folder.recursive:
             return IgnoredReason.SUBFOLDER
@@ -129,7 +161,7 @@ def folder_rules(settings: Settings) -> dict[str, FolderRules]:
     targets = tuple(
         after.move for folder in settings.folders for after in (folder.on_success, folder.on_failure) if isinstance(after, MoveTo)
     )
-    ignore = Globs((*TEMPORARY_NAMES, *settings.ignore))
+    ignore = Globs((*TEMPORARY_NAMES, *settings.ignore), ignore_case=True)
     return {
         folder.name: FolderRules(
             folder, build_rule(settings, folder), Globs(folder.include), Globs(folder.exclude), ignore, targets

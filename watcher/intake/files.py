@@ -73,6 +73,8 @@ def look_at(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | N
             try:
                 path, _ = _followed(real_root, path)
                 status = os.lstat(path)
+                if stat.S_ISLNK(status.st_mode):
+                    return Unfit(link, IgnoredReason.SYMLINK_BROKEN)  # it leads to itself
             except NotThere:
                 return Unfit(link, IgnoredReason.SYMLINK_OUTSIDE)
             except FileNotFoundError:

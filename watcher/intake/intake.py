@@ -150,14 +150,6 @@ class Intake:
         if (folder := self._folders.get(file.folder)) is not None:
             folder.look_at(file.relative)
 
-    def is_present(self, folder: str) -> bool:
-        """Whether a missing file is missing from a folder that is there: its root is the directory that was armed.
-
-        True for folders that are not configured any more.
-        """
-        rules = self._rules.get(folder)
-        return rules is None or self.roots.is_healthy(rules.rule.root)
-
     def is_quiet(self) -> bool:
         """Whether nothing is heard, scanned or waited for in any folder that is there."""
         return not self._replacing() and all(folder.is_quiet() for folder in self._folders.values())

@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 import threading
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -27,7 +28,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers.inotify import InotifyObserver
-from watchdog.observers.inotify_c import inotify_add_watch, inotify_init
+from watchdog.observers.inotify_c import Watch, inotify_add_watch, inotify_init
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from watcher.intake.durable import OWN_PREFIX
@@ -56,6 +57,15 @@ _PAIRING_SECONDS: Final = 0.02
 # A file moved out of a folder (our own on_success does it) would hold up everything behind it for half a second while its
 # other half is waited for. Both halves of a rename are written to the queue at once and are read together.
 InotifyMoveEventGrouper.delay = _PAIRING_SECONDS
+
+
+def _short_name(watch: object) -> str:
+    return f"<Watch {watch.wd}>" if isinstance(watch, Watch) else object.__repr__(watch)
+
+
+# A directory that is watched twice is worth a warning to watchdog, into which it writes all its watches: hundreds of kilobytes,
+# thousands of times where a tree is moved, and an error where another thread changes them meanwhile.
+Watch.__repr__ = _short_name  # type: ignore[method-assign]
 
 
 class Trouble(Enum):
@@ -246,6 +256,9 @@ class _Ears(logging.Handler):
         self._logger.addHandler(self)
         self._hook = threading.excepthook
         threading.excepthook = self._thread_died
+        warnings.filterwarnings(
+            "ignore", category=RuntimeWarning, module="watchdog"
+        )  # where they are errors they end its threads
 
     def close(self) -> None:
         self._logger.removeHandler(self)
