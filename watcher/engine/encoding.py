@@ -23,11 +23,11 @@ Rights = tuple[tuple[str, str], ...]
 LADDER: Final = (0.85, 0.7, 0.55, 0.4)
 """By what a quality is multiplied, try after try, where an output must become smaller."""
 QUALITIES: Final[Mapping[str, Mapping[Compression, int]]] = {
-    "jpeg": {"medium": 90, "high": 84, "ultra": 70},
+    "jpeg": {"medium": 88, "high": 84, "ultra": 70},
     "webp": {"medium": 88, "high": 80, "ultra": 66},
     "avif": {"medium": 74, "high": 66, "ultra": 52},
     "heic": {"medium": 58, "high": 50, "ultra": 40},
-    "tiff": {"medium": 100, "high": 90, "ultra": 76},
+    "tiff": {"medium": 100, "high": 88, "ultra": 76},
     "png": {"medium": 100, "high": 92, "ultra": 40},
 }
 _JPEG: Final[Mapping[Compression, Mapping[str, Any]]] = {
