@@ -1,0 +1,77 @@
+"""kill -9 at random moments: what was told to be durable is there, and every ending has its one line."""
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tests.support.publishing import MovedClock, RecordedLog
+from tests.support.records import DAY, lines_of, new_id
+from watcher.model import ENDINGS
+from watcher.records.audit import AuditFile
+from watcher.records.desk import JournalReader
+from watcher.records.journal import SqliteJournal
+from watcher.records.recorder import Recorder
+from watcher.records.verify import verify
+
+KILLS = 10
+SEED = 20_261_122
+
+
+def run_and_kill(folder: Path, seed: int, lines: int) -> list[str]:
+    """Start the writer, kill it when it has said so many lines. Gives all that it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.journal_writer", str(folder), str(seed)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout as output:
+        said = [output.readline() for _ in range(lines)]
+        process.send_signal(signal.SIGKILL)
+        said += output.readlines()
+    process.wait()
+    assert said[0] == "ready\n"
+    return [line.strip() for line in said if line.endswith("\n")]
+
+
+async def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """After each of ten kills the journal is sound, nothing acknowledged is missing, and the audit file is exact."""
+    chance = random.Random(SEED)
+    said: list[str] = []
+    for number in range(KILLS):
+        said += run_and_kill(tmp_path, SEED + number, chance.randrange(2, 120))
+        check_database(tmp_path / "journal.db")
+
+    log = RecordedLog()
+    journal = SqliteJournal.open(tmp_path / "journal.db", events=log, clock=MovedClock(), keep=DAY, new_id=new_id)
+    recorder = Recorder(journal, AuditFile(tmp_path / "audit.jsonl"), log)
+    await recorder.start()
+    await recorder.stop()
+    endings = await journal.endings_after(0, 10_000_000)
+    await journal.close()
+
+    taken = {line.removeprefix("taken ") for line in said if line.startswith("taken ")}
+    ended = Counter(line.removeprefix("ended ") for line in said if line.startswith("ended "))
+    lines = lines_of(tmp_path / "audit.jsonl")
+    assert len(ended) > KILLS
+    assert set(ended.values()) == {1}
+    assert set(ended) <= {ending.image_id for ending in endings}
+    assert [ending.seq for ending in endings] == [line["seq"] for line in lines] == list(range(1, len(endings) + 1))
+    assert len({(ending.image_id, ending.rendition) for ending in endings}) == len(endings)
+    with JournalReader.open(tmp_path / "journal.db") as desk:
+        assert verify(tmp_path / "audit.jsonl", desk).sound
+        assert taken <= {image.id for image in desk.images()}
+    assert not [event for event, _ in log.lines if event not in ENDINGS]
+
+
+def check_database(path: Path) -> None:
+    """The file is sound by SQLite's own full check, and no row stands alone."""
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()

@@ -1,0 +1,68 @@
+"""A process that works on a journal until somebody kills it: `python -m tests.support.journal_writer FOLDER SEED`.
+
+Says on standard output, one line each, what it was told is durable: "taken ID", "ended ID".
+"""
+
+import asyncio
+import random
+import sys
+import uuid
+from pathlib import Path
+
+from tests.support.publishing import MovedClock, RecordedLog
+from tests.support.records import DAY, sighting, stored
+from watcher.model import Image, OutputState
+from watcher.records.audit import AuditFile
+from watcher.records.journal import SqliteJournal
+from watcher.records.recorder import Recorder
+
+FILES = 40
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+async def work(folder: Path, seed: int) -> None:
+    journal = SqliteJournal.open(
+        folder / "journal.db", events=RecordedLog(), clock=MovedClock(), keep=90 * DAY, new_id=lambda: str(uuid.uuid4())
+    )
+    recorder = Recorder(journal, AuditFile(folder / "audit.jsonl"), RecordedLog())
+    await recorder.start()
+    chance = random.Random(seed)
+    say("ready")
+    await asyncio.gather(drop(journal, chance), *(convert(journal, chance) for _ in range(4)))
+
+
+async def drop(journal: SqliteJournal, chance: random.Random) -> None:
+    while True:
+        if (await journal.totals()).open > 8:
+            await asyncio.sleep(0.001)
+            continue
+        names = [b"%d.jpg" % chance.randrange(FILES) for _ in range(3)]
+        taken = await journal.take([sighting(name, chance.randrange(1, 1_000_000)) for name in names])
+        for identity in taken:
+            say(f"taken {identity}")
+
+
+async def convert(journal: SqliteJournal, chance: random.Random) -> None:
+    while True:
+        images = await journal.due(1e12, 8, ())
+        if images:
+            await journey(journal, chance.choice(images))
+        else:
+            await asyncio.sleep(0.001)
+
+
+async def journey(journal: SqliteJournal, image: Image) -> None:
+    for output in image.open_outputs:
+        if output.state is OutputState.WAITING and not await journal.requested(image.id, output.rendition, "k", 1_001.0):
+            continue
+        if await journal.end(image.id, output.rendition, stored(image, output.rendition, "k"), 1_002.0):
+            say(f"ended {image.id}")
+    await journal.finish(image.id, "kept", 1_003.0)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(Path(sys.argv[1]), int(sys.argv[2])))
