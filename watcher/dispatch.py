@@ -100,12 +100,18 @@ class Dispatcher:
         try:
             await self._pipeline.process(image)
         except Unavailable as error:
-            self._rest(image, str(error))
+            await self._broken_off(image, str(error))
         except Exception as error:  # noqa: BLE001 - the boundary of one image: a fault of ours must not stop the others
             traceback.print_exception(error, file=sys.stderr)
-            self._rest(image, f"internal error ({type(error).__name__}); this is a fault of compressor-watcher, please report it")
+            name = type(error).__name__
+            await self._broken_off(image, f"internal error ({name}); this is a fault of compressor-watcher, please report it")
         else:
             self._resting.pop(image.id, None)
+
+    async def _broken_off(self, image: Image, reason: str) -> None:
+        self._rest(image, reason)
+        with contextlib.suppress(Unavailable):  # a journal that is closed by now puts this in order when it is opened again
+            await self._journal.interrupted(image.id, self._clock.now())
 
     def _rest(self, image: Image, reason: str) -> None:
         """Another turn later; paced in memory, since the journal itself may be what is failing."""
@@ -119,7 +125,7 @@ class Dispatcher:
         self._pipeline.stopping = True
         self._next.clear()
         for image_id, task in list(self._turns.items()):
-            if image_id not in self._pipeline.asking:
+            if not self._pipeline.is_asking(image_id):
                 task.cancel()
         pending = set(self._turns.values())
         if pending:

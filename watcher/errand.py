@@ -1,6 +1,7 @@
 """What an image carries on its journey: the visit of its open original, the errand of one output, and the decisions about them.
 
-Values and pure decisions, but for `KeyLocks`, which makes those who write to one key wait for each other.
+Values and pure decisions, but for `KeyLocks`, which makes those who write to one key wait for each other, and `admission`, the
+way through the gate.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from watcher.model import OutputState, StoredObject
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from watcher.model import Image, Output, OutputRule, Publication, Source, SourceFacts, Ticket
+    from watcher.model import Failure, Gate, Image, Output, OutputRule, Publication, Record, Source, SourceFacts, Ticket
 
 ABSENT_FOLDER: Final = "the folder is not there"
 
@@ -87,6 +88,16 @@ class Errand:
         return f"{self.image.id}/{self.output.rendition or ''}"
 
     @property
+    def poll_id(self) -> str:
+        """Names its looks at a job: one that fails is no attempt at the image."""
+        return f"{self.id}?"
+
+    def fields(self) -> Record:
+        """What a log line says of it."""
+        image = self.image
+        return {"id": image.id, **image.file.fields(), "rendition": self.output.rendition, "key": self.key}
+
+    @property
     def bucket(self) -> str:
         """Where the output goes."""
         return str(self.rule.store["bucket"])
@@ -129,6 +140,37 @@ class KeyLocks:
                 self._locks[place] = (lock, users - 1)
 
 
+class Passage:
+    """One way through the gate. What came of it is told once; untold, nothing could be learnt from it."""
+
+    def __init__(self, gate: Gate, name: str) -> None:
+        self._gate = gate
+        self._name = name
+        self.told = False
+
+    def succeeded(self) -> None:
+        """The API answered as it should."""
+        self.told = True
+        self._gate.succeeded(self._name)
+
+    def failed(self, failure: Failure) -> bool:
+        """It did not. True where this uses up an attempt, as far as is known now."""
+        self.told = True
+        return self._gate.failed(self._name, failure)
+
+
+@asynccontextmanager
+async def admission(gate: Gate, name: str) -> AsyncIterator[Passage]:
+    """Wait until `name` may send; whatever happens then, the gate hears of it, so that nobody waits for a lost word."""
+    await gate.enter(name)
+    passage = Passage(gate, name)
+    try:
+        yield passage
+    finally:
+        if not passage.told:
+            gate.abandoned(name)
+
+
 def b2_url(bucket: str, region: str, key: str) -> str:
     """The address of an object at B2, percent-encoded (space %20, plus %2B)."""
     return verify.b2_address(bucket, region, quote(key, safe="/~"))
@@ -155,6 +197,11 @@ def with_states(image: Image, states: dict[str | None, Outcome]) -> Image:
     """The image with the outputs' new states."""
     outputs = tuple(replace(output, state=states.get(output.rendition) or output.state) for output in image.outputs)
     return replace(image, outputs=outputs)
+
+
+def is_unsettled(output: Output) -> bool:
+    """Whether a request was sent whose answer is not known."""
+    return output.doubt or output.state is not OutputState.WAITING
 
 
 def after_action(image: Image) -> str:

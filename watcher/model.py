@@ -586,7 +586,10 @@ class Journal(Protocol):
         """These paths are gone from the tree. Their images stay."""
 
     async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
-        """Images with something to do now, oldest first: open ones whose outputs are due, ended ones not yet finished."""
+        """Images with something to do now, oldest first: open ones whose outputs are due, ended ones not yet finished.
+
+        A version is not due before the older one of the same path has ended: what is asked for later must also arrive later.
+        """
 
     async def next_due(self, now: float) -> float | None:
         """When, after `now`, the next image is due (Unix seconds); None when none waits for later."""
@@ -608,6 +611,9 @@ class Journal(Protocol):
 
     async def postponed(self, image_id: str, rendition: str | None, wait: Postponement, now: float) -> bool:
         """Back to waiting, and the job, if there was one, is forgotten."""
+
+    async def interrupted(self, image_id: str, now: float) -> None:
+        """A turn broke: requests of the image whose answers were awaited are in doubt, as after a restart."""
 
     async def unchanged(self, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float) -> bool:
         """Nothing had to be sent: this content already lies at the key. The object now belongs to this path."""

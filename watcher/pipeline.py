@@ -26,7 +26,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal
 
 from watcher.compressor import retry, verify
-from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
+from watcher.compressor.wire import Pending, Result
 from watcher.endings import Told
 from watcher.errand import (
     ABSENT_FOLDER,
@@ -35,20 +35,22 @@ from watcher.errand import (
     LostOriginal,
     Outcome,
     Visit,
-    b2_url,
+    admission,
     is_same_work,
+    is_unsettled,
     key_fields,
     renditions,
     with_states,
 )
 from watcher.errors import CallFailed, SourceChanged, SourceGone, Unavailable
+from watcher.inquiries import Inquiries, contradiction, is_done, made_up_result
 from watcher.keys import InvalidKey, render_key
 from watcher.model import (
     Absence,
     Event,
     FailedReason,
+    Failure,
     FailureKind,
-    HeadAnswer,
     IgnoredReason,
     Image,
     ImageState,
@@ -64,13 +66,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from watcher.errand import Passage
     from watcher.model import (
         Api,
         Clock,
         EventLog,
-        Failure,
         FileRef,
         Gate,
+        HeadAnswer,
         Journal,
         ObjectStore,
         Originals,
@@ -137,16 +140,20 @@ class Pipeline:
         self._is_present = is_present
         self._outcomes = Outcomes(edges.journal, edges.events, edges.clock, random)
         self._putting_away = PuttingAway(edges.journal, edges.originals, edges.events, edges.clock, random, is_present)
-        self._hinted: set[str] = set()
-        self._maybe_done: set[str] = set()
-        self.asking: set[str] = set()
-        """Images with a request on its way, whose answer is worth waiting for at a stop."""
+        self._inquiries = Inquiries(edges.store, edges.events)
+        self._failures: dict[str, Failure] = {}
+        """How the errands that have not ended failed last."""
+        self._asking: set[tuple[str, str | None]] = set()
         self.stopping = False
         """No job is followed any more; the next start goes on with it."""
 
     def limit(self, concurrency: int) -> None:
         """At most so many requests in flight from now on; those on their way are not counted."""
         self._sending = asyncio.Semaphore(concurrency)
+
+    def is_asking(self, image_id: str) -> bool:
+        """Whether a request of the image is on its way, whose answer is worth waiting for at a stop."""
+        return any(asking == image_id for asking, _ in self._asking)
 
     async def process(self, image: Image) -> None:
         """One turn of an image. Afterwards it is finished, or the journal knows when its next turn is due."""
@@ -164,6 +171,8 @@ class Pipeline:
         except (SourceGone, SourceChanged):
             return await self._without_original(image)
         except Unavailable as error:
+            if any(output.job_id for output in image.open_outputs):
+                raise  # putting it off in the journal would forget a job that is paid for
             return await self._rest(image, str(error))
         async with self._visiting(image, source) as visit:
             if image.facts is not None and image.facts.sha1 != source.facts.sha1:
@@ -178,8 +187,7 @@ class Pipeline:
         return with_states(image, states)
 
     async def _output_without_original(self, image: Image, output: Output) -> Outcome:
-        asked = output.doubt or output.state is not OutputState.WAITING
-        if asked and image.facts is not None and image.ticket is not None:
+        if is_unsettled(output) and image.facts is not None and image.ticket is not None:
             return await self._output(Visit(image, LostOriginal(image.facts), image.ticket), output)
         return await self._moved_on(image, output)
 
@@ -202,8 +210,9 @@ class Pipeline:
     async def _dismissed(self, visit: Visit) -> bool:
         """Whether the file is what came out of this folder's own images: sending it would compress it again and again."""
         image = visit.image
-        fresh = all(output.state is OutputState.WAITING and not output.doubt for output in image.open_outputs)
-        if not fresh or not await self._edges.journal.is_own_output(image.file.folder, visit.facts.sha1):
+        if any(map(is_unsettled, image.open_outputs)):
+            return False
+        if not await self._edges.journal.is_own_output(image.file.folder, visit.facts.sha1):
             return False
         await self._edges.journal.dismiss(image.id, IgnoredReason.OWN_OUTPUT, self._edges.clock.now())
         self._edges.events.event(Event.IMAGE_IGNORED, id=image.id, **image.file.fields(), reason=str(IgnoredReason.OWN_OUTPUT))
@@ -211,13 +220,12 @@ class Pipeline:
 
     async def _deliver_all(self, visit: Visit) -> Image:
         outputs = visit.image.open_outputs
-        if any(output.doubt or output.state is not OutputState.WAITING for output in outputs):
+        if any(map(is_unsettled, outputs)):
             # a request of an earlier turn may still be on its way to us: its URL has to be good again
             await self._publication(visit)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._output(visit, output)) for output in outputs]
-        outcomes = {output.rendition: task.result() for output, task in zip(outputs, tasks, strict=True)}
-        return with_states(visit.image, {rendition: state for rendition, state in outcomes.items() if state is not POSTPONED})
+        # each to its end: trouble with one must not cut off the answer to another one's request
+        outcomes = await asyncio.gather(*(self._output(visit, output) for output in outputs), return_exceptions=True)
+        return with_states(visit.image, dict(zip(renditions(visit.image), map(_unbroken, outcomes), strict=True)))
 
     # --- one output -----------------------------------------------------------------------------------------------------------
 
@@ -232,26 +240,33 @@ class Pipeline:
         attempts = output.attempts
         errand = Errand(visit, output, rule, key, attempts)
         errand = replace(errand, attempts=attempts + self._edges.gate.attempts_charged(errand.id))
-        async with self._keys.hold(errand.bucket, key):
-            outcome = await self._deliver(errand)
+        try:
+            async with self._keys.hold(errand.bucket, key):
+                outcome = await self._deliver(errand)
+        finally:
+            self._asking.discard((visit.image.id, output.rendition))
+            self._edges.gate.forget(errand.poll_id)
         if outcome is not POSTPONED:
             self._edges.gate.forget(errand.id)
-            self._maybe_done.discard(errand.id)
+            self._failures.pop(errand.id, None)
         return outcome
 
     async def _deliver(self, errand: Errand) -> Outcome:
         output = errand.output
         if output.state is OutputState.ENQUEUED and output.job_id:
             return await self._follow(errand, output.job_id)
-        asked = output.doubt or output.state is OutputState.REQUESTED
-        if asked or errand.id in self._maybe_done:
-            done, known = await self._ask_store(errand)
-            if done is not None:
-                return await self._recovered(errand, done)
-            if asked and not known:
+        failure = self._failures.get(errand.id)
+        asked = is_unsettled(output)
+        if self.policy.verify != "never" and (asked or (failure is not None and failure.maybe_done)):
+            head = await self._inquiries.head(errand)
+            if is_done(head, errand):
+                return await self._recovered(errand, head)
+            if asked and head.absence is Absence.UNREACHABLE:
                 return await self._wait_for_store(errand)
         if (there := await self._lies_there(errand)) is not None:
             return await self._settle_with(errand, there)
+        if errand.attempts >= self.policy.max_attempts:
+            return await self._exhausted(errand, failure)
         return await self._send(errand)
 
     async def _lies_there(self, errand: Errand) -> StoredObject | None:
@@ -294,41 +309,35 @@ class Pipeline:
             publication = await self._publication(errand.visit)
         except Unavailable as error:
             return await self._postpone(errand, str(error), tried=True)
-        request = errand.request(publication, marked=self.policy.verify != "never")
-        async with self._sending:
-            answer = await self._request(errand, request)
+        async with self._sending, admission(self._edges.gate, errand.id) as passage:
+            answer = await self._request(errand, publication, passage)
         if isinstance(answer, Pending):
             return await self._enqueued(errand, answer)
         if isinstance(answer, Result):
             return await self._answered(errand, answer)
         return answer
 
-    async def _request(self, errand: Errand, request: FetchRequest) -> Result | Pending | Outcome:
-        gate, image = self._edges.gate, errand.image
-        await gate.enter(errand.id)
+    async def _request(self, errand: Errand, publication: Publication, passage: Passage) -> Result | Pending | Outcome:
+        image, now = errand.image, self._edges.clock.now()
         if not errand.visit.source.is_current():
-            gate.abandoned(errand.id)
-            return await self._moved_on(errand.image, errand.output)
-        if not await self._edges.journal.requested(image.id, errand.output.rendition, errand.key, self._edges.clock.now()):
-            gate.abandoned(errand.id)
+            return await self._moved_on(image, errand.output)
+        if errand.visit.ticket.expires_at < now + self.policy.timeout / 2:
+            return await self._postpone(errand, "its temporary URL ran out while it waited for the API")
+        if not await self._edges.journal.requested(image.id, errand.output.rendition, errand.key, now):
             return OutputState.SUPERSEDED
         self._tell(Event.IMAGE_REQUESTED, errand)
-        self.asking.add(image.id)
+        self._asking.add((image.id, errand.output.rendition))
         try:
-            answer = await self._edges.api.fetch(request)
+            answer = await self._edges.api.fetch(errand.request(publication, marked=self.policy.verify != "never"))
         except CallFailed as error:
-            return await self._refused(errand, error.failure, FailedReason.REJECTED)
-        except asyncio.CancelledError:
-            gate.abandoned(errand.id)
-            raise
-        finally:
-            self.asking.discard(image.id)
-        gate.succeeded(errand.id)
+            return await self._refused(errand, error.failure, FailedReason.REJECTED, passage)
+        passage.succeeded()
         return answer
 
     async def _enqueued(self, errand: Errand, pending: Pending) -> Outcome:
         if not await self._edges.journal.enqueued(errand.image.id, errand.output.rendition, pending.id, self._edges.clock.now()):
             return OutputState.SUPERSEDED
+        self._asking.discard((errand.image.id, errand.output.rendition))
         self._tell(Event.IMAGE_ENQUEUED, errand, request_id=pending.id)
         return POSTPONED if self.stopping else await self._follow(errand, pending.id)
 
@@ -343,38 +352,42 @@ class Pipeline:
                 return await self._answered(errand, answer)
             if not isinstance(answer, Pending):
                 return answer[0]
-        lost = "the job did not end in the time that its temporary URL lives"
-        return await self._postpone(errand, lost, counts=True, tried=True, doubt=True)
+        message = "the job did not end in the time that its temporary URL lives"
+        return await self._lost(errand, Failure(FailureKind.TRANSIENT, message, unknown=True))
+
+    async def _lost(self, errand: Errand, failure: Failure) -> Outcome:
+        """No answer will come of the job; the store may know what became of it."""
+        self._failures[errand.id] = failure
+        return await self._postpone(errand, failure.message, counts=True, tried=True, doubt=True)
 
     async def _poll(self, errand: Errand, job_id: str) -> Result | Pending | tuple[Outcome]:
         """One look at the job. A tuple holds the outcome where there is nothing more to follow."""
-        gate = self._edges.gate
-        await gate.enter(errand.id)
-        try:
-            answer = await self._edges.api.job(job_id)
-        except CallFailed as error:
-            failure = error.failure
-            if failure.status == HTTPStatus.NOT_FOUND:
-                gate.succeeded(errand.id)
-                return (await self._postpone(errand, failure.message, counts=True, tried=True, doubt=True),)
-            if failure.kind is FailureKind.PERMANENT:
-                return (await self._refused(errand, failure, FailedReason.JOB_FAILED),)
-            gate.failed(errand.id, failure)
-            return Pending(job_id, "unknown")
-        except asyncio.CancelledError:
-            gate.abandoned(errand.id)
-            raise
-        gate.succeeded(errand.id)
-        return answer
+        async with admission(self._edges.gate, errand.poll_id) as passage:
+            try:
+                answer = await self._edges.api.job(job_id)
+            except CallFailed as error:
+                return await self._no_word(errand, job_id, error.failure, passage)
+            passage.succeeded()
+            return answer
 
-    async def _refused(self, errand: Errand, failure: Failure, reason: FailedReason) -> Outcome:
+    async def _no_word(self, errand: Errand, job_id: str, failure: Failure, passage: Passage) -> Pending | tuple[Outcome]:
+        if failure.status == HTTPStatus.NOT_FOUND:
+            passage.succeeded()
+            return (await self._lost(errand, failure),)
+        if failure.kind is FailureKind.PERMANENT:
+            return (await self._refused(errand, failure, FailedReason.JOB_FAILED, passage),)
+        passage.failed(failure)
+        return Pending(job_id, "unknown")
+
+    async def _refused(self, errand: Errand, failure: Failure, reason: FailedReason, passage: Passage) -> Outcome:
         """No result: the image fails, or it has another turn, by the class of the failure."""
-        counts = self._edges.gate.failed(errand.id, failure)
+        counts = passage.failed(failure)
         if failure.kind is FailureKind.PERMANENT:
             errand = replace(errand, attempts=errand.attempts + 1)
             return await self._outcomes.fail(errand, Reason(reason, failure.message, failure.hint, failure.status))
-        if failure.maybe_done:
-            self._maybe_done.add(errand.id)
+        before = self._failures.get(errand.id)
+        maybe_done = failure.maybe_done or (before is not None and before.maybe_done)
+        self._failures[errand.id] = replace(failure, maybe_done=maybe_done)
         doubt = failure.unknown or errand.output.doubt
         held = failure.unreachable or failure.kind in (FailureKind.BLOCKED, FailureKind.THROTTLED)
         return await self._postpone(errand, failure.message, counts=counts, tried=not held, doubt=doubt, status=failure.status)
@@ -382,7 +395,7 @@ class Pipeline:
     # --- the answer -----------------------------------------------------------------------------------------------------------
 
     async def _answered(self, errand: Errand, result: Result) -> Outcome:
-        errand = replace(errand, attempts=errand.attempts + 1)
+        before, errand = errand, replace(errand, attempts=errand.attempts + 1)
         verdict = verify.compare(
             errand.visit.facts,
             result,
@@ -393,8 +406,12 @@ class Pipeline:
         )
         if verdict.input_problem:
             return await self._unlike(errand, verdict.input_problem)
-        if self.policy.verify == "always" and (problem := await self._unlike_stored(errand, result)):
-            return await self._not_as_asked(errand, FailedReason.STORE_MISMATCH, problem)
+        if self.policy.verify == "always":
+            head = await self._inquiries.head(errand)
+            if head.absence is Absence.UNREACHABLE:
+                return await self._wait_for_store(before)
+            if problem := contradiction(head, errand, result):
+                return await self._not_as_asked(errand, FailedReason.STORE_MISMATCH, problem)
         return await self._outcomes.stored(errand, result, Told(url_mismatch=verdict.url_mismatch))
 
     async def _unlike(self, errand: Errand, mismatch: str) -> Outcome:
@@ -403,61 +420,26 @@ class Pipeline:
             return await self._moved_on(errand.image, errand.output)
         return await self._not_as_asked(errand, FailedReason.INPUT_MISMATCH, mismatch)
 
-    async def _unlike_stored(self, errand: Errand, result: Result) -> str | None:
-        """What is wrong with the stored object, for `mode = "always"`."""
-        head = await self._head(errand)
-        if head.absence is Absence.FORBIDDEN:
-            self._hint_at_verify(errand, head)
-            return None
-        if not verify.matches(head, result) or not verify.is_done(head, errand.visit.facts.sha1, errand.rule.fingerprint):
-            return f"the store does not hold what the API says it stored ({head.absence or 'another object'} at {errand.key})"
-        return None
-
     async def _not_as_asked(self, errand: Errand, reason: FailedReason, problem: str) -> Outcome:
         if errand.attempts >= self.policy.max_attempts:
             hint = "something on the way changes what is sent: look at proxies, then `compressor-watcher retry`"
             return await self._outcomes.fail(errand, Reason(reason, problem, hint))
         return await self._postpone(errand, problem, tried=True)
 
-    # --- asking the store -----------------------------------------------------------------------------------------------------
-
-    async def _head(self, errand: Errand) -> HeadAnswer:
-        store = errand.rule.store
-        return await self._edges.store.head(errand.bucket, str(store["region"]), errand.key, connector=str(store["id"]))
-
-    async def _ask_store(self, errand: Errand) -> tuple[HeadAnswer | None, bool]:
-        """What lies at the key if it is this very work; and whether the store's answer can be relied on."""
-        if self.policy.verify == "never":
-            return None, True
-        head = await self._head(errand)
-        if head.absence is None and verify.is_done(head, errand.visit.facts.sha1, errand.rule.fingerprint):
-            return head, True
-        if head.absence is Absence.FORBIDDEN:
-            self._hint_at_verify(errand, head)
-        return None, head.absence is not Absence.UNREACHABLE
-
-    def _hint_at_verify(self, errand: Errand, head: HeadAnswer) -> None:
-        """Said once for each bucket: without an answer the image is sent, and perhaps paid, again."""
-        if errand.bucket in self._hinted:
-            return
-        self._hinted.add(errand.bucket)
-        hint = "set [verify] key_id and application_key (readFiles), or a url where the object can be asked for, or mode"
-        message = f"the store does not say what lies in bucket {errand.bucket}: {head.message}; sent again without knowing"
-        self._tell(Event.IMAGE_RETRY, errand, message=message, hint=hint)
-
-    async def _wait_for_store(self, errand: Errand) -> Outcome:
-        return await self._postpone(errand, "an answer is unknown and the store cannot be reached to ask", tried=True, doubt=True)
-
     async def _recovered(self, errand: Errand, head: HeadAnswer) -> Outcome:
-        """The store says that the work is done: nothing is sent, and the answer that was lost is made up from what it says."""
-        facts, store = errand.visit.facts, errand.rule.store
-        url = head.url or b2_url(errand.bucket, str(store["region"]), errand.key)
-        output = FileFacts(name=errand.key.rpartition("/")[2], type="image", size=head.size)
-        source = FileFacts(facts.name, "image", str(facts.format), facts.format.mime, facts.size, facts.sha1)
-        result = Result(errand.output.job_id or "", url, source, output)
-        return await self._outcomes.stored(replace(errand, attempts=max(1, errand.attempts)), result, Told(recovered=True))
+        """The store says that the work is done: nothing is sent."""
+        errand = replace(errand, attempts=max(1, errand.attempts))
+        return await self._outcomes.stored(errand, made_up_result(head, errand), Told(recovered=True))
 
     # --- other ways to end, and not yet ending --------------------------------------------------------------------------------
+
+    async def _wait_for_store(self, errand: Errand) -> Outcome:
+        return await self._postpone(errand, "the store cannot be reached to ask what it holds", tried=True, doubt=True)
+
+    async def _exhausted(self, errand: Errand, last: Failure | None) -> Outcome:
+        hint = "look at the message, then `compressor-watcher retry` puts it back in the queue"
+        message, status = (last.message, last.status) if last else ("every attempt failed", None)
+        return await self._outcomes.fail(errand, Reason(FailedReason.ATTEMPTS_EXHAUSTED, message, hint, status))
 
     async def _postpone(
         self,
@@ -472,19 +454,16 @@ class Pipeline:
         """Another turn, later. `counts` uses up an attempt; `tried` paces the backoff and is worth a line."""
         output = errand.output
         attempts = errand.attempts + counts
-        if attempts >= self.policy.max_attempts:
-            hint = "look at the message, then `compressor-watcher retry` puts it back in the queue"
-            exhausted = Reason(FailedReason.ATTEMPTS_EXHAUSTED, reason, hint, status)
-            return await self._outcomes.fail(replace(errand, attempts=attempts), exhausted)
         keeps_doubt = output.doubt if doubt is None else doubt
         if not keeps_doubt and not errand.visit.source.is_current():
             return await self._moved_on(errand.image, errand.output)
         tries = output.tries + tried
-        wait = retry.backoff(tries, self._random) if tried else 0.0
+        spent = counts and attempts >= self.policy.max_attempts  # the next turn asks the store if need be, and ends it
+        wait = retry.backoff(tries, self._random) if tried and not spent else 0.0
         now = self._edges.clock.now()
         postponement = Postponement(now + wait, attempts, tries, keeps_doubt, reason)
         await self._edges.journal.postponed(errand.image.id, output.rendition, postponement, now)
-        if tried:
+        if tried and not spent:
             self._tell(Event.IMAGE_RETRY, errand, message=reason, attempts=attempts, wait=round(wait, 3), status=status)
         return POSTPONED
 
@@ -505,7 +484,10 @@ class Pipeline:
         return image
 
     def _tell(self, event: Event, errand: Errand, **fields: object) -> None:
-        image = errand.image
-        self._edges.events.event(
-            event, id=image.id, **image.file.fields(), rendition=errand.output.rendition, key=errand.key, **fields
-        )
+        self._edges.events.event(event, **errand.fields(), **fields)
+
+
+def _unbroken(outcome: Outcome | BaseException) -> Outcome:
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome

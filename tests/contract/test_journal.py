@@ -113,7 +113,7 @@ class TestTaking:
         await journal.requested(old.id, None, "a", 1_000.0)
         await journal.requested(old.id, "thumb", "t", 1_000.0)
         await journal.postponed(old.id, "thumb", Postponement(1_000.0, 0, 1, True, "lost"), 1_000.0)
-        await take_one(journal, sighting(version=2, under=rule("thumb", "large")))
+        await journal.take([sighting(version=2, under=rule("thumb", "large"))])
 
         old = await image_of(journal, old.id)
         states = [output_state(old, rendition) for rendition in (None, "thumb", "large")]
@@ -193,6 +193,28 @@ class TestTurns:
         await journal.requested(image.id, None, "k", 1_000.0)
 
         assert await journal.due(1e9, 10, ()) == []
+
+    async def test_new_version_is_due_when_the_older_one_has_ended(self, journal: SqliteJournal) -> None:
+        """What is asked for later must arrive later, so a version waits for what is on its way of the one before."""
+        old = await take_one(journal, sighting(version=1))
+        await journal.requested(old.id, None, "k", 1_000.0)
+        (new,) = await journal.take([sighting(version=2)])
+        meanwhile = await journal.due(1e9, 10, ())
+        await journal.end(old.id, None, stored(old, key="k"), 1_001.0)
+
+        assert meanwhile == []
+        assert {old.id, new} == {image.id for image in await journal.due(1e9, 10, ())}
+
+    async def test_broken_turn_leaves_its_requests_in_doubt(self, journal: SqliteJournal) -> None:
+        """What was asked for is asked about; a job is followed on, and what was not asked for waits as before."""
+        image = await take_one(journal, sighting(under=rule("thumb", "large")))
+        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, "thumb", "t", 1_000.0)
+        await journal.enqueued(image.id, "thumb", "job-1", 1_000.0)
+        await journal.interrupted(image.id, 1_001.0)
+
+        states = [(output.state, output.doubt) for output in (await image_of(journal, image.id)).outputs]
+        assert states == [(OutputState.WAITING, True), (OutputState.ENQUEUED, False), (OutputState.WAITING, False)]
 
     async def test_job_is_due_at_once(self, journal: SqliteJournal) -> None:
         """A job has to be followed, also after a restart."""

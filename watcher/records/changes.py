@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Ticket,
     )
 
+INTERRUPTED: Final = "the answer was awaited when the work was interrupted"
 _STATE_OF: Final = {
     Event.IMAGE_STORED: OutputState.STORED,
     Event.IMAGE_FAILED: OutputState.FAILED,
@@ -211,6 +212,15 @@ def postponed(connection: sqlite3.Connection, image_id: str, rendition: str | No
     detail = {"message": wait.reason, "due_at": wait.due_at, "attempts": wait.attempts}
     add_history(connection, number, now, Event.IMAGE_RETRY, rendition, detail)
     return True
+
+
+def interrupted(connection: sqlite3.Connection, image_id: str, now: float) -> None:
+    """requested -> waiting, in doubt."""
+    number = number_of(connection, image_id)
+    (image,) = load_images(connection, [number])
+    for output in image.open_outputs:
+        if move(connection, number, output.rendition, ("requested",), "waiting", doubt=1, due_at=now):
+            add_history(connection, number, now, Event.IMAGE_RETRY, output.rendition, {"message": INTERRUPTED})
 
 
 def unchanged(

@@ -214,6 +214,10 @@ class SqliteJournal:
         """See `Journal.postponed`."""
         return await self._change(partial(changes.postponed, image_id=image_id, rendition=rendition, wait=wait, now=now))
 
+    async def interrupted(self, image_id: str, now: float) -> None:
+        """See `Journal.interrupted`."""
+        await self._change(partial(changes.interrupted, image_id=image_id, now=now))
+
     async def unchanged(self, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float) -> bool:
         """See `Journal.unchanged`."""
         change = partial(changes.unchanged, image_id=image_id, rendition=rendition, key=key, stored=stored, now=now)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _DUE_OUTPUTS: Final = f"""
 SELECT outputs.due_at, outputs.image, images.id FROM outputs CROSS JOIN images ON images.number = outputs.image
-WHERE outputs.state IN {DUE} AND outputs.due_at <= ? ORDER BY outputs.due_at, outputs.image
+WHERE outputs.state IN {DUE} AND outputs.due_at <= ? AND NOT EXISTS (
+    SELECT 1 FROM images AS older WHERE older.relative = images.relative AND older.folder = images.folder
+    AND older.number < images.number AND older.state = 'open'
+) ORDER BY outputs.due_at, outputs.image
 """  # noqa: S608 - a constant
 _DUE_IMAGES: Final = """
 SELECT due_at, number, id FROM images WHERE state = 'ended' AND due_at <= ? ORDER BY due_at, number

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 FAR_AHEAD_SECONDS: Final = 3600.0
 """Nothing is put off for so long; a time further ahead was written under a clock that has been set back since."""
-INTERRUPTED: Final = "the service stopped while the answer was awaited"
 
 
 def recover(connection: sqlite3.Connection, now: float) -> int:
@@ -24,7 +23,7 @@ def recover(connection: sqlite3.Connection, now: float) -> int:
     interrupted = connection.execute("SELECT image, rendition FROM outputs WHERE state = 'requested'").fetchall()
     for number, rendition in interrupted:
         changes.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
-        changes.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": INTERRUPTED})
+        changes.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": changes.INTERRUPTED})
     far = now + FAR_AHEAD_SECONDS
     connection.execute("UPDATE outputs SET due_at = ? WHERE state IN ('waiting', 'enqueued') AND due_at > ?", (now, far))
     connection.execute("UPDATE images SET due_at = ? WHERE state = 'ended' AND due_at > ?", (now, far))
