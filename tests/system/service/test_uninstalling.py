@@ -1,0 +1,40 @@
+"""`sudo make uninstall`. The last of this folder: after it nothing is installed any more."""
+
+from __future__ import annotations
+
+from tests.support.box import AUDIT, ETC, STATE, UNIT, Service
+from tests.support.pictures import jpeg
+from tests.support.standin import StandinProcess
+
+
+def test_it_removes_what_it_put_and_keeps_what_is_the_operator_s(service: Service, standin: StandinProcess) -> None:
+    """A running service is stopped in order; program, unit, rotation and limits go; configuration, state and log stay."""
+    box = service.box
+    service.configure(standin.url)
+    service.drop_in("Nice=1")
+    box.ctl("enable", "--now", UNIT)
+    box.write("/srv/drop/products/chair.jpg", jpeg())
+    service.wait_for("image.stored")
+
+    said = box.make("uninstall").stdout
+
+    assert len(service.lines("service.stopped")) == 1
+    for gone in ("/opt/compressor-watcher", "/usr/local/bin/compressor-watcher", f"/etc/systemd/system/{UNIT}.service"):
+        assert not box.path(gone).is_symlink() and not box.path(gone).exists()
+    for gone in (
+        f"/etc/logrotate.d/{UNIT}",
+        f"/etc/sysctl.d/60-{UNIT}.conf",
+        f"/etc/systemd/system/multi-user.target.wants/{UNIT}.service",
+    ):
+        assert not box.path(gone).is_symlink() and not box.path(gone).exists()
+    for kept in (f"{ETC}/config.toml", f"{ETC}/credentials/compressor_api_key", f"{STATE}/journal.db", AUDIT):
+        assert box.path(kept).exists()
+    assert box.path(f"/etc/systemd/system/{UNIT}.service.d/test.conf").exists()
+    assert box.sh("id", "-un", UNIT).stdout.strip() == UNIT
+    assert "Kept, since they are yours" in said
+    assert box.ctl("is-active", UNIT, check=False).stdout.strip() == "inactive"
+
+
+def test_again_does_nothing(service: Service) -> None:
+    """Uninstalling what is not installed is no error."""
+    assert service.box.make("uninstall").returncode == 0
