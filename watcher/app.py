@@ -99,6 +99,7 @@ class App:
         self._failure: BaseException | None = None
         self._notifier = Notifier(os.environ)
         self._is_up = False
+        self._urls: TemporaryUrls | None = None
         self._one_reload = asyncio.Lock()
         self._engine_key: str | None = None
         self.public_url: str | None = None
@@ -169,7 +170,7 @@ class App:
         urls = TemporaryUrls(serve, self.events, self._clock)
         self.public_url = await urls.start()
         self._stack.push_async_callback(urls.stop, STOP_GRACE_SECONDS)
-        self.publisher = urls
+        self.publisher = self._urls = urls
 
     async def _start_presign(self) -> Publisher:
         from watcher.publish.presign import StagedLinks  # an extra: only who presigns needs its parts
@@ -443,6 +444,8 @@ class App:
             return
         self._notifier.reloading()
         await self.recorder.reopen()
+        if self._urls is not None:
+            self._urls.reload()
         try:
             new = self._load()
         except ConfigurationError as error:
