@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
@@ -17,9 +18,12 @@ from watcher import __version__
 from watcher.errors import ConfigurationError, Unavailable, WatcherError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
-    from watcher.settings import Purpose, Settings
+    from watcher.coherence import Purpose
+    from watcher.settings import Settings
+
+Word = TypeVar("Word")
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -100,12 +104,13 @@ def once(config: ConfigOption = None) -> None:
 def check(
     config: ConfigOption = None,
     probe: Annotated[bool, typer.Option("--probe", help="Also send one tiny image through everything, end to end.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check configuration, folders, account and publish way, and say what to do about each trouble."""
     from watcher.commands.check import check as check_all
 
     settings, _ = _settings(config, "daemon")
-    _exit(_wait(check_all(settings, probe=probe)))
+    _exit(_wait(check_all(settings, probe=probe, as_json=as_json)))
 
 
 @app.command()
@@ -149,7 +154,7 @@ def demo(
 @app.command()
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say whether the daemon is up, what waits, what failed, how fast it goes. Exit status 3 if it is not running."""
-    from watcher.commands.records import show_status
+    from watcher.commands.status import show_status
 
     settings, _ = _settings(config, "read")
     _exit(show_status(settings, as_json=as_json))
@@ -158,18 +163,24 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @app.command(name="list")
 def list_(
     config: ConfigOption = None,
-    state: Annotated[str | None, typer.Option(help="Only this state: waiting, requested, stored, failed, …")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="Only this state: waiting, requested, enqueued, stored, failed, superseded, vanished, unchanged."),
+    ] = None,
     folder: Annotated[str | None, typer.Option(help="Only this folder, by name.")] = None,
     since: Annotated[str | None, typer.Option(help='Only what was detected since: "2h", "1d" or a date 2026-01-31.')] = None,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 100,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many lines; 0 for all.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, with a header row.")] = False,
 ) -> None:
-    """List images, newest first."""
-    from watcher.commands.records import list_images
+    """List images, newest first: a line for the folder's own output, and one for each rendition."""
+    from watcher.commands.images import check_state, list_images, parse_since
 
+    wanted = None if state is None else _word(check_state, state)
+    start = None if since is None else _word(lambda text: parse_since(text, time.time()), since)
     settings, _ = _settings(config, "read")
-    _exit(list_images(settings, state, folder, since, limit=limit, form="json" if as_json else "csv" if as_csv else "table"))
+    form: Literal["table", "json", "csv"] = "json" if as_json else "csv" if as_csv else "table"
+    _exit(list_images(settings, wanted, folder, start, limit=limit, form=form))
 
 
 @app.command()
@@ -179,7 +190,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one image's whole history."""
-    from watcher.commands.records import show_image
+    from watcher.commands.images import show_image
 
     settings, _ = _settings(config, "read")
     _exit(show_image(settings, what, as_json=as_json))
@@ -192,10 +203,12 @@ def retry(
     config: ConfigOption = None,
 ) -> None:
     """Put failed images back in the queue. A running daemon takes them at once."""
-    from watcher.commands.records import retry_images
+    from watcher.commands.retry import retry_images
 
     if not ids and not failed:
         raise typer.BadParameter("name the images by their ids, or say --failed")
+    if ids and failed:
+        raise typer.BadParameter("either ids or --failed")
     settings, _ = _settings(config, "read")
     _exit(_wait(retry_images(settings, ids or [], all_failed=failed)))
 
@@ -208,7 +221,7 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more, or end there.")] = True,
 ) -> None:
     """Follow the audit file."""
-    from watcher.commands.records import tail_audit
+    from watcher.commands.audit import tail_audit
 
     settings, _ = _settings(config, "read")
     _exit(tail_audit(settings, lines=lines, as_json=as_json, follow=follow))
@@ -217,14 +230,14 @@ def tail(
 @audit_app.command()
 def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the audit file: one line per ended image, in order, none missing, none twice, none changed."""
-    from watcher.commands.records import verify_audit
+    from watcher.commands.audit import verify_audit
 
     settings, _ = _settings(config, "read")
-    _exit(_wait(verify_audit(settings, as_json=as_json)))
+    _exit(verify_audit(settings, as_json=as_json))
 
 
 def _settings(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
-    from watcher.settings import find_config_file, load_settings, read_toml
+    from watcher.configuration import find_config_file, load_settings, read_toml
 
     path = find_config_file(config, os.environ).absolute()
     try:
@@ -233,6 +246,14 @@ def _settings(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
         raise ConfigurationError(
             [f"{path}: {problem}" if str(path) not in problem else problem for problem in error.problems]
         ) from None
+
+
+def _word(read: Callable[[str], Word], text: str) -> Word:
+    """What an option's text means. Wrong usage where it means nothing."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _wait(work: Coroutine[Any, Any, int]) -> int:

@@ -1,0 +1,98 @@
+"""`check`: what an operator meets at installation, each with what to do about it; and, asked for, one tiny image end to end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from watcher.commands.checks.finding import State
+from watcher.commands.checks.folders import check_folders
+from watcher.commands.checks.identity import acting_as, describe, service_user
+from watcher.commands.checks.service import check_api, check_staging, check_stores, check_verify
+from watcher.commands.checks.serving import check_ports, check_serving
+from watcher.commands.checks.state import check_state
+from watcher.commands.output import console, plain, say, state_text, write_json
+from watcher.errors import Unavailable
+from watcher.log import quiet_libraries
+from watcher.service.instance import running_pid
+
+if TYPE_CHECKING:
+    from watcher.commands.checks.finding import Finding
+    from watcher.settings import Settings
+
+
+async def check(settings: Settings, *, probe: bool, as_json: bool = False) -> int:
+    """Look at everything and print what was found. Exit status 1 where something does not work."""
+    quiet_libraries()
+    running = is_running(settings)
+    findings = check_machine(settings)
+    findings += await check_ways(settings, running=running)
+    if probe:
+        from watcher.commands.checks.probe import run_probe  # brings in the whole daemon
+
+        findings += await run_probe(settings, running=running)
+    failed = sum(finding.state is State.FAIL for finding in findings)
+    if as_json:
+        write_json({"ok": not failed, "checks": [finding.data() for finding in findings]})
+    else:
+        show(findings, failed)
+    return 1 if failed else 0
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether a daemon works with this state. One that may not be looked at is taken for running: its port is not opened."""
+    try:
+        return running_pid(settings.state_dir) is not None
+    except Unavailable:
+        return True
+
+
+def check_machine(settings: Settings) -> list[Finding]:
+    """Files and folders, with the rights of whom the daemon runs as."""
+    user = service_user(settings.state_dir)
+    with acting_as(user):
+        return [describe(user), *check_folders(settings), *check_state(settings)]
+
+
+async def check_ways(settings: Settings, *, running: bool) -> list[Finding]:
+    """The way from the API to us, from us to the API, and the stores."""
+    if settings.publish.mode == "presign":
+        findings = await check_staging(settings)
+    else:
+        findings = await check_serving(settings, running=running, now=time.time())
+    if not running:
+        findings += check_ports(settings)
+    return [*findings, *await check_api(settings), *check_stores(settings), *await check_verify(settings)]
+
+
+def show(findings: list[Finding], failed: int) -> None:
+    """The table (a plain line each where it is no terminal), and the sum of it."""
+    out = console()
+    if out.is_terminal:
+        out.print(as_table(findings))
+    else:
+        for finding in findings:
+            say(out, as_line(finding))
+    warned = sum(finding.state is State.WARN for finding in findings)
+    count = f"{warned} warning{'s' if warned != 1 else ''}"
+    say(out, state_text("fail" if failed else "ok", 4), f"{failed} failed, {count}" if failed else f"nothing failed, {count}")
+
+
+def as_line(finding: Finding) -> Text:
+    """A finding on one line."""
+    todo = f"  => {plain(finding.todo)}" if finding.todo else ""
+    return Text.assemble(state_text(str(finding.state), 4), f"  {plain(finding.what)}: {plain(finding.found)}{todo}")
+
+
+def as_table(findings: list[Finding]) -> Table:
+    """The findings with columns that fit the terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        state = state_text(str(finding.state))
+        table.add_row(state, plain(finding.what), plain(finding.found), plain(finding.todo))
+    return table

@@ -1,0 +1,110 @@
+"""The daemon's own files: state folder, journal, audit file, and room for them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from watcher.commands.checks.finding import fail, ok, skip, warn
+from watcher.commands.checks.folders import RIGHTS_HINT, existing, file_system
+from watcher.errors import Unavailable
+from watcher.records.desk import JournalReader
+from watcher.service.instance import running_pid
+from watcher.units import human_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from watcher.commands.checks.finding import Finding
+    from watcher.settings import Settings
+
+LITTLE_BYTES: Final = 1_000_000_000
+TOO_LITTLE_BYTES: Final = 50_000_000
+_AUDIT_HINT: Final = f"{RIGHTS_HINT}, or set [log] audit"
+
+
+def check_state(settings: Settings) -> Iterator[Finding]:
+    """The lines about state folder, journal, daemon and audit file."""
+    yield _state_dir(settings.state_dir)
+    yield from _room("state_dir: disk", settings.state_dir)
+    yield _daemon(settings.state_dir)
+    yield from _journal(settings.journal_path)
+    yield _audit(settings)
+    if settings.audit_path.parent != settings.state_dir:
+        yield from _room("audit file: disk", settings.audit_path.parent)
+
+
+def _state_dir(path: Path) -> Finding:
+    there = existing(path)
+    if not there.is_dir():
+        return fail("state_dir", f"{there} is no folder", "set state_dir to a folder")
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        return fail("state_dir", f"{there} may not be written by this user", RIGHTS_HINT)
+    if there != path:
+        return ok("state_dir", f"{path} will be made")
+    kind, remote = file_system(path)
+    if remote:
+        todo = "put state_dir on a local disk: SQLite's write-ahead log does not work over a network"
+        return fail("state_dir", f"{path} lies on {kind}", todo)
+    return ok("state_dir", f"{path} is writable")
+
+
+def _room(what: str, path: Path) -> Iterator[Finding]:
+    there = existing(path)
+    if there.is_dir():
+        yield judge_room(what, shutil.disk_usage(there).free)
+
+
+def judge_room(what: str, free: int) -> Finding:
+    """Whether so many free bytes are enough. An ending takes about 2 kB in journal and audit file."""
+    found = f"{human_size(free)} free"
+    if free < TOO_LITTLE_BYTES:
+        return fail(what, found, "make room; without it nothing is taken, and nothing is lost")
+    if free < LITTLE_BYTES:
+        return warn(what, found, "make room soon: an image takes about 2 kB here, for as long as `keep` says")
+    return ok(what, found)
+
+
+def _daemon(state_dir: Path) -> Finding:
+    """Whether one is running; what needs its port is then asked of it."""
+    try:
+        pid = running_pid(state_dir)
+    except Unavailable as error:
+        return skip("daemon", error.message, error.hint)
+    if pid is None:
+        return ok("daemon", "none runs with this state")
+    return ok("daemon", f"runs with this state (pid {pid}): its port is asked, and none is opened here")
+
+
+def _journal(path: Path) -> Iterator[Finding]:
+    if not os.path.lexists(path):
+        return
+    try:
+        with JournalReader.open(path) as journal:
+            waiting = journal.totals().open
+    except Unavailable as error:
+        yield fail("journal", error.message, error.hint)
+    else:
+        yield ok("journal", f"{waiting} outputs wait or are under way")
+
+
+def _audit(settings: Settings) -> Finding:
+    path = settings.audit_path
+    if os.path.lexists(path):
+        fine = path.is_file() and os.access(path, os.R_OK | os.W_OK, effective_ids=True)
+        return ok("audit file", f"{path} is writable") if fine else fail("audit file", _forbidden(path), _AUDIT_HINT)
+    if not path.parent.is_dir():
+        if path.parent == settings.state_dir:
+            return ok("audit file", f"{path} will be made with the state folder")
+        return fail(
+            "audit file", f"the folder {path.parent} is not there", "make it, for the daemon's user to write, or set [log] audit"
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+        return fail("audit file", _forbidden(path.parent), _AUDIT_HINT)
+    return ok("audit file", f"{path} will be made")
+
+
+def _forbidden(path: Path) -> str:
+    return f"{path} may not be written by this user"
