@@ -45,8 +45,8 @@ from watcher.settings import split_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from watcher.edges import ObjectStore, Publisher
     from watcher.log import LevelledLog
-    from watcher.model import ObjectStore, Publisher
     from watcher.publish.presign import StagedLinks
     from watcher.settings import Settings
 

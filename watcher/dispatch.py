@@ -20,7 +20,8 @@ from watcher.model import Event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.model import Clock, EventLog, Image, Journal
+    from watcher.edges import Clock, EventLog, Journal
+    from watcher.model import Image
     from watcher.pipeline import Pipeline
 
 LONGEST_IDLE: Final = 30.0

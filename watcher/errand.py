@@ -21,7 +21,8 @@ from watcher.model import OutputState, StoredObject
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from watcher.model import Failure, Gate, Image, Output, OutputRule, Publication, Record, Source, SourceFacts, Ticket
+    from watcher.edges import Gate, Publication, Source
+    from watcher.model import Failure, Image, Output, OutputRule, Record, SourceFacts, Ticket
 
 ABSENT_FOLDER: Final = "the folder is not there"
 

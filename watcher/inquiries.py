@@ -10,8 +10,9 @@ from watcher.errand import b2_url
 from watcher.model import Absence, Event
 
 if TYPE_CHECKING:
+    from watcher.edges import EventLog, ObjectStore
     from watcher.errand import Errand
-    from watcher.model import EventLog, HeadAnswer, ObjectStore
+    from watcher.model import HeadAnswer
 
 
 class Inquiries:

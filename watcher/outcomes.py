@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.compressor.wire import Result
+    from watcher.edges import Clock, EventLog, Journal
     from watcher.endings import Told
     from watcher.errand import Errand, Outcome
-    from watcher.model import Clock, EventLog, FailedReason, Image, Journal, Output, StoredObject
+    from watcher.model import FailedReason, Image, Output, StoredObject
 
 SHORTEST_HOLD: Final = 1.0
 """Seconds at least until an original that cannot be had is tried again."""

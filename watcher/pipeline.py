@@ -66,22 +66,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from watcher.edges import Api, Clock, EventLog, Gate, Journal, ObjectStore, Originals, Publication, Publisher, Source
     from watcher.errand import Passage
-    from watcher.model import (
-        Api,
-        Clock,
-        EventLog,
-        FileRef,
-        Gate,
-        HeadAnswer,
-        Journal,
-        ObjectStore,
-        Originals,
-        Publication,
-        Publisher,
-        Source,
-        Ticket,
-    )
+    from watcher.model import FileRef, HeadAnswer, Ticket
 
 POSTPONED: Final = None
 """What a stage returns for an output that has not ended and will have another turn."""

@@ -12,7 +12,8 @@ from watcher.model import Event, path_fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.model import Clock, EventLog, Image, Journal, Originals
+    from watcher.edges import Clock, EventLog, Journal, Originals
+    from watcher.model import Image
 
 PUT_AWAY_SECONDS: Final = 20.0
 """About so long until a move or deletion that could not be done is tried again."""

@@ -6,11 +6,9 @@ place; no value is ever repeated in a message, since it may be a secret.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -24,35 +22,25 @@ from pydantic import (
     Field,
     SecretStr,
     Tag,
-    ValidationError,
     model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 from watcher.compressor.wire import STORE_HEADERS
-from watcher.errors import ConfigurationError
 from watcher.keys import template_problem
 from watcher.units import Duration, DurationOrZero, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
 EMBEDDED: Final = "embedded"
-ENVIRONMENT_PREFIX: Final = "WATCHER_"
-CONFIG_VARIABLE: Final = "WATCHER_CONFIG"
-SYSTEM_CONFIG: Final = Path("/etc/compressor-watcher/config.toml")
-Purpose = Literal["daemon", "engine", "read"]
 DEFAULT_KEY_TEMPLATE: Final = "{folder}/{dir}/{name}"
 PRESIGN_LIMIT_SECONDS: Final = 604_800
 """A presigned link lives at most seven days (S3 signature version 4; B2 keeps to it)."""
-MAX_METADATA_BYTES: Final = 2_048
-"""Name and value bytes of `store.metadata`, ours included (S3 rule; B2's own is 7,000, less with encryption)."""
 
 
 class Section(BaseModel):
@@ -402,8 +390,6 @@ class Settings(BaseSettings):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
         validate_default=False,
@@ -457,67 +443,6 @@ def default_state_dir(environment: Mapping[str, str]) -> Path:
     return Path(base) / "compressor-watcher"
 
 
-def find_config_file(given: Path | None, environment: Mapping[str, str]) -> Path:
-    """The file to read: given, else $WATCHER_CONFIG, else ./config.toml, else the one in /etc.
-
-    Raises ConfigurationError where none is there.
-    """
-    named = given or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
-    if named is not None:
-        if not named.is_file():
-            raise ConfigurationError([f"{named}: no such file"])
-        return named
-    for candidate in (Path("config.toml"), SYSTEM_CONFIG):
-        if candidate.is_file():
-            return candidate
-    raise ConfigurationError(
-        [f"no configuration: name one with --config FILE or ${CONFIG_VARIABLE}, or put it at ./config.toml or {SYSTEM_CONFIG}"]
-    )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The file's tables. Raises ConfigurationError with line and column where it is not TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError([f"{path}: not valid TOML: it must be UTF-8"]) from None
-    except OSError as error:
-        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from None
-
-
-def load_settings(
-    data: Mapping[str, Any],
-    environment: Mapping[str, str],
-    overrides: Mapping[str, Any] | None = None,
-    purpose: Purpose = "daemon",
-) -> Settings:
-    """Merge file data, credentials, environment and command line, and check the whole.
-
-    `purpose` says how much must be there: "daemon" needs folders, stores and secrets; "engine" needs the engine's keys;
-    "read" (commands that only read or steer) needs no secret at all. Raises ConfigurationError with every problem.
-    """
-    problems = list(_misspelt(environment))
-    try:
-        from_environment = _environment_values(environment)
-    except SettingsError as error:
-        raise ConfigurationError([*problems, f"environment: {error}"]) from None
-    merged: dict[str, Any] = {}
-    credentials = _credentials(data, environment)
-    for source in (data, credentials, from_environment, overrides or {}):
-        merged = merge(merged, source)
-    try:
-        settings = Settings(**merged)
-    except ValidationError as error:
-        places = Places(from_environment)
-        raise ConfigurationError([*problems, *_describe(error, merged, places)]) from None
-    problems += check_whole(settings, purpose)
-    if problems:
-        raise ConfigurationError(problems)
-    return settings
-
-
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid over `base`, key by key, in every table; anything that is not a table is replaced."""
     result = dict(base)
@@ -526,241 +451,6 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both_tables = isinstance(below, dict) and isinstance(value, dict)
         result[key] = merge(below, value) if both_tables and below is not None else value
     return result
-
-
-def _environment_values(environment: Mapping[str, str]) -> dict[str, Any]:
-    source = EnvSettingsSource(Settings, env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__")
-    source.env_vars = {key.lower(): value for key, value in environment.items() if key.upper() != CONFIG_VARIABLE}
-    return source()
-
-
-def _misspelt(environment: Mapping[str, str]) -> Iterator[str]:
-    for variable in sorted(environment):
-        upper = variable.upper()
-        if upper.startswith(ENVIRONMENT_PREFIX) and upper != CONFIG_VARIABLE:
-            first = upper.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
-            if first not in Settings.model_fields:
-                yield f"environment variable {variable}: no such setting{_did_you_mean(first, Settings.model_fields)}"
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
-
-
-def _credentials(data: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Secrets from the service's credentials: the file's name is the setting's path joined by `_`. An empty file is none.
-
-    Raises ConfigurationError for one that cannot be read.
-    """
-    paths = {"_".join(path): path for path in secret_paths(data)}
-    texts: dict[str, str] = {}
-    for directory in _credential_directories(environment):
-        for name, file in _credential_files(directory, paths).items():
-            texts[name] = texts.get(name) or _credential(file)
-    result: dict[str, Any] = {}
-    for name, text in texts.items():
-        value: Any = text.split() if name == "engine_api_keys" else text
-        for key in reversed(paths[name]):
-            value = {key: value}
-        result = merge(result, value) if text else result
-    return result
-
-
-def _credential_directories(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Where the service manager puts credentials, the newest first.
-
-    systemd 252 fills $CREDENTIALS_DIRECTORY at the start only; the unit's ExecReload= puts fresh copies into $RUNTIME_DIRECTORY.
-    """
-    if runtime := environment.get("RUNTIME_DIRECTORY"):
-        yield Path(runtime.split(":")[0]) / "credentials"
-    if directory := environment.get("CREDENTIALS_DIRECTORY"):
-        yield Path(directory)
-
-
-def _credential_files(directory: Path, names: Iterable[str]) -> dict[str, Path]:
-    """The file of each credential that is there.
-
-    systemd's directory form of LoadCredential= puts the credential's own name before the file's: `secrets_compressor_api_key`.
-    """
-    found: dict[str, Path] = {}
-    files = [each for each in directory.iterdir() if each.is_file()] if directory.is_dir() else []
-    for file in sorted(files, key=lambda each: (len(each.name), each.name)):
-        fitting = [name for name in names if file.name == name or file.name.endswith(f"_{name}")]
-        if fitting:
-            found.setdefault(max(fitting, key=len), file)
-    return found
-
-
-def _credential(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError([f"credential {file}: cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError([f"credential {file}: cannot be read: it is not UTF-8 text"]) from None
-
-
-def secret_paths(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Where a secret may stand, for this file's connectors."""
-    pair = ("key_id", "application_key")
-    engine = data.get("engine")
-    connectors = engine.get("connectors") if isinstance(engine, dict) else None
-    return [
-        ("compressor", "api_key"),
-        ("engine", "api_keys"),
-        *(("publish", "presign", key) for key in pair),
-        *(("verify", key) for key in pair),
-        *(("engine", "connectors", name, key) for name in (connectors or {}) for key in pair),
-    ]
-
-
-class Places:
-    """Tells where a setting was written, for the messages."""
-
-    def __init__(self, environment: Mapping[str, Any]) -> None:
-        self._environment = environment
-
-    def name(self, path: Sequence[str | int]) -> str:
-        """`folders[0].image.compression`, or the environment variable's name where it was set there."""
-        if self._in_environment(path):
-            return "environment variable " + ENVIRONMENT_PREFIX + "__".join(str(part).upper() for part in path)
-        text = ""
-        for part in path:
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-        return text or "configuration"
-
-    def _in_environment(self, path: Sequence[str | int]) -> bool:
-        value: Any = self._environment
-        for part in path:
-            if not isinstance(value, dict) or part not in value:
-                return False
-            value = value[part]
-        return bool(path)
-
-
-def _describe(error: ValidationError, data: Mapping[str, Any], places: Places) -> list[str]:
-    problems: list[str] = []
-    for detail in error.errors(include_input=False, include_url=False, include_context=False):
-        path = _real_path(detail["loc"], data)
-        text = f"{places.name(path)}: {_message(detail)}"
-        if text not in problems:
-            problems.append(text)
-    return problems
-
-
-def _message(detail: Any) -> str:
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        return "no such setting"
-    if kind == "missing":
-        return "is missing"
-    return str(detail["msg"]).removeprefix("Value error, ")
-
-
-def _real_path(location: Sequence[str | int], data: Any) -> list[str | int]:
-    """`location` without the names that the validator adds for alternatives of a union."""
-    path: list[str | int] = []
-    for position, part in enumerate(location):
-        last = position == len(location) - 1
-        if isinstance(data, dict) and (part in data or last):
-            data = data.get(part)
-        elif isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
-            continue
-        path.append(part)
-    return path
-
-
-def check_whole(settings: Settings, purpose: Purpose) -> list[str]:
-    """What no table can see alone: secrets, stores of folders, overlaps, names, times."""
-    if purpose == "engine":
-        return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
-    problems = [*_check_folders(settings), *_check_publish(settings)]
-    if purpose == "daemon":
-        problems += _check_daemon(settings)
-    return problems
-
-
-def _check_daemon(settings: Settings) -> Iterator[str]:
-    if not settings.folders:
-        yield "folders: is missing; add a [[folders]] table with a `path`"
-    if settings.compressor.api_key is None and not settings.compressor.embedded:
-        yield (
-            "compressor.api_key: is missing; set WATCHER_COMPRESSOR__API_KEY, or a systemd credential named compressor_api_key"
-        )
-    presign = settings.publish.presign
-    if settings.publish.mode == "presign" and presign is not None:
-        for key in ("key_id", "application_key"):
-            if getattr(presign, key) is None:
-                yield f"publish.presign.{key}: is missing; set WATCHER_PUBLISH__PRESIGN__{key.upper()} or a systemd credential"
-
-
-def _check_publish(settings: Settings) -> Iterator[str]:
-    publish, timeout = settings.publish, settings.compressor.timeout
-    if publish.mode == "presign":
-        if publish.presign is None:
-            yield 'publish.presign: is missing; mode "presign" needs `endpoint`, `region` and `bucket`'
-        elif publish.presign.ttl < timeout:
-            yield "publish.presign.ttl: is below compressor.timeout, so a link could die while it is fetched"
-        return
-    if publish.serve.ttl < timeout:
-        yield "publish.serve.ttl: is below compressor.timeout, so a URL could die while it is fetched"
-    if publish.serve.public_url is None and not settings.compressor.embedded:
-        host = urlsplit(settings.compressor.url).hostname
-        if not is_loopback(host):
-            yield "publish.serve.public_url: is missing; it says how the API reaches this machine (see README)"
-
-
-def _check_folders(settings: Settings) -> Iterator[str]:
-    yield from _check_names("folders", [folder.name for folder in settings.folders])
-    yield from _check_overlaps(settings.folders)
-    for number, folder in enumerate(settings.folders):
-        place = f"folders[{number}]"
-        yield from _check_names(f"{place}.renditions", [rendition.name for rendition in folder.renditions])
-        yield from _check_stores(settings, folder, place)
-
-
-def _check_names(place: str, names: Sequence[str]) -> Iterator[str]:
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            yield f"{place}[{number}].name: another one has the same name"
-
-
-def _check_overlaps(folders: Sequence[Folder]) -> Iterator[str]:
-    resolved = [Path(os.path.realpath(folder.path)) for folder in folders]
-    for number, path in enumerate(resolved):
-        for other, above in enumerate(resolved):
-            inside = path.is_relative_to(above) and number != other
-            if inside and (folders[other].recursive or path == above) and not (path == above and other > number):
-                yield f"folders[{number}].path: lies in folders[{other}].path; watched folders must not overlap"
-
-
-def _check_stores(settings: Settings, folder: Folder, place: str) -> Iterator[str]:
-    """Required keys, and no two outputs of one image at one key."""
-    stores = [("", output_store(settings, folder, None))]
-    stores += [(rendition.name, output_store(settings, folder, rendition)) for rendition in folder.renditions]
-    addresses: dict[tuple[str, str, str], str] = {}
-    for name, store in stores:
-        where = place if not name else f"{place}, rendition `{name}`"
-        missing = [key for key in ("id", "bucket", "region") if not store.get(key)]
-        for key in missing if not name else ():
-            yield f"{where}: store.{key} is missing; set it in [store] or [folders.store]"
-        template = str(store.get("path", DEFAULT_KEY_TEMPLATE)).replace("{rendition}", name)
-        address = (str(store.get("id")), str(store.get("bucket")), template)
-        if address in addresses:
-            other = addresses[address] or "the folder's own output"
-            yield f"{where}: store.path gives the same key as {other}; use another path or {{rendition}}"
-        addresses[address] = f"rendition `{name}`" if name else ""
-        if (size := metadata_bytes(store.get("metadata") or {})) > MAX_METADATA_BYTES:
-            yield f"{where}: store.metadata has {size} bytes with ours; {MAX_METADATA_BYTES} are allowed"
-
-
-def metadata_bytes(metadata: Mapping[str, str]) -> int:
-    """What `metadata` and our own two keys weigh together."""
-    ours = len("source-sha1") + 40 + len("rule") + 40
-    return ours + sum(len(key) + len(value) for key, value in metadata.items())
 
 
 def output_store(settings: Settings, folder: Folder, rendition: Rendition | None) -> dict[str, Any]:

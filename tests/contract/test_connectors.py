@@ -14,7 +14,6 @@ from tests.support.s3 import REGION, s3  # noqa: F401 - a fixture
 from watcher.engine.b2 import B2Connector
 from watcher.engine.connectors import Connector, DirectoryConnector
 
-
 AWKWARD_KEYS = [
     "image.jpg",
     "assets/deep/er/image.jpg",

@@ -23,18 +23,8 @@ from tests.support.records import (
     stored_object,
     take_one,
 )
-from watcher.model import (
-    ENDINGS,
-    Event,
-    FailedReason,
-    IgnoredReason,
-    ImageState,
-    Journal,
-    Known,
-    Observation,
-    OutputState,
-    Postponement,
-)
+from watcher.edges import Journal
+from watcher.model import ENDINGS, Event, FailedReason, IgnoredReason, ImageState, Known, Observation, OutputState, Postponement
 from watcher.records.journal import SqliteJournal
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, curl, new_ticket, wait_until, write_original
 from tests.support.s3 import S3Server
-from watcher.model import Format, Publication, Publisher
+from watcher.edges import Publication, Publisher
+from watcher.model import Format
 from watcher.publish.presign import StagedLinks
 from watcher.publish.serve import TemporaryUrls
 from watcher.settings import PresignSettings, ServeSettings

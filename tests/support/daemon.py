@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 COMMAND = Path(sys.executable).with_name("compressor-watcher")
 PATIENCE_SECONDS = 60.0
@@ -74,7 +74,7 @@ class Daemon:
         for raw in self.process.stderr:
             self.errors.append(raw.decode(errors="replace"))
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         self.wait_for("service.ready")
         return self
 

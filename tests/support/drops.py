@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
+from watcher.configuration import load_settings
 from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
 from watcher.model import Event, FileRef, Image, Observation
 from watcher.records.journal import SqliteJournal
 from watcher.rules import folder_rules
-from watcher.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

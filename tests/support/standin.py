@@ -155,6 +155,7 @@ class Standin:
         self.port = port
         self._keep_requests = keep_requests
         self.last_bodies: deque[dict[str, Any]] = deque(maxlen=20)
+        self.trace: deque[tuple[str, str]] = deque(maxlen=200_000)
         self._random = random.Random(seed)
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -206,6 +207,7 @@ class Standin:
                 web.get("/1.0/jobs/{id}", self._job),
                 web.get("/bucket/{bucket}/{key:.+}", self._object),
                 web.get("/_control/report", self._control_report),
+                web.get("/_control/trace", self._control_trace),
                 web.put("/_control/faults", self._control_faults),
                 web.put("/_control/options", self._control_options),
             ]
@@ -230,6 +232,9 @@ class Standin:
 
     async def _control_report(self, _: web.Request) -> web.Response:
         return web.json_response(self.report())
+
+    async def _control_trace(self, _: web.Request) -> web.Response:
+        return web.json_response(list(self.trace))
 
     async def _control_faults(self, request: web.Request) -> web.Response:
         self.faults = [Fault(**each) for each in await request.json()]
@@ -351,6 +356,7 @@ class Standin:
 
     async def _take(self, request: web.Request, asked: Request) -> web.StreamResponse:
         self.asked[asked.file] += 1
+        self.trace.append(("asked", place_of(asked)))
         self.last_bodies.append(asked.body)
         if self._keep_requests:
             self.requests.append(asked)
@@ -400,7 +406,9 @@ class Standin:
         struck = await self._suffer(request, BEFORE, "bucket", request.match_info["key"])
         if struck is not None:
             return struck
-        item = self.objects.get((request.match_info["bucket"], request.match_info["key"]))
+        bucket, key = request.match_info["bucket"], request.match_info["key"]
+        item = self.objects.get((bucket, key))
+        self.trace.append(("absent" if item is None else "present", f"{bucket}/{key}"))
         if item is None:
             return web.Response(status=404)
         metadata = {f"x-amz-meta-{name.lower()}": value for name, value in item.metadata.items()}
@@ -437,6 +445,7 @@ class Standin:
 
     def _put(self, store: Mapping[str, Any], key: str, output: bytes) -> None:
         self.paid_keys[f"{store['bucket']}/{key}"] += 1
+        self.trace.append(("paid", f"{store['bucket']}/{key}"))
         self.objects[store["bucket"], key] = StoredItem(output, dict(store.get("headers", {})), dict(store.get("metadata", {})))
 
     def _address(self, store: Mapping[str, Any], key: str, file: str) -> str:
@@ -465,6 +474,12 @@ class Standin:
                 return await response.read()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return f"The file could not be fetched: {type(error).__name__}"
+
+
+def place_of(asked: Request) -> str:
+    """bucket/key that a request wants its output at; the file's name where it wants none."""
+    store = asked.body.get("store") or {}
+    return f"{store['bucket']}/{store.get('path') or asked.file}" if store else asked.file
 
 
 def _key_of(authorization: str) -> str | None:
@@ -564,6 +579,10 @@ class StandinProcess:
         """`Standin.report`"""
         report: dict[str, Any] = self._call("GET", "report")
         return report
+
+    def trace(self) -> list[tuple[str, str]]:
+        """`Standin.trace`: what happened at which bucket/key, in order: asked, paid, absent or present (a HEAD's answer)."""
+        return [(what, place) for what, place in self._call("GET", "trace")]
 
     def set_faults(self, *faults: Fault) -> None:
         """These, and no others."""

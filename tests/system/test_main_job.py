@@ -19,10 +19,28 @@ from tests.support.pictures import encoded, jpeg, photograph
 from tests.support.standin import DEFAULT_KEY, StandinProcess
 
 KEY = {"WATCHER_COMPRESSOR__API_KEY": DEFAULT_KEY}
-STORED_FIELDS = (
-    "timestamp level event id folder file rendition url bucket region key request_id input output saved_bytes saved_percent "
-    "attempts seconds recovered url_mismatch"
-).split()
+STORED_FIELDS = [
+    "timestamp",
+    "level",
+    "event",
+    "id",
+    "folder",
+    "file",
+    "rendition",
+    "url",
+    "bucket",
+    "region",
+    "key",
+    "request_id",
+    "input",
+    "output",
+    "saved_bytes",
+    "saved_percent",
+    "attempts",
+    "seconds",
+    "recovered",
+    "url_mismatch",
+]
 
 
 @pytest.fixture
@@ -383,4 +401,3 @@ def test_the_demo_shows_real_objects(tmp_path: Path) -> None:
         assert (line["output"]["sha1"], line["output"]["size"]) == (hashlib.sha1(content).hexdigest(), len(content))
         width, height = opened_size(content)
         assert (width, height) == (320, 320) if line["rendition"] else max(width, height) == 1200
-

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from watcher.configuration import load_settings
 from watcher.model import IgnoredReason, Rule
 from watcher.rules import TEMPORARY_DIRECTORIES, TEMPORARY_NAMES, FolderRules, Globs, folder_rules
-from watcher.settings import load_settings
 
 STORE = {"id": "connector", "bucket": "bucket", "region": "eu-central-003"}
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from watcher.configuration import load_settings
 from watcher.errors import ConfigurationError
 from watcher.rules import build_rule
-from watcher.settings import Settings, load_settings
+from watcher.settings import Settings
 
 SECRET = "planted-secret-value"
 STORE = {"id": "connector", "bucket": "my-bucket", "region": "eu-central-003"}

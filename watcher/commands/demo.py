@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from watcher.app import App
+from watcher.configuration import load_settings
 from watcher.errors import WatcherError
 from watcher.log import JsonLog, quiet_libraries
 from watcher.model import Event
-from watcher.settings import load_settings
 from watcher.units import human_size
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from watcher.commands.journal import reading
 from watcher.commands.output import console, flush, moment, note, outcome, plain, say, state_text, write_json, write_text
+from watcher.endings import printable
 from watcher.model import OPEN_STATES, ImageState, OutputState, timestamp
 from watcher.units import human_size, parse_duration
 
@@ -82,7 +83,7 @@ def list_images(settings: Settings, state: str | None, folder: str | None, since
     `state` is one of STATES: of the output, or of the image as a whole. `since` is Unix seconds, of the detection.
     """
     with reading(settings) as journal:
-        rows = _rows(journal, state, folder, since) if journal is not None else iter(())
+        rows = _rows(journal, state, printable(folder), since) if journal is not None else iter(())
         count = _print(islice(rows, limit) if limit else rows, form)
     flush()
     if not count and folder is not None and folder not in (names := [each.name for each in settings.folders]):
@@ -268,11 +269,20 @@ def _show_output(out: Console, output: Output, ending: NumberedEnding | None) ->
 
 
 def _show_step(out: Console, step: Step, endings: dict[str | None, NumberedEnding]) -> None:
-    detail = {name: moment(value) if name == "due_at" else value for name, value in step.detail.items()}
-    ending = endings.get(step.rendition)
-    if ending is not None and ending.record["event"] == step.event:
-        detail = {"": outcome(ending.record)}
-    words = ", ".join(plain(f"{name} {value}".strip()) for name, value in detail.items() if value not in (None, ""))
     rendition = f"[{plain(step.rendition)}] " if step.rendition is not None else ""
     event = step.event.removeprefix("image.")
-    say(out, Text.assemble(f"    {moment(step.at)}  {rendition}", state_text(event, 10), f"  {words}"))
+    words = _step_words(step, endings.get(step.rendition))
+    say(out, Text.assemble(f"    {moment(step.at)}  {rendition}", state_text(event, 10), f"  {plain(words)}"))
+
+
+def _step_words(step: Step, ending: NumberedEnding | None) -> str:
+    """What a step of the history has to tell besides its name."""
+    if ending is not None and ending.record["event"] == step.event:
+        return outcome(ending.record)
+    words = []
+    for name, value in step.detail.items():
+        if name == "due_at":
+            words.append(f"due {moment(value)}")
+        elif value not in (None, ""):
+            words.append(str(value) if name in ("message", "note") else f"{name} {value}")
+    return ", ".join(words)

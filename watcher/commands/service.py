@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from watcher.app import App
+from watcher.configuration import load_settings, read_toml
 from watcher.log import JsonLog, quiet_libraries
-from watcher.settings import Settings, load_settings, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from watcher.settings import Settings
 
 
 def open_log(settings: Settings) -> JsonLog:

@@ -151,12 +151,10 @@ def abandoned(circuit: Circuit, name: str) -> Circuit:
 
 
 def forgotten(circuit: Circuit, name: str) -> Circuit:
-    """`name` has ended and will not come back."""
-    return replace(
-        circuit,
-        suspects=circuit.suspects - {name},
-        chargeable=circuit.chargeable - {name},
-    )
+    """`name` has ended and will not come back. Of a streak it stays part unless its failing was its own: what struck somebody
+    who never failed by himself still speaks for the others."""
+    streak = circuit.streak - {name} if name in circuit.suspects else circuit.streak
+    return replace(circuit, streak=streak, suspects=circuit.suspects - {name}, chargeable=circuit.chargeable - {name})
 
 
 def succeeded(circuit: Circuit, name: str, now: float) -> Step:

@@ -17,7 +17,8 @@ from watcher.errors import CallFailed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from watcher.model import Clock, EventLog, Failure
+    from watcher.edges import Clock, EventLog
+    from watcher.model import Failure
 
 _CATCH_UP_SECONDS: Final = 0.1
 """A pace that was missed for so long is made up for; longer ones are not, so that no burst breaks a rate limit."""

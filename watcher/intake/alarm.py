@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from watcher.model import Clock
+    from watcher.edges import Clock
 
 
 class Alarm:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
-    from watcher.model import Clock, EventLog, FileRef, Journal
+    from watcher.edges import Clock, EventLog, Journal
+    from watcher.model import FileRef
     from watcher.rules import FolderRules
 
 __all__ = ["FolderStatus", "Intake", "IntakeSettings"]

@@ -70,8 +70,11 @@ class Scanner:
         clock, root = self._tools.clock, self.rules.rule.root
         started = clock.monotonic()
         new = 0
-        while not walk.finished and self._tools.roots.is_armed(root):
-            new += await self._look_up(await self._tools.in_thread(root, walk.piece))
+        listings: list[Listing] = []
+        while listings or (not walk.finished and self._tools.roots.is_armed(root)):
+            ahead = self._tools.in_thread(root, walk.piece)  # the next piece is read while this one is looked up
+            found, listings = await asyncio.gather(self._look_up(listings), ahead)
+            new += found
         complete = walk.finished and walk.errors == 0
         return ScanResult(walk.files, new, clock.monotonic() - started, complete, walk.inodes)
 

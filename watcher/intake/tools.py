@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from watcher.edges import Clock, EventLog, Journal
     from watcher.intake.roots import Roots
     from watcher.intake.watch import Observers
-    from watcher.model import Clock, EventLog, Journal
 
 Answer = TypeVar("Answer")
 

@@ -15,7 +15,7 @@ from watcher.publish.staging import Bucket, StoreRefused, Trouble, Version, refu
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from watcher.model import Clock
+    from watcher.edges import Clock
     from watcher.settings import PresignSettings
 
 PROBE: Final = b"compressor-watcher check\n"

@@ -24,8 +24,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from watcher.edges import Publication
 from watcher.errors import Unavailable
-from watcher.model import Event, Publication
+from watcher.model import Event
 from watcher.publish.answers import shown_name
 from watcher.publish.diagnosis import CheckLine, diagnose
 from watcher.publish.sigv4 import Credentials
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from watcher.model import Clock, EventLog, Source, Ticket
+    from watcher.edges import Clock, EventLog, Source
+    from watcher.model import Ticket
     from watcher.settings import PresignSettings
 
 MARK: Final = "watcher-"

@@ -24,8 +24,9 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
+from watcher.edges import Publication
 from watcher.errors import ConfigurationError, Unavailable
-from watcher.model import Event, Publication
+from watcher.model import Event
 from watcher.publish.answers import Answer, Representation, answer, prefixes_of, shown_name, temporary_url, token_in
 from watcher.publish.denials import Denials, Refusal, Report
 from watcher.publish.tls import ServerCertificate
@@ -34,7 +35,8 @@ from watcher.settings import split_address
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from watcher.model import Clock, EventLog, Source, SourceFacts, Ticket
+    from watcher.edges import Clock, EventLog, Source
+    from watcher.model import SourceFacts, Ticket
     from watcher.settings import ServeSettings
 
 KEY_HEADER: Final = "X-Watcher-Key"

@@ -20,7 +20,7 @@ from watcher.publish.sigv4 import Credentials, object_url, query_text, signed_he
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 
-    from watcher.model import Clock
+    from watcher.edges import Clock
 
 TRIES: Final = 6
 FIRST_WAIT_SECONDS: Final = 0.5

@@ -47,9 +47,10 @@ class AuditFile:
         truncated = not first_time and not self._replaced()
         self.close()
         created = self._open()
-        last = self._cut_torn()
+        last, torn = self._cut_torn()
         if last is None:
-            return self._go_on_after_rotation(repair=truncated or (first_time and not created))
+            repair = torn or truncated or (first_time and not created)
+            return self._go_on_after_rotation(repair=repair, torn=torn)
         self.place = last.place
         return True
 
@@ -131,8 +132,8 @@ class AuditFile:
         ours = os.fstat(self._open_descriptor)
         return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
 
-    def _cut_torn(self) -> Line | None:
-        """Judge the end of the file, cut off what is to be written again, and give the last line of ours."""
+    def _cut_torn(self) -> tuple[Line | None, bool]:
+        """Judge the end of the file, cut off what is to be written again; give the last line, and whether there was a cut."""
         descriptor = self._open_descriptor
         size = os.fstat(descriptor).st_size
         tail = read_end(descriptor, size, self.place.seq)
@@ -140,15 +141,22 @@ class AuditFile:
             os.ftruncate(descriptor, tail.keep)
             os.fsync(descriptor)
         self._end = tail.keep
-        return tail.last
+        return tail.last, tail.keep < size
 
-    def _go_on_after_rotation(self, *, repair: bool) -> bool:
-        """The file holds no line: the last one is in a rotated file, or gone. `repair`: take any earlier one rather than none."""
+    def _go_on_after_rotation(self, *, repair: bool, torn: bool) -> bool:
+        """The file holds no line: the last one is in a rotated file, or gone.
+
+        `repair`: what was after the last line of a rotated file is to be written again. `torn`: there was a line, so that
+        without any rotated file everything is.
+        """
         if self.place.hash is None:
             return True
         before = last_rotated_line(self.path)
         if before is not None and (repair or before.seq >= (self._before_last or self.place.seq)):
             self.place = before.place
+            return True
+        if torn and before is None:
+            self.place = Place(0, None)
             return True
         self.place = Place(self.place.seq, None)
         return False

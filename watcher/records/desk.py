@@ -153,7 +153,7 @@ class JournalReader:
         return [Story(image, self._steps(number, image), self.endings_of(image.id)) for number, image in images]
 
     def _by_id(self, what: str) -> list[int]:
-        if len(what) < SHORTEST_ID:
+        if len(what) < SHORTEST_ID or not what.isascii():
             return []
         query = "SELECT number FROM images WHERE id >= ? AND id < ? ORDER BY number DESC LIMIT 20"
         return [int(row[0]) for row in self._connection.execute(query, (what, what + "\U0010ffff"))]

@@ -23,10 +23,9 @@ from watcher.records.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from watcher.edges import Clock, EventLog
     from watcher.model import (
-        Clock,
         Ending,
-        EventLog,
         FailedReason,
         FileRef,
         IgnoredReason,

@@ -14,7 +14,7 @@ from watcher.records.chain import Place
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from watcher.model import EventLog
+    from watcher.edges import EventLog
     from watcher.records.audit import AuditFile
     from watcher.records.journal import SqliteJournal
     from watcher.records.queries import NumberedEnding

@@ -20,7 +20,7 @@ from watcher.model import Event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.model import Clock, EventLog
+    from watcher.edges import Clock, EventLog
 
 Change = TypeVar("Change")
 
