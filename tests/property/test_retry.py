@@ -168,7 +168,7 @@ class World:
         if self.circuit.phase is Phase.THROTTLED:
             self.take(rules.woke(self.circuit))
         else:
-            self.take(rules.probed(self.circuit, failure, self.now, jitter))
+            self.take(rules.probed(self.circuit, failure, self.now, jitter, idle=jitter < 0.3))
 
     def take(self, step: Step) -> None:
         self.circuit = step.circuit

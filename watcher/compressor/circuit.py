@@ -16,6 +16,9 @@ in the `streak` until the next success. Then
 - where only suspects fail and `/account` answers, each has used one attempt, although nobody else is there to get through. The
   same holds for one single image that failed while nobody else was under way, if others got through while it was.
 
+An outage is over when a trial succeeds; without one when nobody is there to try and the account, which was out, answers again, or
+when all who failed in it have ended through their own fault.
+
 So an image that fails by itself ends, an image that is alone with a dead API waits for ever and uses no attempt.
 
 `name` is whatever is sent as one request: one output of one image.
@@ -61,6 +64,8 @@ class Episode:
     message: str
     said: Names = _NOBODY
     waited: Names = _NOBODY
+    account_failed: bool = False
+    """Not even `GET /account` worked: that it answers again is news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +211,7 @@ def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: fl
     streak = circuit.streak | {request.name}
     circuit = replace(circuit, streak=streak, failures=circuit.failures + 1)
     if failure.unreachable:
-        return _open(circuit, failure, now, jitter)
+        return _account_failed(_open(circuit, failure, now, jitter))
     guilty = _guilty(circuit, streak, request)
     stop = circuit.failures >= STREAK_LIMIT and not guilty
     phase = Phase.CHECKING if stop else Phase.CLOSED
@@ -239,12 +244,21 @@ def _trial(circuit: Circuit) -> Circuit:
     return replace(circuit, phase=Phase.TRIAL, trial=None, wake_at=None)
 
 
-def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float) -> Step:
-    """`GET /account` was asked because `wake_at` had come, and answered (`failure` None) or failed."""
+def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float, *, idle: bool = False) -> Step:
+    """`GET /account` was asked because `wake_at` had come, and answered (`failure` None) or failed.
+
+    `idle`: nobody waits who could try.
+    """
     if circuit.phase in (Phase.TRIAL, Phase.THROTTLED):
         return Step(circuit)
     if failure is None or failure.kind is FailureKind.PERMANENT:
-        return _account_answers(circuit)
+        return _account_answers(circuit, now, idle=idle)
+    if circuit.phase is Phase.CLOSED and not circuit.streak and failure.kind is FailureKind.TRANSIENT:
+        return Step(replace(circuit, wake_at=None))
+    return _account_failed(_account_fails(circuit, failure, now, jitter))
+
+
+def _account_fails(circuit: Circuit, failure: Failure, now: float, jitter: float) -> Step:
     if failure.kind is FailureKind.BLOCKED:
         return _blocked(circuit, failure, now, again=True)
     if circuit.phase is Phase.BLOCKED:
@@ -252,13 +266,20 @@ def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float)
         return Step(replace(circuit, level=level, wake_at=now + blocked_delay(level)))
     if failure.kind is FailureKind.THROTTLED:
         return _throttled(circuit, failure, now, jitter)
-    if circuit.phase is Phase.CLOSED and not circuit.streak:
-        return Step(replace(circuit, wake_at=None))
     return _open(circuit, failure, now, jitter)
 
 
-def _account_answers(circuit: Circuit) -> Step:
+def _account_failed(step: Step) -> Step:
+    episode = step.circuit.episode
+    if episode is None:
+        return step
+    return replace(step, circuit=replace(step.circuit, episode=replace(episode, account_failed=True)))
+
+
+def _account_answers(circuit: Circuit, now: float, *, idle: bool) -> Step:
     if circuit.phase is not Phase.CLOSED:
+        if _is_over(circuit, idle=idle):
+            return Step(_closed(circuit, _NOBODY), _recovery(circuit, now))
         return Step(_trial(circuit))
     guilty = circuit.chargeable
     circuit = replace(circuit, wake_at=None, chargeable=_NOBODY)
@@ -266,6 +287,13 @@ def _account_answers(circuit: Circuit) -> Step:
         return Step(circuit)
     cleared = replace(circuit, streak=circuit.streak - guilty, failures=0, suspects=circuit.suspects | guilty)
     return Step(cleared, charged=guilty)
+
+
+def _is_over(circuit: Circuit, *, idle: bool) -> bool:
+    """Whether an answering account is enough, without a trial: nothing speaks for an outage any more, since those who failed have
+    ended as the cause of their own failing; or the account itself was out, and nobody is there who could try."""
+    own_faults = circuit.phase is Phase.OPEN and not circuit.streak
+    return own_faults or (idle and circuit.episode is not None and circuit.episode.account_failed)
 
 
 def _open(circuit: Circuit, failure: Failure, now: float, jitter: float) -> Step:

@@ -235,7 +235,8 @@ class Gate:
         except CallFailed as error:
             failure = error.failure
         self._probing = None
-        self._apply(rules.probed(self._circuit, failure, self._clock.monotonic(), self._random()))
+        idle = not self._waiting
+        self._apply(rules.probed(self._circuit, failure, self._clock.monotonic(), self._random(), idle=idle))
 
     def _probe_ended(self, probe: asyncio.Task[None]) -> None:
         """A probe that breaks is a defect of ours: whoever waits must hear of it, or all would wait for ever."""

@@ -56,11 +56,11 @@ class Way:
         request = Request(name, mark, frozenset(self.marks))
         return self._apply(rules.failed(self.circuit, request, failure, self.now, 0.5))
 
-    def probe(self, failure: Failure | None = None) -> None:
+    def probe(self, failure: Failure | None = None, *, idle: bool = False) -> None:
         """Time goes on to the next probe, and it is answered."""
         assert self.circuit.wake_at is not None
         self.now = max(self.now, self.circuit.wake_at)
-        self._apply(rules.probed(self.circuit, failure, self.now, 0.5))
+        self._apply(rules.probed(self.circuit, failure, self.now, 0.5, idle=idle))
 
     def wake(self) -> None:
         assert self.circuit.wake_at is not None
@@ -414,6 +414,35 @@ def test_a_forgotten_name_leaves_nothing_behind() -> None:
     assert way.circuit.suspects == frozenset()
 
 
+def test_a_bad_image_that_ended_does_not_shield_the_next() -> None:
+    """Two suspects fail in one outage; one runs out of attempts; the other is charged on."""
+    way = Way()
+    for name in ("bad-1", "bad-2"):
+        way.send(name, ANSWERED_500)
+    way.send("good")
+    way.send("bad-1", REFUSED)
+    way.probe()
+    way.send("bad-2", ANSWERED_500)
+    way.circuit = rules.forgotten(way.circuit, "bad-1")
+    way.charged.clear()
+    way.probe()
+    way.send("bad-2", ANSWERED_500)
+    assert way.charged == ["bad-2"]
+
+
+def test_an_image_that_vanished_in_an_outage_still_shows_that_it_was_one() -> None:
+    """Somebody who never failed by himself failed too: no suspect is charged, though the witness is gone."""
+    way = Way()
+    way.send("bad", ANSWERED_500)
+    way.send("good")
+    way.charged.clear()
+    way.send("innocent", LOST)
+    way.circuit = rules.forgotten(way.circuit, "innocent")
+    way.send("bad", ANSWERED_500)
+    way.probe()
+    assert way.charged == []
+
+
 def test_the_limit_of_a_streak_is_reached_by_failures_of_one_image_too() -> None:
     """A lone image asks the account each time, and after three failures everybody waits."""
     way = Way()
@@ -477,3 +506,41 @@ def test_a_suspect_that_fails_in_a_trial_is_charged_unless_nobody_could_reach_th
     way.send("bad", failure)
     assert way.charged == charged
     assert way.circuit.phase is Phase.OPEN
+
+
+def test_an_outage_that_was_one_bad_image_is_over_when_the_image_has_ended() -> None:
+    """The account answers and nothing speaks for an outage any more: said, without waiting for the next drop."""
+    way = Way()
+    way.send("bad", ANSWERED_500)
+    way.send("good")
+    way.send("bad", REFUSED)
+    way.probe()
+    way.send("bad", ANSWERED_500)
+    way.circuit = rules.forgotten(way.circuit, "bad")
+    way.probe()
+    assert way.circuit.phase is Phase.CLOSED
+    assert way.events == [Event.API_UNAVAILABLE, Event.API_RECOVERED]
+
+
+@pytest.mark.parametrize(("first", "probe"), [(REFUSED, None), (BAD_KEY, BAD_KEY), (LOST, ANSWERED_500)])
+def test_an_account_that_was_out_and_answers_again_is_a_recovery_where_nobody_waits(
+    first: Failure, probe: Failure | None
+) -> None:
+    """The images of the outage are gone or wait for their next try elsewhere: the operator still hears that it is over."""
+    way = Way()
+    way.send("a", first)
+    if probe is not None:
+        way.probe(probe)
+    way.probe(idle=True)
+    assert way.circuit.phase is Phase.CLOSED
+    assert way.events[-1] is Event.API_RECOVERED
+    assert way.charged == []
+
+
+def test_an_account_that_always_answered_is_no_recovery() -> None:
+    """A quota that only fetch shows: nothing is known until somebody tries."""
+    way = Way()
+    way.send("a", NO_QUOTA)
+    way.probe(idle=True)
+    assert way.circuit.phase is Phase.TRIAL
+    assert way.events == [Event.API_QUOTA]
