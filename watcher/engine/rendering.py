@@ -85,7 +85,7 @@ def render(picture: Picture, placement: Placement) -> pyvips.Image:
     else:
         image = _load(picture.path, picture.format, picture.frames)
     if picture.orientation != _UPRIGHT and not scaled:
-        image = image.autorot()
+        image = image.copy_memory().autorot()  # turning reads out of order, which a decoder does not do
     image = to_srgb(image)
     return _crop(image, placement, picture.frames) if placement.crops else image
 

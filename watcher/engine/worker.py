@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _M_ARENA_MAX: Final = -8
-_MEMORY_BASE: Final = 3 * 2**30
-_BYTES_A_PIXEL: Final = 16
+_MEMORY_BASE: Final = 3 * 2**29
+_BYTES_A_PIXEL: Final = 12
 _TRIM_ABOVE_BYTES: Final = 4_000_000
 
 

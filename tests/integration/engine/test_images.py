@@ -91,6 +91,14 @@ def test_orientation_is_baked_in(work: Work, name: str, orientation: int, order:
     assert picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_large_images_are_turned_too(work: Work, orientation: int) -> None:
+    """Turning needs the whole picture at once, which a decoder that goes line by line does not give by itself."""
+    stored, exif = turned(photograph(2400, 1600), orientation)
+    _, content = work(encoded(stored, "JPEG", exif=exif, quality=95))
+    assert (decoded(content).size, corner_colours(decoded(content))) == ((2400, 1600), UPRIGHT_CORNERS)
+
+
 def turned(picture: Image.Image, orientation: int) -> tuple[Image.Image, Image.Exif]:
     """The picture as a camera in that position stores it, and the Exif block that says so."""
     back = {
