@@ -257,17 +257,17 @@ class SqliteJournal:
         found = await self._ask(partial(queries.failed_images, image_ids=image_ids, rule_for=rule_for, now=now))
         return await self._change(partial(upkeep.retry, sightings=found, now=now, new_id=self._new_id))
 
-    async def prune(self, now: float) -> int:
-        """Let go of finished images, and of endings that stand in the audit file, older than `keep`. Gives how many rows went.
+    async def prune(self, now: float) -> None:
+        """Let go of finished images, and of endings that stand in the audit file, older than `keep`.
 
         Which files are known, and what lies at the keys of present files, stays.
         """
-        gone = 0
-        while True:
-            count = await self._change(partial(upkeep.prune, before=now - self._keep, now=now, limit=PRUNE_AT_ONCE))
-            gone += count
-            if count == 0:
-                return gone
+        step = partial(upkeep.prune, before=now - self._keep, now=now, limit=PRUNE_AT_ONCE)
+        looked_at = await self._change(step)
+        if looked_at:
+            while await self._change(step):
+                pass
+            await self._change(upkeep.prune_rules)
 
     # --- the endings, for who writes them down --------------------------------------------------------------------------------
 

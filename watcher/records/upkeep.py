@@ -65,10 +65,18 @@ def count_on(connection: sqlite3.Connection, seq: int) -> None:
 
 
 def prune(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
-    """Let go of what is older than `before` (Unix seconds), at most `limit` rows of each kind. Gives how many rows went."""
+    """Let go of what is older than `before` (Unix seconds), at most `limit` rows of each kind.
+
+    Gives how many were looked at: 0 when there is nothing more to do.
+    """
     bounds = {"before": before, "limit": limit}
     gone = sum(connection.execute(statement, bounds).rowcount for statement in (_PRUNE_IMAGES, _PRUNE_ENDINGS))
     return gone + _prune_objects(connection, before, now, limit)
+
+
+def prune_rules(connection: sqlite3.Connection) -> int:
+    """Let go of snapshots of rules that no image has any more."""
+    return connection.execute("DELETE FROM rules WHERE digest NOT IN (SELECT rule FROM images)").rowcount
 
 
 _PRUNE_IMAGES: Final = """
@@ -87,13 +95,12 @@ DELETE FROM endings WHERE seq IN (
 def _prune_objects(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
     """Objects whose file is gone from the tree go as well; those of present files are looked at again after another `keep`."""
     query = "SELECT bucket, key, folder, relative FROM objects WHERE at < ? LIMIT ?"
-    gone = 0
-    for bucket, key, folder, relative in connection.execute(query, (before, limit)).fetchall():
+    old = connection.execute(query, (before, limit)).fetchall()
+    for bucket, key, folder, relative in old:
         place = (folder, *split_path(relative))
         present = connection.execute("SELECT 1 FROM files WHERE folder = ? AND directory = ? AND name = ?", place).fetchone()
         if present:
             connection.execute("UPDATE objects SET at = ? WHERE bucket = ? AND key = ?", (now, bucket, key))
         else:
             connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
-            gone += 1
-    return gone
+    return len(old)

@@ -1,5 +1,6 @@
 """Opening the journal: new, old, newer, damaged, not to be had; and what is put in order at a start."""
 
+import asyncio
 import os
 import sqlite3
 from pathlib import Path
@@ -274,17 +275,39 @@ class TestRetention:
             await store_all(journal, await take_one(journal, sighting(name, at=now)), now)
         await journal.forget("products", [b"d/gone.jpg"])
         await recorder.flush()
-        nothing_yet = await journal.prune(now + 9 * DAY)
+        await journal.prune(now + 9 * DAY)
+        nothing_yet = (await journal.totals()).stored
 
         await journal.prune(now + 11 * DAY)
 
         places = [(BUCKET, "products/d/here.jpg-None"), (BUCKET, "products/d/gone.jpg-None")]
-        assert nothing_yet == 0
+        assert nothing_yet == 2
         assert await journal.endings_after(0, 10) == []
         assert (await journal.totals()).stored == 0
         assert list(await journal.known("products", b"d")) == [b"here.jpg"]
         assert places[:1] == list(await journal.stored_at(places))
         assert await journal.last_seq() == 2
+        await recorder.stop()
+        await journal.close()
+
+    async def test_many_old_objects_of_present_files_stay(self, tmp_path: Path) -> None:
+        """More than one portion of them, and the rule that no image has any more goes."""
+        journal = open_journal(tmp_path / "journal.db", keep=DAY)
+        recorder = Recorder(journal, AuditFile(tmp_path / "audit.jsonl"), RecordedLog())
+        await recorder.start()
+        await store_all(journal, await take_one(journal, sighting(b"gone.jpg", under=rule("thumb"))))
+        await journal.forget("products", [b"gone.jpg"])
+        names = [b"%d.jpg" % number for number in range(600)]
+        await journal.take([sighting(name, under=rule()) for name in names])
+        await asyncio.gather(*(store_all(journal, image) for image in await journal.due(2_000.0, 1_000, ())))
+        await recorder.flush()
+
+        await journal.prune(1_000.0 + 2 * DAY)
+
+        places = [(BUCKET, f"products/{name.decode()}-None") for name in [b"gone.jpg", *names]]
+        rules = await journal._ask(lambda connection: connection.execute("SELECT count(*) FROM rules").fetchone()[0])
+        assert list(await journal.stored_at(places)) == places[1:]
+        assert rules == 0
         await recorder.stop()
         await journal.close()
 
