@@ -166,7 +166,7 @@ def _fetched(course: Course) -> Finding:
     if (denied := course.of(Event.SERVE_DENIED)) is not None:
         return fail(what, f"a request was refused: {denied.get('reason')}", str(denied.get("hint", "")))
     if (troubled := course.of(*_API)) is not None:
-        return fail("probe: answered", str(troubled.get("message")), str(troubled.get("hint", "")))
+        return fail(what, f"the API did not get so far: {troubled.get('message')}", str(troubled.get("hint", "")))
     told = course.of(Event.IMAGE_FAILED, Event.IMAGE_RETRY) or {}
     found = f"the API did not come to our URL; it said: {told.get('message', 'nothing')}"
     return fail(what, found, "look at `public_url`, port forwarding, firewall, proxy or tunnel; ask it from outside with curl")
