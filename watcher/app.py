@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from watcher.publish.presign import StagedLinks
     from watcher.settings import Settings
 
-JOURNAL_NAME: Final = "journal.db"
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FILE_THREADS: Final = 4
 """For reading, hashing and moving originals; more would only wait for the disk."""
@@ -146,7 +145,7 @@ class App:
     async def _start_records(self) -> None:
         settings = self.settings
         self.journal = SqliteJournal.open(
-            settings.state_dir / JOURNAL_NAME,
+            settings.journal_path,
             events=self.events,
             clock=self._clock,
             keep=settings.keep,
