@@ -135,14 +135,10 @@ def _load(path: Path, format_name: str, frames: int | None) -> pyvips.Image:
 def _thumbnail(picture: Picture, placement: Placement) -> pyvips.Image:
     """Scaled while it is decoded: JPEG, WebP and the like are never decoded at full size if they need not be."""
     pages = f"[n={picture.frames}]" if picture.frames > 1 else ""
-    return pyvips.Image.thumbnail(
-        f"{picture.path}{pages}",
-        placement.width,
-        height=placement.height,
-        size="force",
-        output_profile="srgb",
-        fail_on="error",
-    )
+    options = {"height": placement.height, "size": "force", "fail_on": "error"}
+    if picture.foreign_colours:
+        options["output_profile"] = "srgb"  # twice the work, hence only where colours are to change
+    return pyvips.Image.thumbnail(f"{picture.path}{pages}", placement.width, **options)
 
 
 def _exactly(image: pyvips.Image, placement: Placement) -> pyvips.Image:
