@@ -73,14 +73,14 @@ pip_install() {
   "$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --root-user-action=ignore "$@"
 }
 
-# The locked packages. Wheels that were built from them elsewhere have hashes of their own: those are taken by version, and what
-# they were made of was checked when they were made (pip wheel --require-hashes).
+# The locked packages; the lock names every one. Wheels that were built from them elsewhere have hashes of their own: those are
+# taken by version, and what they were made of was checked when they were made (pip wheel --require-hashes).
 install_packages() {
   local release=$1 locked=$source_dir/requirements.txt
   if [ -z "${WHEELS-}" ]; then
-    pip_install "$release" --require-hashes --requirement "$locked"
+    pip_install "$release" --no-deps --require-hashes --requirement "$locked"
   else
-    pip_install "$release" --no-index --find-links "$WHEELS" \
+    pip_install "$release" --no-deps --no-index --find-links "$WHEELS" \
       --requirement <(sed -e '/^ *--hash=/d' -e 's/ *\\$//' "$locked")
   fi
 }

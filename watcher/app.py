@@ -40,7 +40,8 @@ from watcher.rules import folder_rules
 from watcher.service.admin import AdminServer, Figures
 from watcher.service.instance import InstanceLock, instance_id
 from watcher.service.systemd import Notifier
-from watcher.settings import split_address
+from watcher.service.vitals import Vitals
+from watcher.settings import MOST_REQUESTS, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     from watcher.edges import ObjectStore, Publisher
     from watcher.log import LevelledLog
     from watcher.publish.presign import StagedLinks
-    from watcher.settings import Settings
+    from watcher.service.vitals import Check
+    from watcher.settings import PublishSettings, Settings
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FILE_THREADS: Final = 4
@@ -57,9 +59,13 @@ HEARTBEAT_SECONDS: Final = 1.0
 HOUSEKEEPING_SECONDS: Final = 3600.0
 STOP_GRACE_SECONDS: Final = 2.0
 """For responses of the temporary-URL server that nobody's request waits for any more."""
+STOP_RESERVE_SECONDS: Final = 30.0
+"""What a stop may take besides `drain`: a slow disk for the last lines, connections to be closed."""
 NEEDS_RESTART: Final = (
     "state_dir",
+    "keep",
     "publish",
+    "verify.url",
     "admin",
     "engine",
     "compressor.url",
@@ -67,7 +73,7 @@ NEEDS_RESTART: Final = (
     "log.format",
     "log.audit",
 )
-"""Settings that a reload leaves as they are; config.reloaded names those that would have changed."""
+"""Settings that a reload leaves as they are, but for keys; config.reloaded names those that would have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,9 @@ class App:
         self._notifier = Notifier(os.environ)
         self._is_up = False
         self._urls: TemporaryUrls | None = None
+        self._links: StagedLinks | None = None
+        self._bucket: HttpObjectStore | None = None
+        self._reload_asked = False
         self._one_reload = asyncio.Lock()
         self._engine_key: str | None = None
         self.public_url: str | None = None
@@ -116,7 +125,7 @@ class App:
 
     async def __aexit__(self, *_: object) -> None:
         self.events.event(Event.SERVICE_STOPPING, **self._count_fields())
-        self._notifier.stopping("stopping")
+        self._notifier.stopping("stopping", self.settings.drain + STOP_RESERVE_SECONDS)
         await self._stack.aclose()
         self.events.event(Event.SERVICE_STOPPED)
 
@@ -139,8 +148,12 @@ class App:
         await self._start_intake()
         await self._start_admin()
         self._supervise(self._heartbeat(), "heartbeat")
+        signs = self._supervise(Vitals(self._parts(), self._notifier, self._clock).keep_giving(), "signs of life")
+        self._stack.callback(signs.cancel)  # systemd wants none any more, and parts that end in order are not stuck
         self._supervise(self._housekeeping(), "housekeeping")
         self._is_up = True
+        if self._reload_asked:
+            self._reload_soon()
 
     async def _start_records(self) -> None:
         settings = self.settings
@@ -181,6 +194,7 @@ class App:
         await links.start()
         self._stack.push_async_callback(links.stop)
         self._supervise(self._sweep(links), "sweep")
+        self._links = links
         return links
 
     async def _sweep(self, links: StagedLinks) -> None:
@@ -195,13 +209,12 @@ class App:
         if compressor.embedded:
             url = await self._start_engine()
         else:
-            store = HttpObjectStore(verify, timeout=30.0)
-            self._stack.push_async_callback(store.aclose)
-            self._store = store
+            self._store = self._bucket = HttpObjectStore(verify, timeout=30.0)
+            self._stack.push_async_callback(self._bucket.aclose)
         self.client = CompressorClient(
             url,
             lambda: self._api_key,
-            concurrency=compressor.concurrency,
+            concurrency=MOST_REQUESTS,  # the pipeline keeps to the limit, which may be changed while connections are in use
             timeout=compressor.timeout,
             transport=compressor.transport,
         )
@@ -396,11 +409,9 @@ class App:
         self._stopping.set()
 
     async def _heartbeat(self) -> None:
-        """Once a second: signs of life, the status line, and a look whether somebody else changed the journal."""
+        """Once a second: the status line, and a look whether somebody else changed the journal."""
         while True:
-            await self._clock.sleep(min(HEARTBEAT_SECONDS, self._notifier.watchdog_interval or HEARTBEAT_SECONDS))
-            if self.is_alive():
-                self._notifier.alive()
+            await self._clock.sleep(HEARTBEAT_SECONDS)
             self._notifier.status(str(await self._counts()))
             if self.journal.changed_by_others():
                 self._wake()
@@ -412,13 +423,18 @@ class App:
             await self._clock.sleep(HOUSEKEEPING_SECONDS)
 
     def is_alive(self) -> bool:
-        """Whether every part that can get stuck is moving."""
-        return self.journal.alive() and self.intake.alive() and self.publisher_alive()
+        """Whether every part says that it moves."""
+        serving = self._urls is None or self._urls.alive()
+        return self.journal.alive() and self.recorder.alive() and self.intake.alive() and serving
 
-    def publisher_alive(self) -> bool:
-        """Whether the server of temporary URLs is still listening (always, where links are presigned)."""
-        alive = getattr(self.publisher, "alive", None)
-        return alive() if alive else True
+    def _parts(self) -> dict[str, Check]:
+        """What has to move for a sign of life; the server is asked for a page."""
+        parts: dict[str, Check] = {
+            "the journal's writer": self.journal.alive,
+            "the audit file": self.recorder.alive,
+            "the watch on the folders": self.intake.alive,
+        }
+        return parts if self._urls is None else {**parts, "the server of temporary URLs": self._urls.probe}
 
     async def _counts(self) -> Counts:
         totals = await self.journal.totals()
@@ -430,6 +446,8 @@ class App:
     # --- reload ---------------------------------------------------------------------------------------------------------------
 
     def _reload_soon(self) -> None:
+        """Now, or once everything is up: the configuration may have been read before it was changed."""
+        self._reload_asked = not self._is_up
         if self._is_up:
             self._supervise(self.reload(), "reload")
 
@@ -458,20 +476,29 @@ class App:
         self._notifier.ready(str(await self._counts()))
 
     async def _apply(self, new: Settings) -> None:
-        old = self.settings
-        later = [name for name in NEEDS_RESTART if _setting(old, name) != _setting(new, name)]
-        changed = [name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)]
+        old, rules = self.settings, folder_rules(new)
         self.settings = _keeping(old, new)
         self.events.level = new.log.level
         self.pipeline.policy = self._policy(self.settings)
-        self.pipeline.limit(self.settings.compressor.concurrency)
-        self.gate.pace(self.settings.compressor.requests_per_second)
+        self.pipeline.limit(new.compressor.concurrency)
+        self.client.timeout = new.compressor.timeout
+        self._renew_keys()
+        self.gate.pace(new.compressor.requests_per_second)
         self.gate.recheck()
-        await self.intake.reload(
-            folder_rules(self.settings),
-            IntakeSettings(rescan=new.rescan, settle=new.settle, max_wait=new.max_wait),
+        await self.intake.reload(rules, IntakeSettings(rescan=new.rescan, settle=new.settle, max_wait=new.max_wait))
+        self.events.event(
+            Event.CONFIG_RELOADED,
+            changed=[name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)],
+            needs_restart=[name for name in NEEDS_RESTART if _setting(self.settings, name) != _setting(new, name)],
+            folders=len(new.folders),
         )
-        self.events.event(Event.CONFIG_RELOADED, changed=changed, needs_restart=later, folders=len(new.folders))
+
+    def _renew_keys(self) -> None:
+        """Use the keys of the settings from now on (the API's is asked for at each call)."""
+        if self._bucket is not None:
+            self._bucket.use_keys(self.settings.verify)
+        if self._links is not None and self.settings.publish.presign is not None:
+            self._links.use_keys(self.settings.publish.presign)
 
 
 def _setting(settings: Settings, name: str) -> object:
@@ -485,8 +512,17 @@ def _keeping(old: Settings, new: Settings) -> Settings:
     """The new settings, with those of the old that only a restart changes."""
     compressor = new.compressor.model_copy(update={"url": old.compressor.url, "transport": old.compressor.transport})
     log = new.log.model_copy(update={"format": old.log.format, "audit": old.log.audit})
-    kept = {name: getattr(old, name) for name in ("state_dir", "publish", "admin", "engine")}
-    return new.model_copy(update={**kept, "compressor": compressor, "log": log})
+    verify = new.verify.model_copy(update={"url": old.verify.url})
+    kept = {name: getattr(old, name) for name in ("state_dir", "keep", "admin", "engine")}
+    publish = _with_new_keys(old.publish, new.publish)
+    return new.model_copy(update={**kept, "compressor": compressor, "log": log, "verify": verify, "publish": publish})
+
+
+def _with_new_keys(old: PublishSettings, new: PublishSettings) -> PublishSettings:
+    if old.presign is None or new.presign is None:
+        return old
+    keys = {"key_id": new.presign.key_id, "application_key": new.presign.application_key}
+    return old.model_copy(update={"presign": old.presign.model_copy(update=keys)})
 
 
 def _new_id() -> str:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EMBEDDED: Final = "embedded"
+MOST_REQUESTS: Final = 1024
+"""What `compressor.concurrency` may be at most."""
 DEFAULT_KEY_TEMPLATE: Final = "{folder}/{dir}/{name}"
 PRESIGN_LIMIT_SECONDS: Final = 604_800
 """A presigned link lives at most seven days (S3 signature version 4; B2 keeps to it)."""
@@ -243,7 +245,7 @@ class CompressorSettings(Section):
 
     url: str = "https://api.compressor.app/1.0"
     api_key: SecretStr | None = None
-    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
+    concurrency: Annotated[int, Field(ge=1, le=MOST_REQUESTS)] = 16
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
     timeout: Duration = 120.0
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 8

@@ -43,7 +43,10 @@ def why_no_box() -> str:
         return f"{', '.join(missing)} missing"
     if subprocess.run(["findmnt", "-t", "cgroup2"], capture_output=True).returncode != 0:
         return "no cgroup2 is mounted"
-    if subprocess.run([PYTHON, "-c", "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"]).returncode != 0:
+    if (
+        not PYTHON.exists()
+        or subprocess.run([PYTHON, "-c", "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"]).returncode != 0
+    ):
         return f"{PYTHON} is not Python 3.11 with its venv module"
     return ""
 
@@ -56,9 +59,8 @@ def wheels() -> Path:
         making = directory.with_suffix(f".{os.getpid()}")
         subprocess.run([PYTHON, "-m", "venv", making / "environment"], check=True)
         make = [making / "environment/bin/python", "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        made = subprocess.run(
-            [*make, "--require-hashes", "-r", locked, "--wheel-dir", making / "wheels"], text=True, capture_output=True
-        )
+        make += ["--require-hashes", "-r", locked, "--wheel-dir", making / "wheels"]
+        made = subprocess.run(make, text=True, capture_output=True)
         assert made.returncode == 0, f"no wheels could be made: {made.stderr}"
         (making / "wheels").rename(directory)
         shutil.rmtree(making)

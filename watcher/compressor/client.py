@@ -84,8 +84,18 @@ class CompressorClient:
         self._host = urlsplit(self._url).netloc
         self._api_key = api_key
         self._wall_clock = wall_clock
-        self._timeout = timeout
-        self._client = _http_client(self._url, transport, concurrency + _SPARE_CONNECTIONS, timeout)
+        self._client = _http_client(self._url, transport, concurrency + _SPARE_CONNECTIONS)
+        self.timeout = timeout
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that bound a whole call; may be changed, for calls made from then on."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._timeout = seconds
+        self._client.timeout = httpx.Timeout(seconds, connect=min(CONNECT_TIMEOUT_SECONDS, seconds / 2))
 
     async def __aenter__(self) -> Self:
         return self
@@ -188,7 +198,7 @@ def _is_html(raw: _Raw) -> bool:
     return "html" in raw.headers.get("content-type", "").lower() or raw.body.lstrip()[:1] == b"<"
 
 
-def _http_client(url: str, transport: Transport, connections: int, timeout: float) -> httpx.AsyncClient:
+def _http_client(url: str, transport: Transport, connections: int) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
     context = httpx.create_ssl_context()
     own: httpx.AsyncBaseTransport | None = None
@@ -200,7 +210,6 @@ def _http_client(url: str, transport: Transport, connections: int, timeout: floa
         limits=limits,
         trust_env=uses_proxies(url),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none: each call stands for itself
-        timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT_SECONDS, timeout / 2)),
         headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
         follow_redirects=False,
     )

@@ -59,6 +59,10 @@ class HttpObjectStore:
         """Close all connections."""
         await self._client.aclose()
 
+    def use_keys(self, verify: VerifySettings) -> None:
+        """Sign with these keys from now on (none: do not sign). The address stays what it was."""
+        self._credentials = _credentials(verify)
+
     async def head(self, bucket: str, region: str, key: str, *, connector: str) -> HeadAnswer:  # noqa: ARG002 - the embedded engine's store needs it
         """What lies at the key. Never raises: what cannot be learnt is said by `absence`.
 

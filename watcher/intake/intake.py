@@ -32,6 +32,8 @@ RESTARTS: Final = 3
 RESTARTS_WITHIN_SECONDS: Final = 600.0
 """An observer that had to be replaced more often than that is given a rest, and its folders are polled."""
 ARM_AT_ONCE: Final = 8
+GUARD_PATIENCE_SECONDS: Final = 60.0
+"""A guard that is so late for its round is stuck: a disk that hangs, of which the kernel says nothing."""
 
 
 class Intake:
@@ -59,6 +61,7 @@ class Intake:
         self._helpers: dict[str, asyncio.Task[None]] = {}
         self._restarts: dict[str, deque[float]] = {}
         self._failed = False
+        self._round_at = clock.monotonic()
 
     # --- up and down ----------------------------------------------------------------------------------------------------------
 
@@ -160,8 +163,9 @@ class Intake:
         return sum(folder.waiting() for folder in self._folders.values())
 
     def alive(self) -> bool:
-        """Whether everything works that has to; observers that are being replaced count."""
-        return not self._failed
+        """Whether everything works that has to, and the guard makes its rounds; observers that are being replaced count."""
+        late = self._clock.monotonic() - self._round_at - self._tools.settings.guard
+        return not self._failed and late < GUARD_PATIENCE_SECONDS
 
     def status(self) -> list[FolderStatus]:
         """How each folder does, in the order of the configuration."""
@@ -172,6 +176,7 @@ class Intake:
     async def _guard(self) -> None:
         """Every few seconds: are the roots the ones that were armed, the observers alive, the canaries heard?"""
         while True:
+            self._round_at = self._clock.monotonic()
             await self._clock.sleep(self._tools.settings.guard)
             self._tools.observers.check()
             near = [each for each in self._folders.values() if self.roots.is_near(each.root)]

@@ -126,8 +126,7 @@ class StagedLinks:
         self._log = log
         self._clock = clock
         self._owner = owner
-        credentials = Credentials(_secret(settings.key_id), _secret(settings.application_key), settings.region)
-        self.bucket = Bucket(settings.endpoint, settings.bucket, credentials, clock, chance)
+        self.bucket = Bucket(settings.endpoint, settings.bucket, _credentials(settings), clock, chance)
         self._started_at = clock.now()
         self._staged: dict[str, _Staged] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
@@ -135,6 +134,10 @@ class StagedLinks:
         self._sweep_failing = False
 
     # --- life ---------------------------------------------------------------------------------------------------------------
+
+    def use_keys(self, settings: PresignSettings) -> None:
+        """Sign with these keys from now on; a link that is asked for again is signed anew."""
+        self.bucket.credentials = _credentials(settings)
 
     async def start(self) -> None:
         """Begin to look for what is past its time, now and every hour. The store need not be up."""
@@ -280,6 +283,10 @@ class StagedLinks:
         """One line; never with the key, which holds the token."""
         shown = {name: shown_name(value) for name, value in fields.items()}
         self._log.event(Event.IMAGE_RETRY, message=f"{what}: {error.message}", hint=error.hint, bucket=self.bucket.name, **shown)
+
+
+def _credentials(settings: PresignSettings) -> Credentials:
+    return Credentials(_secret(settings.key_id), _secret(settings.application_key), settings.region)
 
 
 def _secret(value: SecretStr | None) -> str:

@@ -197,14 +197,14 @@ def _local(tag: str) -> str:
 
 
 class Bucket:
-    """A bucket, spoken to with one application key. Every call raises StoreRefused."""
+    """A bucket, spoken to with an application key: `credentials`, which may be replaced. Every call raises StoreRefused."""
 
     def __init__(
         self, endpoint: str, name: str, credentials: Credentials, clock: Clock, chance: Callable[[], float], page_size: int = 1000
     ) -> None:
         self.name = name
         self._endpoint = endpoint
-        self._credentials = credentials
+        self.credentials = credentials
         self._clock = clock
         self._chance = chance
         self._page_size = page_size
@@ -217,7 +217,7 @@ class Bucket:
 
     def link(self, key: str, signed_at: float, lifetime: int) -> str:
         """A link for GET, made without asking anybody."""
-        return signed_link(self._credentials, object_url(self._endpoint, self.name, key), signed_at, lifetime)
+        return signed_link(self.credentials, object_url(self._endpoint, self.name, key), signed_at, lifetime)
 
     async def put(self, key: str, mime: str, size: int, content: Callable[[], AsyncIterable[bytes]]) -> Stored:
         """Put an object of exactly `size` bytes; `content` is called for every try."""
@@ -286,7 +286,7 @@ class Bucket:
         content: Callable[[], AsyncIterable[bytes]] | None,
     ) -> httpx.Response:
         url = object_url(self._endpoint, self.name, key)
-        signed = signed_headers(self._credentials, method, url, query, headers, self._clock.now())
+        signed = signed_headers(self.credentials, method, url, query, headers, self._clock.now())
         body = content() if content else None
         full_url = f"{url}?{query_text(query)}" if query else url
         client = self._new_client() if again else self._client

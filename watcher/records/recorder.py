@@ -25,6 +25,8 @@ BATCH: Final = 500
 """Endings in one write to the audit file."""
 LOOK_SECONDS: Final = 5.0
 """How often the file is looked at when nothing ends: whether it is still there."""
+STUCK_SECONDS: Final = 60.0
+"""A write or a look at the audit file that takes so long hangs."""
 FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 MAX_DISTURBANCES: Final = 10
@@ -48,6 +50,7 @@ class Recorder:
         self._stopping = False
         self._is_open = False
         self._failures = 0
+        self._moved_at = 0.0
         self._logged = 0
         self._marked = (Place(0, None), 0)
 
@@ -84,8 +87,10 @@ class Recorder:
             self._thread.shutdown(wait=False)
 
     def alive(self) -> bool:
-        """Whether it follows the endings. Waiting for room for the audit file is part of it."""
-        return self._task is not None and not self._task.done()
+        """Whether it follows the endings. Waiting for room for the audit file is part of it, a write that hangs is not."""
+        if self._task is None or self._task.done():
+            return False
+        return self._task.get_loop().time() - self._moved_at < STUCK_SECONDS
 
     # --- following ------------------------------------------------------------------------------------------------------------
 
@@ -116,6 +121,7 @@ class Recorder:
     async def _step(self) -> bool:
         """A batch for the audit file, and the same for the log. True where anything was written down."""
         before = (self._audit.place, self._logged)
+        self._moved_at = asyncio.get_running_loop().time()
         self._log(await self._unlogged(await self._audit_some()))
         await self._mark()
         return (self._audit.place, self._logged) != before

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class Notifier:
-    """Sends states to the service manager, if there is one."""
+    """Sends states to the service manager, if there is one. No call waits or raises."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._watchdog = _watchdog_seconds(environment)
+        self._status = ""
 
     @property
     def watchdog_interval(self) -> float | None:
@@ -29,31 +30,37 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The service is up (also: the reload is done)."""
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send("READY=1", self._changed(status))
 
     def reloading(self) -> None:
         """A reload begins; `ready` ends it."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
-    def stopping(self, status: str) -> None:
-        """The service is on its way down."""
-        self._send(f"STOPPING=1\nSTATUS={status}")
+    def stopping(self, status: str, seconds: float) -> None:
+        """The service is on its way down, which may take so many seconds even where TimeoutStopSec= is shorter."""
+        self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}", self._changed(status))
 
     def status(self, status: str) -> None:
-        """One line for `systemctl status`."""
-        self._send(f"STATUS={status}")
+        """One line for `systemctl status`. The same line again is not sent."""
+        if status != self._status:
+            self._send(self._changed(status))
 
     def alive(self) -> None:
         """A sign of life for the watchdog."""
         self._send("WATCHDOG=1")
 
-    def _send(self, message: str) -> None:
+    def _changed(self, status: str) -> str:
+        self._status = status
+        return f"STATUS={status}"
+
+    def _send(self, *assignments: str) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        # the manager may be restarting; the next sign of life will find it again
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.sendto(message.encode(), address)
+        flags = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        # the manager may be restarting, or have a full queue; the next sign of life will find it again
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, flags) as sender:
+            sender.sendto("\n".join(assignments).encode(), address)
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:

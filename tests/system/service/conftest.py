@@ -10,9 +10,8 @@ import pytest
 from tests.support.box import Box, Service, running_box, why_no_box
 from tests.support.standin import StandinProcess
 
-PLACES = (
-    "/etc /opt /usr/local /usr/lib/systemd /usr/lib/sysusers.d /usr/lib/tmpfiles.d /home /root /srv /var/lib /var/log".split()
-)
+LIBRARY = ["/usr/local", "/usr/lib/systemd", "/usr/lib/sysusers.d", "/usr/lib/tmpfiles.d"]
+PLACES = ["/etc", "/opt", "/home", "/root", "/srv", "/var/lib", "/var/log", *LIBRARY]
 
 
 @dataclass

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import re
 import threading
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -144,12 +146,9 @@ def test_releases_that_nobody_uses_are_removed(box: Box) -> None:
 
 
 def _newer_sources(box: Box) -> str:
-    box.sh(
-        "sh", "-c", f"rm -rf /srv/newer && mkdir -p /srv/newer && cd {SOURCE} && cp -r --parents watcher systemd docs /srv/newer"
-    )
-    box.sh(
-        "sh", "-c", f"cd {SOURCE} && cp Makefile README.md LICENSE pyproject.toml requirements.txt config.example.toml /srv/newer"
-    )
+    """A copy of what is installed from, with another version number."""
+    parts = "watcher systemd docs Makefile README.md LICENSE pyproject.toml requirements.txt config.example.toml"
+    box.sh("sh", "-c", f"rm -rf /srv/newer && mkdir -p /srv/newer && cd {SOURCE} && cp -r {parts} /srv/newer")
     version = box.path("/srv/newer/watcher/__init__.py")
     text, changes = re.subn(r'__version__ = "[^"]*"', '__version__ = "9.9.9"', version.read_text())
     assert changes == 1
@@ -171,7 +170,7 @@ class _Dropping:
         """How many were dropped so far."""
         return len(self.files)
 
-    def __enter__(self) -> _Dropping:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -203,8 +202,6 @@ def test_units_differ_in_their_paths_only(name: str) -> None:
 def test_every_hardening_line_has_its_reason(name: str) -> None:
     """From the first right on, each group of settings stands below a comment that says why."""
     lines = Path(REPOSITORY / "systemd" / name).read_text(encoding="utf-8").partition("# --- rights")[2].splitlines()[1:]
-    unexplained = [
-        line for above, line in zip(lines, lines[1:], strict=False) if "=" in line and line[0] not in "#[" and above == ""
-    ]
+    unexplained = [line for above, line in itertools.pairwise(lines) if "=" in line and line[0] not in "#[" and above == ""]
 
     assert unexplained == []

@@ -1,0 +1,174 @@
+"""The watchdog's signs of life stand for real life: whichever part is stuck, they cease, and go on when it moves again.
+
+That systemd restarts a service without them is shown in tests/system/service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import wait_until
+from watcher import app as app_module
+from watcher.app import App
+from watcher.configuration import load_settings
+from watcher.intake import intake as intake_module
+from watcher.intake.tools import IntakeSettings
+from watcher.log import JsonLog
+from watcher.records import recorder as recorder_module
+from watcher.records import writer as writer_module
+from watcher.settings import Settings
+
+ALLOWED_SECONDS = 1.0
+"""WatchdogSec= of these tests; a sign is due every half of it."""
+
+
+class Manager:
+    """The service manager's end of the socket: notes when each sign of life came."""
+
+    def __init__(self, address: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(address))
+        self.signs: list[float] = []
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while (message := self._socket.recv(4096)) != b"end":
+            if message == b"WATCHDOG=1":
+                self.signs.append(time.monotonic())
+
+    def is_content(self) -> bool:
+        """Whether the last sign is young enough for the service not to be restarted."""
+        return bool(self.signs) and time.monotonic() - self.signs[-1] < ALLOWED_SECONDS
+
+    def close(self) -> None:
+        """Stop listening."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"end", self._socket.getsockname())
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    """A service manager that wants signs of life."""
+    manager = Manager(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", str(round(ALLOWED_SECONDS * 1_000_000)))
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    yield manager
+    manager.close()
+
+
+def settings(tmp_path: Path) -> Settings:
+    """A daemon whose API is not there; nothing is dropped."""
+    (tmp_path / "drop").mkdir()
+    return load_settings(
+        {
+            "state_dir": str(tmp_path / "state"),
+            "compressor": {"url": "http://127.0.0.1:1/1.0", "api_key": "k"},
+            "publish": {"serve": {"listen": "127.0.0.1:0"}},
+            "store": {"id": "c", "bucket": "b", "region": "eu-central-003"},
+            "folders": [{"path": str(tmp_path / "drop")}],
+        },
+        {},
+    )
+
+
+@pytest.fixture
+async def app(tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
+    """A daemon that is up, and whose patience with its parts is short."""
+    monkeypatch.setattr(writer_module, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(recorder_module, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(recorder_module, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(intake_module, "GUARD_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(app_module, "IntakeSettings", partial(IntakeSettings, guard=0.2))
+    async with App(settings(tmp_path), JsonLog(out=io.StringIO(), clock=time.time)) as app:
+        app.ready()
+        await until(manager.is_content)
+        yield app
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait, with the loop running, until the condition is true."""
+    await asyncio.to_thread(wait_until, condition, 30)
+
+
+def is_forgotten(manager: Manager) -> Callable[[], bool]:
+    """Whether systemd would have restarted the service by now."""
+    return lambda: not manager.is_content()
+
+
+async def test_signs_come_as_long_as_all_parts_move(app: App, manager: Manager) -> None:
+    """Twice in the allowed time, for as long as one looks."""
+    count = len(manager.signs)
+    await until(lambda: len(manager.signs) >= count + 5)
+    gaps = [later - earlier for earlier, later in zip(manager.signs, manager.signs[1:], strict=False)]
+    assert max(gaps) < ALLOWED_SECONDS
+
+
+async def test_a_stuck_loop_gives_none(app: App, manager: Manager) -> None:
+    """While something holds up the event loop there is no sign; afterwards there is."""
+    end = time.monotonic() + 2 * ALLOWED_SECONDS
+    while time.monotonic() < end:
+        time.sleep(0.05)
+    assert not manager.is_content()
+    await until(manager.is_content)
+
+
+async def test_a_stuck_writer_of_the_journal_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
+    """A disk on which a write hangs: the daemon cannot keep a promise any more, and says which part it is."""
+    disk = threading.Event()
+
+    def hang(_: sqlite3.Connection) -> None:
+        disk.wait(30)
+
+    stuck = app.journal._writer.submit(hang)
+    await until(is_forgotten(manager))
+    assert "stuck: the journal's writer" in capfd.readouterr().err
+    disk.set()
+    await stuck
+    await until(manager.is_content)
+
+
+async def test_a_stuck_watch_on_the_folders_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
+    """When nobody looks after the observers any more (their threads' pool hangs on a dead disk), new drops could go unseen."""
+    disk = threading.Event()
+    hanging = [asyncio.get_running_loop().run_in_executor(app.intake._tools.near, disk.wait, 30) for _ in range(32)]
+    await until(is_forgotten(manager))
+    assert "stuck: the watch on the folders" in capfd.readouterr().err
+    disk.set()
+    await asyncio.gather(*hanging)
+    await until(manager.is_content)
+
+
+async def test_a_stuck_audit_file_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
+    """While the write of an ending hangs, images would end and nobody would hear of it."""
+    disk = threading.Event()
+    hanging = app.recorder._thread.submit(disk.wait, 30)
+    await until(is_forgotten(manager))
+    assert "stuck: the audit file" in capfd.readouterr().err
+    disk.set()
+    assert hanging.result(10)
+    await until(manager.is_content)
+
+
+async def test_a_server_that_answers_nothing_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
+    """The port is open and connections pile up unanswered: only a real request finds that out."""
+    assert app._urls is not None
+    assert app._urls._listener is not None
+    asyncio.get_running_loop().remove_reader(app._urls._listener.sockets[0].fileno())
+    assert app._urls.alive()
+    await until(is_forgotten(manager))
+    assert "stuck: the server of temporary URLs" in capfd.readouterr().err
