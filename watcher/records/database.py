@@ -22,8 +22,6 @@ CHECK_SECONDS: Final = 1.0
 """How long the integrity check at start may take; what it has not seen by then counts as sound."""
 BUSY_SECONDS: Final = 5.0
 """How long a statement waits for another process that is writing."""
-CACHE_KIBIBYTES: Final = 12 * 1024
-"""Of each connection; with SQLite's default of 2 MB a backlog of 100,000 images is taken at half the speed."""
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -100,7 +98,6 @@ def connect(path: Path | str) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
     return connection
 
 

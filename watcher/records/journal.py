@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         IgnoredReason,
         Image,
         Known,
+        KnownDirectory,
         Observation,
         Postponement,
         Rule,
@@ -151,9 +152,9 @@ class SqliteJournal:
         """See `Journal.known`."""
         return await self._ask(partial(queries.known, folder=folder, directory=directory))
 
-    async def known_below(self, folder: str) -> dict[bytes, dict[bytes, Known]]:
-        """All that is remembered of a folder's files, by directory and name: one question for the scan at start."""
-        return await self._ask(partial(queries.known_below, folder=folder))
+    async def known_in(self, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+        """See `Journal.known_in`."""
+        return await self._ask(partial(queries.known_in, folder=folder, directories=directories))
 
     async def take(self, sightings: Sequence[Sighting]) -> list[str]:
         """See `Journal.take`."""

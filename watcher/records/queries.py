@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from watcher.model import FileRef, Sighting
+from watcher.model import FileRef, KnownDirectory, Sighting
 from watcher.records.rows import DUE, Row, known_of, load_images, stored_of
 
 if TYPE_CHECKING:
@@ -59,12 +59,15 @@ def known(connection: sqlite3.Connection, folder: str, directory: bytes) -> dict
     return {row[0]: known_of(row[1:]) for row in connection.execute(query, (folder, directory))}
 
 
-def known_below(connection: sqlite3.Connection, folder: str) -> dict[bytes, dict[bytes, Known]]:
-    """All that is remembered of a folder's files: by directory, then by name."""
-    query = "SELECT directory, name, size, mtime_ns, ctime_ns, inode, ignored FROM files WHERE folder = ?"
-    found: dict[bytes, dict[bytes, Known]] = {}
-    for row in connection.execute(query, (folder,)):
-        found.setdefault(row[0], {})[row[1]] = known_of(row[2:])
+def known_in(connection: sqlite3.Connection, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+    """See `Journal.known_in`. One row costs next to nothing beyond its fetch: scans ask for all files of a folder."""
+    query = """SELECT name, size, mtime_ns, ctime_ns, inode & 9223372036854775807, ignored FROM files
+               WHERE folder = ? AND directory = ?"""
+    found = []
+    for directory in directories:
+        rows = connection.execute(query, (folder, directory)).fetchall()
+        stamps = {row[0]: row[1:5] for row in rows}
+        found.append(KnownDirectory(stamps, {row[0]: row[5] for row in rows if row[5] is not None}))
     return found
 
 
