@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyvips
 
+from watcher.engine import rasters
 from watcher.engine.encoding import LADDER, Encoding, can_be_lowered, encode, quality_of, with_only
 from watcher.engine.formats import ACCEPTED, HEAD_BYTES, sniff
 from watcher.engine.geometry import place
@@ -78,13 +79,26 @@ def _encoding(picture: Picture, placement: Placement, order: ImageOrder) -> Enco
 
 
 def _content(picture: Picture, placement: Placement, encoding: Encoding) -> bytes:
+    changed = _is_changed(picture, placement)
+    if picture.sequence:
+        return _sequence(picture, changed=changed)
+    if picture.format == "ico" and not changed:
+        return rasters.repack_ico(picture.path)
     content = _encoded(picture, placement, encoding)
-    if _is_changed(picture, placement) or encoding.format != picture.format:
+    if changed or encoding.format != picture.format:
         return content
     original = picture.path.read_bytes()
     if len(content) < len(original):
         return content
     return _kept(picture, original) or _lowered(picture, placement, encoding, content, len(original))
+
+
+def _sequence(picture: Picture, *, changed: bool) -> bytes:
+    """An animation that can only stay as it is, so that no frame of it is lost."""
+    if changed:
+        raise unprocessable(f"an animated {picture.format.upper()} cannot be resized; GIF and WebP can")
+    original = picture.path.read_bytes()
+    return _kept(replace(picture, metadata=False), original) or original
 
 
 def _is_changed(picture: Picture, placement: Placement) -> bool:

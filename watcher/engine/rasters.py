@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pillow_heif
 import pyvips
-from PIL import ExifTags, Image
+from PIL import ExifTags, IcoImagePlugin, Image
 
 from watcher.engine.refusal import unprocessable
 
@@ -27,7 +27,10 @@ _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _DAMAGE: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, KeyError, OverflowError, RuntimeError)
 """What the readers of Pillow and libheif raise on damaged files (Pillow documents OSError and leaks the others)."""
 
-Image.MAX_IMAGE_PIXELS = None  # our own limit is checked from the header, before anything is decoded
+
+def limit_pixels(pixels: int) -> None:
+    """Pillow itself refuses pictures of more pixels: an ICO's directory may announce less than the pictures in it have."""
+    Image.MAX_IMAGE_PIXELS = max(1, pixels // 2)  # Pillow warns from there on and refuses from twice as many on
 
 
 def size(path: Path, format_name: str) -> tuple[int, int]:
@@ -93,6 +96,17 @@ def save_ico(image: pyvips.Image) -> bytes:
     return buffer.getvalue()
 
 
+def repack_ico(path: Path) -> bytes:
+    """The icon with all its pictures, each held as PNG; as it was, where that is no smaller. Raises Refusal where damaged."""
+    original = path.read_bytes()
+    with _damage(), IcoImagePlugin.IcoImageFile(path) as icon:
+        pictures = [icon.ico.getimage(size) for size in sorted(icon.info["sizes"], reverse=True)]
+        buffer = io.BytesIO()
+        sizes = [picture.size for picture in pictures]
+        pictures[0].save(buffer, "ICO", sizes=sizes, append_images=pictures[1:])
+    return min(buffer.getvalue(), original, key=len)
+
+
 def save_heic(image: pyvips.Image, quality: int, rights: Mapping[str, str]) -> bytes:
     """HEIC of a quality from 0 to 100, with author and copyright notice (`rights`: Exif names and texts)."""
     picture = _to_pillow(image)
@@ -125,5 +139,7 @@ def _damage() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except Image.DecompressionBombError:
+        raise unprocessable("the image has more pixels than are allowed") from None
     except _DAMAGE:
         raise unprocessable("the image is corrupt or cut off") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyvips
 
 from watcher.engine import rasters
+from watcher.engine.formats import HEAD_BYTES
 from watcher.engine.refusal import unprocessable
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ _PLAIN: Final = {"fail_on": "error", "access": "sequential"}
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the header says. `width` and `height` in pixels are those of one frame as it is looked at (orientation applied)."""
+    """What the header says. `width` and `height` in pixels are those of one frame as it is looked at (orientation applied).
+
+    A `sequence` is an animation in a format whose animations no library here writes (PNG, AVIF): it can only stay as it is.
+    """
 
     format: str
     path: Path
@@ -43,6 +47,7 @@ class Picture:
     foreign_colours: bool = False
     lossless: bool = False
     metadata: bool = False
+    sequence: bool = False
     rights: tuple[tuple[str, str], ...] = ()
 
 
@@ -107,6 +112,7 @@ def _from_header(path: Path, format_name: str, header: pyvips.Image) -> Picture:
         orientation=orientation,
         foreign_colours=header.interpretation == "cmyk" or _has_foreign_profile(header),
         lossless=format_name == "webp" and _is_lossless_webp(path),
+        sequence=_is_sequence(path, format_name),
         metadata=any(header.get_typeof(f"{kind}-data") for kind in ("exif", "xmp", "iptc")),
         rights=_rights(header),
     )
@@ -209,9 +215,19 @@ def _exif_text(header: pyvips.Image, field: str) -> str:
 
 
 def _is_lossless_webp(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(4096)
+    head = _head(path)
     return b"VP8L" in head[12:] and b"VP8 " not in head[12:]
+
+
+def _is_sequence(path: Path, format_name: str) -> bool:
+    if format_name == "png":
+        return b"acTL" in _head(path).partition(b"IDAT")[0]
+    return format_name == "avif" and _head(path)[8:12] == b"avis"
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 def _svg_scale(picture: Picture, placement: Placement) -> float:

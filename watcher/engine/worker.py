@@ -31,6 +31,9 @@ def main() -> None:
     _limit_memory(int(sys.argv[1]))
     import pyvips  # after the limits, which its threads are to find set
 
+    from watcher.engine import rasters
+
+    rasters.limit_pixels(int(sys.argv[1]))
     pyvips.cache_set_max(0)
     pyvips.block_untrusted_set(True)
     pyvips.operation_block_set("VipsForeignLoadSvg", False)

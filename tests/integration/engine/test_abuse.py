@@ -260,6 +260,9 @@ BOMBS: dict[str, bytes] = {
 }
 
 
+BOMBS["ico"] = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 1, len(BOMBS["png"]), 22) + BOMBS["png"]
+
+
 @pytest.mark.parametrize("name", BOMBS)
 async def test_a_bomb_is_refused_and_the_engine_goes_on(client: Client, sources: Sources, name: str) -> None:
     """What would unpack into gigabytes is a 422 within seconds; the next image is served."""

@@ -274,6 +274,24 @@ def test_an_animation_stays_one(work: Work, name: str, order: ImageOrder) -> Non
     assert picture.info["loop"] == 3
 
 
+@pytest.mark.parametrize("name", ["PNG", "AVIF"])
+def test_an_animation_that_cannot_be_written_loses_no_frame(work: Work, name: str) -> None:
+    """Compressed alone, an animated PNG or AVIF stays as it is, metadata taken out of the PNG; resizing it is refused."""
+    content = animation(name)
+    _, output = work(content)
+    assert Image.open(io.BytesIO(output)).n_frames == 5  # type: ignore[attr-defined]
+    with pytest.raises(Refusal, match=f"an animated {name} cannot be resized"):
+        work(content, box(60, 60))
+
+
+def test_an_icon_keeps_all_its_pictures(work: Work) -> None:
+    """Compressed alone, every size of an ICO stays."""
+    content = encoded(photograph(256, 256), "ICO", sizes=[(16, 16), (48, 48), (256, 256)], bitmap_format="bmp")
+    _, output = work(content)
+    assert decoded(output).info["sizes"] == {(16, 16), (48, 48), (256, 256)}
+    assert len(output) < len(content)
+
+
 def test_an_svg_becomes_a_png_of_its_own_size(work: Work) -> None:
     """SVG is drawn, at its own size or at once at the size asked for; the output says that it is a PNG."""
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect width="20" height="20" fill="#f00"/></svg>'
