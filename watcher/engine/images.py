@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from watcher.engine.work import ImageOrder, Task
 
 _GZIP: Final = b"\x1f\x8b"
+_EXIF_PREFIX: Final = b"Exif\0\0"
 _WEBP_MAX_SIDE: Final = 16_383
 
 
@@ -114,7 +115,8 @@ def _kept(picture: Picture, original: bytes) -> bytes | None:
     if picture.orientation != 1 or picture.foreign_colours:
         return None
     try:
-        stripped = without_metadata(picture.format, original)
+        exif = rasters.exif_block(dict(picture.rights)).removeprefix(_EXIF_PREFIX)
+        stripped = without_metadata(picture.format, original, exif)
     except Damaged:
         raise unprocessable(f"the image is corrupt or cut off ({picture.format})") from None
     if stripped is None:

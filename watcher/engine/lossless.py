@@ -7,6 +7,7 @@ profile, gamma, transparency, animation); Exif, XMP, IPTC, comments, thumbnails 
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 _PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT: Final = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP mDCV cLLI sBIT bKGD pHYs acTL fcTL fdAT".split())
 _WEBP_DROPPED: Final = frozenset({b"EXIF", b"XMP "})
-_WEBP_METADATA_FLAGS: Final = 0x08 | 0x04
+_WEBP_EXIF_FLAG: Final = 0x08
+_WEBP_METADATA_FLAGS: Final = _WEBP_EXIF_FLAG | 0x04
+_PNG_HEADER_END: Final = 33
 _JPEG_END: Final = 0xD9
 _JPEG_SCAN: Final = 0xDA
 
@@ -24,13 +27,17 @@ class Damaged(ValueError):
     """The container is not whole, or not what it says."""
 
 
-def without_metadata(format_name: str, content: bytes) -> bytes | None:
+def without_metadata(format_name: str, content: bytes, exif: bytes = b"") -> bytes | None:
     """`content` without metadata, or None where this format's metadata cannot be taken out without decoding.
 
-    Raises Damaged where the container is broken.
+    `exif` (a TIFF structure, without a prefix) is put in instead: the little that must stay. Raises Damaged where the
+    container is broken.
     """
-    strip = _STRIPPERS.get(format_name)
-    return None if strip is None else strip(content)
+    if format_name not in _STRIPPERS:
+        return None
+    strip, insert = _STRIPPERS[format_name]
+    stripped = strip(content)
+    return insert(stripped, exif) if exif else stripped
 
 
 def _strip_jpeg(content: bytes) -> bytes:
@@ -126,4 +133,30 @@ def _webp_header(chunk: bytes) -> bytes:
     return chunk[:8] + bytes([chunk[8] & ~_WEBP_METADATA_FLAGS]) + chunk[9:]
 
 
-_STRIPPERS: Final[dict[str, Callable[[bytes], bytes]]] = {"jpeg": _strip_jpeg, "png": _strip_png, "webp": _strip_webp}
+def _insert_jpeg(content: bytes, exif: bytes) -> bytes:
+    """Behind JFIF's segment, which has to be the first."""
+    place = 4 + _length(content, 4) if content[2:4] == b"\xff\xe0" else 2
+    payload = b"Exif\0\0" + exif
+    return content[:place] + b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload + content[place:]
+
+
+def _insert_png(content: bytes, exif: bytes) -> bytes:
+    """Behind the header, which has to be the first chunk."""
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    return content[:_PNG_HEADER_END] + chunk + content[_PNG_HEADER_END:]
+
+
+def _insert_webp(content: bytes, exif: bytes) -> bytes:
+    """At the end, announced in the extended header; a file without one never had Exif, and gets none."""
+    if content[12:16] != b"VP8X":
+        return content
+    chunk = b"EXIF" + struct.pack("<I", len(exif)) + exif + b"\0" * (len(exif) % 2)
+    size = struct.pack("<I", len(content) - 8 + len(chunk))
+    return content[:4] + size + content[8:20] + bytes([content[20] | _WEBP_EXIF_FLAG]) + content[21:] + chunk
+
+
+_STRIPPERS: Final[dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes, bytes], bytes]]]] = {
+    "jpeg": (_strip_jpeg, _insert_jpeg),
+    "png": (_strip_png, _insert_png),
+    "webp": (_strip_webp, _insert_webp),
+}

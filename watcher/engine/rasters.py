@@ -113,13 +113,16 @@ def save_heic(image: pyvips.Image, quality: int, rights: Mapping[str, str]) -> b
     if picture.mode not in ("RGB", "RGBA"):
         picture = picture.convert("RGBA" if picture.mode == "LA" else "RGB")
     buffer = io.BytesIO()
-    pillow_heif.from_pillow(picture).save(buffer, quality=quality, exif=_exif(rights), xmp=None, enc_params={"preset": "fast"})
+    pillow_heif.from_pillow(picture).save(
+        buffer, quality=quality, exif=exif_block(rights) or None, xmp=None, enc_params={"preset": "fast"}
+    )
     return buffer.getvalue()
 
 
-def _exif(rights: Mapping[str, str]) -> bytes | None:
+def exif_block(rights: Mapping[str, str]) -> bytes:
+    """An Exif block (with its prefix) that holds nothing but `rights`; empty where there are none."""
     if not rights:
-        return None
+        return b""
     exif = Image.Exif()
     for name, text in rights.items():
         exif[ExifTags.Base[name]] = text

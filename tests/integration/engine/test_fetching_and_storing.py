@@ -1,10 +1,12 @@
 """The main way: a source is fetched, worked on and stored, and the answer is true of what was stored."""
 
+import asyncio
 import hashlib
+import json
 
 import pytest
 
-from tests.support.engine import Client, Sources, stored_file
+from tests.support.engine import KEY, Client, Sources, stored_file
 from tests.support.pictures import decoded, encoded, jpeg, photograph
 
 
@@ -59,3 +61,25 @@ async def test_a_result_without_store_is_to_be_had_at_a_temporary_address(client
         assert response.content_type == "image/jpeg"
     assert hashlib.sha1(content).hexdigest() == answer["output"]["sha1"]
     assert answer["url"].split("/")[4:] == [answer["id"], "image.jpeg"]
+
+
+async def test_the_vendors_example_with_curl(client: Client, sources: Sources) -> None:
+    """The page's own command line, with only host, key, source and bucket replaced, gives a response of the page's shape."""
+    body = {
+        "url": sources.add("/image.jpg", jpeg(800, 500)),
+        "image": {"resize": {"width": 640, "height": 480, "mode": "fit"}},
+        "store": {
+            "id": "local",
+            "bucket": "my-bucket",
+            "region": "eu-central-003",
+            "path": "assets/image.jpg",
+            "headers": {"Cache-Control": "max-age=2592000000"},
+        },
+    }
+    command = ["curl", "-sS", client.url("/1.0/fetch"), "-X", "POST", "-u", f"{KEY}:", "-H", "Content-Type: application/json"]
+    process = await asyncio.create_subprocess_exec(*command, "-d", json.dumps(body), stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    answer = json.loads(output)
+    assert list(answer) == ["id", "url", "input", "output"]
+    assert answer["url"].endswith("/my-bucket/assets/image.jpg")
+    assert decoded(stored_file(answer).read_bytes()).size == (640, 480)

@@ -230,14 +230,16 @@ def test_compression_alone_never_makes_it_larger(work: Work, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["JPEG", "WEBP", "PNG"])
 def test_what_stays_as_it_is_loses_its_metadata_all_the_same(work: Work, name: str) -> None:
-    """A file that cannot be made smaller keeps its pixels to the bit, but not its place."""
+    """A file that cannot be made smaller keeps its pixels to the bit, and its rights notice, but not its place."""
     options = {"quality": 20} if name in ("JPEG", "WEBP") else {"optimize": True}
     picture = photograph() if name != "PNG" else photograph().quantize(8)
     content = encoded(picture, name, exif=exif_with_place(), **options)
     _, output = work(content, ImageOrder("medium"))
     assert decoded(output).convert("RGB").tobytes() == decoded(content).convert("RGB").tobytes()
     assert b"SecretCamera" not in output
-    assert not decoded(output).getexif().get_ifd(ExifTags.IFD.GPSInfo)
+    exif = decoded(output).getexif()
+    assert not exif.get_ifd(ExifTags.IFD.GPSInfo)
+    assert {tag: exif.get(tag) for tag in RIGHTS} == RIGHTS
 
 
 def test_a_small_turned_jpeg_is_upright_and_no_larger(work: Work) -> None:
