@@ -39,7 +39,7 @@ from watcher.records.recorder import Recorder
 from watcher.rules import folder_rules
 from watcher.service.admin import AdminServer, Figures
 from watcher.service.instance import InstanceLock, instance_id
-from watcher.service.systemd import Notifier
+from watcher.service.systemd import Notifier, confinement
 from watcher.service.vitals import Vitals
 from watcher.settings import MOST_REQUESTS, split_address
 
@@ -265,6 +265,7 @@ class App:
             self._clock,
             on_taken=self._taken,
             random=random.random,
+            confinement=confinement(os.environ),
         )
         originals = FileOriginals(self.intake.roots, pool)
         edges = Edges(self.journal, originals, self.publisher, self.client, self.gate, self._store, self.events, self._clock)

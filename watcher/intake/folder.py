@@ -162,7 +162,8 @@ class WatchedFolder:
 
     async def _survey(self) -> Ground:
         root = self._rules.rule.root
-        look = self._loop.run_in_executor(self._tools.far, survey, root)
+        to_change = (self._rules.rule.on_success, self._rules.rule.on_failure) != ("keep", "keep")
+        look = self._loop.run_in_executor(self._tools.far, partial(survey, root, to_change=to_change))
         try:
             return await asyncio.wait_for(look, SURVEY_PATIENCE_SECONDS)
         except TimeoutError:
@@ -221,8 +222,8 @@ class WatchedFolder:
     async def lose(self, message: str) -> None:
         """The root is not there. Nothing is taken to be deleted; it is looked for until it is back."""
         self._tools.roots.lose(self._rules.rule.root)
-        hint = "nothing is lost: it is looked for every few seconds; mount it or make it again"
-        self._enter("lost", message, hint)
+        hint = "nothing is lost: it is looked for every few seconds; mount it, make it again, or give the right to it"
+        self._enter("lost", message, f"{hint}; {self._tools.confinement}" if self._tools.confinement else hint)
         for waiter in self._take_scan_waiters():
             waiter.set_result(None)
         await self.disarm()

@@ -49,12 +49,14 @@ class Intake:
         *,
         on_taken: Callable[[], None],
         random: Callable[[], float],
+        confinement: str = "",
     ) -> None:
         self.roots = Roots()
         self._rules = dict(rules)
         self._clock = clock
         self._events = events
-        self._tools = Tools(settings, journal, events, clock, random, self.roots, Observers(self._trouble_from_thread), on_taken)
+        observers = Observers(self._trouble_from_thread)
+        self._tools = Tools(settings, journal, events, clock, random, self.roots, observers, on_taken, confinement)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._folders: dict[str, WatchedFolder] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}

@@ -32,15 +32,21 @@ class RootMissing(Exception):
     """The folder is not to be had; the text says why, for people."""
 
 
-def survey(root: Path) -> Ground:
-    """Look at a root. Blocks. Raises RootMissing where it is not there, cannot be listed, or lacks its mount."""
+def survey(root: Path, *, to_change: bool = False) -> Ground:
+    """Look at a root, whose files are `to_change` (moved, deleted) or not. Blocks.
+
+    Raises RootMissing where it is not there, cannot be listed, lacks its mount, or is mounted read-only and is to be changed.
+    """
     real = os.path.realpath(os.fsencode(root))
     try:
         identity = root_identity(real)
         with os.scandir(real):
             pass  # listing is a right of its own
+        read_only = bool(os.statvfs(real).f_flag & os.ST_RDONLY)
     except OSError as error:
         raise RootMissing(f"{root}: {error.strerror}") from None
+    if read_only and to_change:
+        raise RootMissing(f"{root}: read-only here, and on_success or on_failure moves or deletes its files")
     if (point := missing_mount(real)) is not None:
         raise RootMissing(f"{root}: {os.fsdecode(point)} is in /etc/fstab but not mounted")
     mount = current_mounts().get(identity.mount)

@@ -56,6 +56,8 @@ class Tools:
     roots: Roots
     observers: Observers
     on_taken: Callable[[], None]
+    confinement: str = ""
+    """What besides permissions keeps folders from this process, and how they are opened to it; for people."""
     near: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "intake"))
     far: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(32, "intake-remote"))
     """Apart, since a share that does not answer keeps its threads."""

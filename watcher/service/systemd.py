@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,6 +62,26 @@ class Notifier:
         # the manager may be restarting, or have a full queue; the next sign of life will find it again
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, flags) as sender:
             sender.sendto("\n".join(assignments).encode(), address)
+
+
+def confinement(environment: Mapping[str, str]) -> str:
+    """How folders are opened to this process where it is a confined service; empty where it is none."""
+    if not environment.get("INVOCATION_ID") or not environment.get("NOTIFY_SOCKET"):
+        return ""
+    unit = unit_of(Path("/proc/self/cgroup").read_text(encoding="utf-8")) or "compressor-watcher.service"
+    return (
+        f"a service sees and changes only what its drop-in opens: `systemctl edit {unit}`, ReadOnlyPaths= or ReadWritePaths= "
+        "(BindReadOnlyPaths= or BindPaths= below /home), SupplementaryGroups=, then restart it"
+    )
+
+
+def unit_of(cgroups: str) -> str | None:
+    """The service in the text of /proc/self/cgroup (cgroups(7)). Pure."""
+    for line in cgroups.splitlines():
+        for part in reversed(line.rpartition(":")[2].split("/")):
+            if part.endswith(".service"):
+                return part
+    return None
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:

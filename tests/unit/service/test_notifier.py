@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.service.systemd import Notifier
+from watcher.service.systemd import Notifier, confinement, unit_of
 
 
 @pytest.fixture
@@ -98,3 +98,27 @@ def test_a_manager_that_does_not_read_is_not_waited_for(manager: socket.socket) 
 def test_signs_of_life_are_due_twice_as_often_as_they_must(environment: dict[str, str], seconds: float | None) -> None:
     """Half of the allowed time, and only where this process is the one that is asked."""
     assert Notifier(environment).watchdog_interval == seconds
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "unit"),
+    [
+        ("0::/system.slice/compressor-watcher.service\n", "compressor-watcher.service"),
+        (
+            "0::/system.slice/system-compressor\\x2dwatcher.slice/compressor-watcher@north.service\n",
+            "compressor-watcher@north.service",
+        ),
+        ("4:memory:/system.slice/one.service\n1:name=systemd:/system.slice/one.service\n0::/\n", "one.service"),
+        ("0::/user.slice/user-1000.slice/session-2.scope\n", None),
+        ("0::/\n", None),
+    ],
+)
+def test_the_own_unit_is_read_from_the_control_group(cgroups: str, unit: str | None) -> None:
+    """The operator is told the name of the very unit to edit, an instance's included."""
+    assert unit_of(cgroups) == unit
+
+
+def test_outside_a_service_nothing_is_said_of_drop_ins() -> None:
+    """Who runs it in a terminal is not sent to systemctl."""
+    assert confinement({}) == ""
+    assert "systemctl edit" in confinement({"INVOCATION_ID": "x", "NOTIFY_SOCKET": "/run/systemd/notify"})
