@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 _EXTRAS: Final = ("pyvips", "PIL", "pillow_heif", "obstore")
 _INSTALL_HINT: Final = "pip install 'compressor-watcher[engine]'"
 _SWEEP_SECONDS: Final = 60.0
+_RESULTS: Final = "engine-results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Engine:
         count = settings.concurrency or os.cpu_count() or 1
         self._fetcher = Fetcher(policy, settings.fetch_timeout, settings.max_input)
         self._workers = WorkerPool(count, self._capacity.image_seconds, settings.max_pixels)
-        self._results = TemporaryResults(state_dir / "engine-results", clock)
+        self._results = TemporaryResults(state_dir / _RESULTS, clock)
         parts = Parts(
             self._fetcher,
             self._workers,
@@ -160,6 +161,7 @@ class Engine:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(mode=0o700)
+            (self._state_dir / _RESULTS).mkdir(mode=0o700, exist_ok=True)
         except BlockingIOError:
             raise Unavailable(
                 f"another engine works in {self._state_dir}", "stop it, or give this one a state_dir of its own"

@@ -20,10 +20,13 @@ from watcher.units import human_duration
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
+    from collections.abc import Sequence
 
     from watcher.engine.work import Outcome, Task
 
 _KEPT_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "TMPDIR", "LD_LIBRARY_PATH")
+WORKER: Final = (sys.executable, "-m", "watcher.engine.worker")
+_DEATHS: Final = 2
 _INSTALL_HINT: Final = "pip install 'compressor-watcher[engine]', then try `python -m watcher.engine.worker 1`"
 _START_LIMIT: Final = 60.0
 _LONGEST_ANSWER: Final = 1_000_000
@@ -32,10 +35,10 @@ _LONGEST_ANSWER: Final = 1_000_000
 class WorkerPool:
     """`count` worker processes. `time_limit` in seconds holds for each task; `max_pixels` bounds a worker's memory."""
 
-    def __init__(self, count: int, time_limit: float, max_pixels: int) -> None:
+    def __init__(self, count: int, time_limit: float, max_pixels: int, command: Sequence[str] = WORKER) -> None:
         self._count = count
         self._time_limit = time_limit
-        self._max_pixels = max_pixels
+        self._command = (*command, str(max_pixels))
         self._idle: asyncio.LifoQueue[Process | None] = asyncio.LifoQueue()
         self._alive: set[Process] = set()
 
@@ -56,35 +59,37 @@ class WorkerPool:
         return tuple(process.pid for process in self._alive)
 
     async def run(self, task: Task) -> Outcome:
-        """The outcome of `task`. Raises Refusal: the worker's own, or 422 where it hung or died over the image."""
+        """The outcome of `task`. Raises Refusal: the worker's own, or 422 where workers hang or die over the image.
+
+        A worker that dies may have been killed for no fault of the image's: a second one is tried before the image is blamed.
+        """
+        for _ in range(_DEATHS):
+            try:
+                return read_answer(await self._attempt(task))
+            except (ConnectionError, EOFError, ValueError):
+                continue
+        raise unprocessable("the image cannot be processed: the worker died over it")
+
+    async def _attempt(self, task: Task) -> dict[str, Any]:
         process = await self._idle.get()
         answered = False
         try:
             if process is None or process.returncode is not None:
                 process = await self._spawn()
-            message = await self._ask(process, task)
+            async with asyncio.timeout(self._time_limit):
+                message = await _exchange(process, task.message())
             answered = True
+        except TimeoutError:
+            raise unprocessable(f"the image takes longer than {human_duration(self._time_limit)} to process") from None
         finally:
             if not answered and process is not None:
                 await self._end(process)
             self._idle.put_nowait(process if answered else None)
-        return read_answer(message)
-
-    async def _ask(self, process: Process, task: Task) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(self._time_limit):
-                return await _exchange(process, task.message())
-        except TimeoutError:
-            raise unprocessable(f"the image takes longer than {human_duration(self._time_limit)} to process") from None
-        except (ConnectionError, EOFError, ValueError):
-            raise unprocessable("the image cannot be processed: the worker died over it") from None
+        return message
 
     async def _spawn(self) -> Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "watcher.engine.worker",
-            str(self._max_pixels),
+            *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

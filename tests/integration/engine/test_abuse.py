@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,7 +21,10 @@ from aiohttp import web
 from tests.support.engine import Client, Sources, running_engine, serving_sources, wait_until
 from tests.support.pictures import jpeg
 from watcher.engine.app import Capacity
+from watcher.engine.refusal import Refusal
+from watcher.engine.work import ImageOrder, Limits, Task
 from watcher.engine.workers import WorkerPool
+from watcher.errors import Unavailable
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -277,22 +281,50 @@ def worker_ids(client: Client) -> tuple[int, ...]:
     return pool.process_ids
 
 
-async def test_a_worker_that_dies_takes_one_image_with_it(client: Client, sources: Sources) -> None:
-    """When a worker is killed over an image, that request is a 422, and the next image has a new worker."""
+async def test_a_worker_that_is_killed_is_replaced(client: Client, sources: Sources) -> None:
+    """When a worker is killed while it has an image, another one does that image."""
     await client.fetch({"url": sources.add("/a.jpg", jpeg())})
     (worker,) = worker_ids(client)
     os.kill(worker, signal.SIGSTOP)
-    asked = asyncio.create_task(client.refused({"url": sources.url("/a.jpg")}))
+    asked = asyncio.create_task(client.fetch({"url": sources.url("/a.jpg")}))
 
     async def source_is_there() -> bool:
         return any((Path(client.bucket_root).parent / "state" / "engine-work").glob("*.source"))
 
     await wait_until(source_is_there)
     os.kill(worker, signal.SIGKILL)
-    status, message = await asked
-    assert (status, "worker died" in message) == (422, True)
-    assert (await client.fetch({"url": sources.url("/a.jpg")}))[0] == 200
+    assert (await asked)[0] == 200
     assert worker_ids(client) != (worker,)
+
+
+async def test_an_image_that_kills_every_worker_is_refused(tmp_path: Path) -> None:
+    """After the second death the image is blamed; the pool has room for a new worker."""
+    deadly = "import sys; print('{\"ready\": true}', flush=True); sys.stdin.readline()"
+    pool = WorkerPool(1, 10, 1000, command=(sys.executable, "-c", deadly))
+    await pool.start()
+    task = Task(tmp_path / "source", tmp_path / "target", ImageOrder(), Limits(1, 1))
+    for _ in range(2):
+        with pytest.raises(Refusal, match="worker died") as refused:
+            await pool.run(task)
+        assert refused.value.code == 422
+    assert pool.process_ids == ()
+    await pool.stop()
+
+
+async def test_a_worker_that_does_not_come_up_is_said(tmp_path: Path) -> None:
+    """A library that cannot be loaded is found at the start, with what to do."""
+    pool = WorkerPool(1, 10, 1000, command=(sys.executable, "-c", "raise SystemExit(1)"))
+    with pytest.raises(Unavailable, match="does not start") as failure:
+        await pool.start()
+    assert "pip install" in failure.value.hint
+
+
+async def test_a_stop_signal_to_all_processes_does_not_hurt_the_work(client: Client, sources: Sources) -> None:
+    """Service managers send SIGTERM to the workers too; they end with the engine, not before it."""
+    (worker,) = worker_ids(client)
+    os.kill(worker, signal.SIGTERM)
+    assert (await client.fetch({"url": sources.add("/a.jpg", jpeg())}))[0] == 200
+    assert worker_ids(client) == (worker,)
 
 
 async def test_a_worker_that_hangs_is_replaced(tmp_path: Path, sources: Sources) -> None:

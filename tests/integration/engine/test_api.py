@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +195,24 @@ def test_an_engine_without_a_key_is_refused(tmp_path: Path) -> None:
         Engine(EngineSettings(), tmp_path, api_keys=[""])
 
 
-async def test_the_journal_is_for_its_owner_only(client: Client, tmp_path: Path) -> None:
-    """Requests hold addresses and headers that may be secret: the file's mode is 0600."""
-    assert stat.S_IMODE((tmp_path / "state" / "engine-jobs.db").stat().st_mode) == 0o600
+async def test_state_is_for_its_owner_only(client: Client, tmp_path: Path) -> None:
+    """Requests hold addresses and headers that may be secret, results may be private: nobody else can read them."""
+    state = tmp_path / "state"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir()}
+    assert modes["engine-jobs.db"] == 0o600
+    assert (modes["engine-work"], modes["engine-results"]) == (0o700, 0o700)
+
+
+def test_missing_extras_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra's packages there is one clear line with the command that installs them."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyvips" else object())
+    with pytest.raises(WatcherError, match="needs pyvips") as failure:
+        Engine(EngineSettings(), tmp_path, api_keys=["k"])
+    assert failure.value.hint == "pip install 'compressor-watcher[engine]'"
+
+
+def test_the_main_process_never_loads_libvips() -> None:
+    """Image libraries are loaded by workers alone: importing the engine is quick, and a crash of theirs is not ours."""
+    code = "import sys, watcher.engine.app; print([name for name in ('pyvips', 'PIL', 'obstore') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
