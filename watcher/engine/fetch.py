@@ -80,7 +80,7 @@ def judge(policy: AddressPolicy, host: str, port: int, addresses: list[str]) -> 
 def judged_session(policy: AddressPolicy) -> aiohttp.ClientSession:
     """A client session that can only reach permitted hosts, sends no cookies and trusts no proxy of the environment.
 
-    Addresses written as numbers do not go through the resolver: `judge_url` must be asked before each request.
+    Addresses written as numbers do not go through the resolver: requests must be made with what `request_url` gives.
     """
     connector = aiohttp.TCPConnector(resolver=JudgedResolver(policy), use_dns_cache=False, limit=0)
     return aiohttp.ClientSession(
@@ -92,16 +92,22 @@ def judged_session(policy: AddressPolicy) -> aiohttp.ClientSession:
     )
 
 
-def judge_url(policy: AddressPolicy, url: str) -> None:
-    """Raises OSError where the URL's host is a number that is not permitted; names are judged when they are resolved."""
+def request_url(policy: AddressPolicy, url: str) -> URL:
+    """`url` as it is requested: without user, password and fragment. Names are judged later, when they are resolved.
+
+    Raises OSError where its host is an address that is not permitted, in whatever notation. Judged is the host as the client
+    library reads it, so that no other reading of the same text can be connected to.
+    """
     parts = urlsplit(url)
-    host = parts.hostname or ""
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    request = URL(bare, encoded=bare.isascii())
+    host = request.raw_host or ""
     try:
-        socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
-    except OSError:
-        return
-    numeric = [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)]
-    judge(policy, host, parts.port or (443 if parts.scheme == "https" else 80), numeric)
+        numeric = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return request
+    judge(policy, host, request.port or 0, [str(entry[4][0]) for entry in numeric])
+    return request
 
 
 class Fetcher:
@@ -132,7 +138,7 @@ class Fetcher:
                 return await self._follow(url, headers, target, on_size)
         except TimeoutError:
             raise unprocessable(f"the source took longer than {human_duration(self._time_limit)}") from None
-        except aiohttp.InvalidURL:
+        except ValueError:  # what yarl, idna and aiohttp find wrong with an address
             raise unprocessable("the source's address cannot be read") from None
         except aiohttp.ClientPayloadError:
             raise unprocessable("the source broke off before its end, or its content encoding is damaged") from None
@@ -141,7 +147,6 @@ class Fetcher:
 
     async def _follow(self, url: str, headers: Mapping[str, str], target: Path, on_size: Callable[[int], None]) -> Source:
         for _ in range(MAX_REDIRECTS + 1):
-            judge_url(self._policy, url)
             async with self._get(url, headers) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     url, headers = _redirected(url, response.headers["Location"], headers)
@@ -154,11 +159,11 @@ class Fetcher:
     def _get(self, url: str, headers: Mapping[str, str]) -> aiohttp.client._RequestContextManager:
         if self._session is None:
             raise RuntimeError("the fetcher was not started")
-        bare, credentials = _without_userinfo(url)
+        credentials = _credentials(url)
         sent = {"Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity", **headers}
         if credentials and not any(name.lower() == "authorization" for name in sent):
             sent["Authorization"] = credentials
-        return self._session.get(URL(bare, encoded=bare.isascii()), headers=sent, allow_redirects=False)
+        return self._session.get(request_url(self._policy, url), headers=sent, allow_redirects=False)
 
     async def _receive(self, response: aiohttp.ClientResponse, url: str, target: Path, on_size: Callable[[int], None]) -> Source:
         announced = response.content_length
@@ -204,14 +209,13 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _without_userinfo(url: str) -> tuple[str, str]:
-    """The URL as it is requested, and the Authorization header that its user and password stand for (or nothing)."""
+def _credentials(url: str) -> str:
+    """The Authorization header that a URL's user and password stand for; empty where it has none."""
     parts = urlsplit(url)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
     if parts.username is None and parts.password is None:
-        return bare, ""
+        return ""
     pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    return bare, "Basic " + base64.b64encode(pair.encode()).decode()
+    return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 def _unreachable(error: Exception, url: str) -> Refusal:

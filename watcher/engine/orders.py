@@ -119,7 +119,7 @@ def _http_url(value: str) -> str:
         named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         named = False
-    if not named or len(value) > MAX_URL or re.search(r"[\x00-\x20\x7f]", value):
+    if not named or len(value) > MAX_URL or re.search(r"[\x00-\x20\x7f\\]", value):
         raise ValueError("must be an http:// or https:// address")
     return value
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from watcher.engine.fetch import judge_url, judged_session
+from watcher.engine.fetch import judged_session, request_url
 from watcher.engine.jobs import KEPT_SECONDS
 
 if TYPE_CHECKING:
@@ -73,11 +73,10 @@ class Webhooks:
 
     async def _is_confirmed(self, session: aiohttp.ClientSession, delivery: Delivery) -> bool:
         try:
-            judge_url(self._policy, delivery.url)
             async with (
                 asyncio.timeout(ANSWER_SECONDS),
                 session.post(
-                    delivery.url,
+                    request_url(self._policy, delivery.url),
                     data=delivery.body.encode(),
                     headers={"Content-Type": "application/json"},
                     allow_redirects=False,
