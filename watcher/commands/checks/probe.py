@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 NAME: Final = ".compressor-watcher-probe"
 PATIENCE_SECONDS: Final = 60.0
 """Beyond what one request may take."""
+RESCAN_SECONDS: Final = 5.0
+"""Should no event tell of the image, it is found all the same."""
 STEPS: Final = ("detected", "published", "requested", "fetched", "answered", "verified")
 _STOPPED: Final = frozenset({*ENDINGS, Event.API_UNAVAILABLE, Event.API_UNAUTHORIZED, Event.API_QUOTA, Event.IMAGE_IGNORED})
 _API: Final = (Event.API_UNAUTHORIZED, Event.API_QUOTA, Event.API_UNAVAILABLE, Event.API_THROTTLED)
@@ -51,8 +53,8 @@ async def run_probe(settings: Settings, *, running: bool) -> list[Finding]:
         probe.folders[0].path.mkdir()
         log = RecordingLog()
         try:
-            async with App(probe, log) as app:
-                await _send(app, log, probe)
+            async with App(probe, log):
+                await _send(log, probe)
         except WatcherError as error:
             return [fail("probe", error.message, error.hint)]
     return judge(log.lines, serves=settings.publish.mode == "serve", verifies=settings.verify.mode != "never")
@@ -85,6 +87,7 @@ def probe_settings(settings: Settings, place: Path, identity: str) -> Settings:
             "admin": AdminSettings(),
             "engine": settings.engine.model_copy(update={"listen": None}),
             "drain": 0.0,
+            "rescan": RESCAN_SECONDS,
         }
     )
 
@@ -95,11 +98,10 @@ def probe_key(template: str, folder: str, identity: str) -> str:
     return f"{fixed}/{NAME}/{identity}.png" if fixed else f"{NAME}/{identity}.png"
 
 
-async def _send(app: App, log: RecordingLog, settings: Settings) -> None:
+async def _send(log: RecordingLog, settings: Settings) -> None:
     """Drop the image, and wait until it has ended, or until nothing more can be expected."""
     image = tiny_png(uuid.uuid4().bytes, side=64)
     await asyncio.to_thread((settings.folders[0].path / "probe.png").write_bytes, image)
-    await app.intake.rescan()
     with suppress(TimeoutError):
         async with asyncio.timeout(settings.compressor.timeout + PATIENCE_SECONDS):
             await log.until(is_over)

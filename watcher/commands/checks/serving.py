@@ -85,8 +85,9 @@ async def _resolves(url: str, *, api_is_here: bool) -> Finding:
     host = urlsplit(url).hostname or ""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return fail("public_url: name", f"{host} does not resolve: {error.strerror}", "correct it, or set its DNS record")
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no host can have this name"
+        return fail("public_url: name", f"{host} does not resolve: {why}", "correct it, or set its DNS record")
     return judge_addresses(host, list(dict.fromkeys(str(each[4][0]) for each in found)), api_is_here=api_is_here)
 
 
@@ -122,7 +123,7 @@ async def ask(url: str, headers: dict[str, str], *, verify: bool = True) -> Reac
     try:
         async with httpx.AsyncClient(timeout=ANSWER_SECONDS, verify=verify, trust_env=not is_loopback(host)) as client:
             answer = await client.get(url, headers=headers)
-    except CAUGHT as error:
+    except (*CAUGHT, UnicodeError) as error:
         certain = is_loopback(host) or _is_tls(error)
         return Reached(problem=failure_of_exception(error, parts.netloc).message.replace("the API", "it"), certain=certain)
     ours = answer.headers.get("Content-Security-Policy") == OWN_POLICY
