@@ -60,7 +60,7 @@ def read_picture(path: Path, format_name: str, limits: Limits) -> Picture:
         header = _svg(path, 1.0)
         picture = Picture("svg", path, header.width, header.height)
     else:
-        picture = _from_header(path, format_name, _load(path, format_name, None))
+        picture = _from_header(path, format_name, _load(path, format_name, None), limits)
     check_limits(picture.width, picture.height, picture.frames, limits)
     return picture
 
@@ -95,8 +95,8 @@ def render(picture: Picture, placement: Placement) -> pyvips.Image:
     return _crop(image, placement, picture.frames) if placement.crops else image
 
 
-def _from_header(path: Path, format_name: str, header: pyvips.Image) -> Picture:
-    frames = _frames(path, format_name, header)
+def _from_header(path: Path, format_name: str, header: pyvips.Image, limits: Limits) -> Picture:
+    frames = _frames(path, format_name, header, limits)
     orientation = header.get("orientation") if header.get_typeof("orientation") else _UPRIGHT
     width, height = header.width, header.height
     if format_name == "avif" or frames > 1 or not 1 <= orientation <= 8:
@@ -118,10 +118,13 @@ def _from_header(path: Path, format_name: str, header: pyvips.Image) -> Picture:
     )
 
 
-def _frames(path: Path, format_name: str, header: pyvips.Image) -> int:
-    """Frames that the output can keep: all of an animation, all pages of a TIFF if they are alike, else the first alone."""
+def _frames(path: Path, format_name: str, header: pyvips.Image, limits: Limits) -> int:
+    """Frames that the output can keep: all of an animation, all pages of a TIFF if they are alike, else the first alone.
+
+    More than are allowed are not looked at; the number is refused afterwards.
+    """
     pages: int = header.get("n-pages") if header.get_typeof("n-pages") else 1
-    if format_name in _ANIMATED or pages == 1:
+    if format_name in _ANIMATED or pages == 1 or pages > limits.frames:
         return pages
     if format_name != "tiff":
         return 1
