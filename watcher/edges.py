@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         IgnoredReason,
         Image,
         Known,
+        KnownDirectory,
         Observation,
         Postponement,
         Sighting,
@@ -169,6 +170,9 @@ class Journal(Protocol):
 
     async def known(self, folder: str, directory: bytes) -> dict[bytes, Known]:
         """What is remembered of the files directly in a directory (path inside the folder, b"" for its top), by name."""
+
+    async def known_in(self, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+        """The same of many directories in one question, in their order."""
 
     async def take(self, sightings: Sequence[Sighting]) -> list[str]:
         """Remember the files and queue an image with its outputs for each; ids in the same order.

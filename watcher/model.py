@@ -362,6 +362,18 @@ class Known:
     ignored: str | None = None
 
 
+Stamp = tuple[int, int, int, int]
+"""Size, mtime_ns, ctime_ns and the lower 63 bits of the inode: an Observation that is cheap to make by the hundred thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDirectory:
+    """What the journal remembers of the files directly in a directory: their stamps by name, and why some were ignored."""
+
+    stamps: dict[bytes, Stamp]
+    ignored: dict[bytes, str]
+
+
 class FailureKind(StrEnum):
     """Who must wait, and for what."""
 

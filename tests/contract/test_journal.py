@@ -24,7 +24,18 @@ from tests.support.records import (
     take_one,
 )
 from watcher.edges import Journal
-from watcher.model import ENDINGS, Event, FailedReason, IgnoredReason, ImageState, Known, Observation, OutputState, Postponement
+from watcher.model import (
+    ENDINGS,
+    Event,
+    FailedReason,
+    IgnoredReason,
+    ImageState,
+    Known,
+    KnownDirectory,
+    Observation,
+    OutputState,
+    Postponement,
+)
 from watcher.records.journal import SqliteJournal
 
 
@@ -70,7 +81,9 @@ class TestTaking:
 
         assert {b"a.jpg": Known(seen.observation)} == await journal.known("products", b"d")
         assert await journal.known("products", b"") == {}
-        assert {b"d": {b"a.jpg": Known(seen.observation)}} == await journal.known_below("products")
+        stamp = (seen.observation.size, seen.observation.mtime_ns, seen.observation.ctime_ns, seen.observation.inode)
+        expected = [KnownDirectory({b"a.jpg": stamp}, {}), KnownDirectory({}, {})]
+        assert expected == await journal.known_in("products", [b"d", b""])
 
     async def test_same_version_is_taken_once(self, journal: SqliteJournal) -> None:
         """The same observation gives the same id, within one call and after the image has ended."""

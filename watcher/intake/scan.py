@@ -7,16 +7,15 @@ since it was last looked through costs no look-up at all.
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import IgnoredReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
 
-    from watcher.model import Known, Observation
+    from watcher.model import KnownDirectory, Stamp
 
 PIECE_FILES: Final = 2_000
 PIECE_DIRECTORIES: Final = 250
@@ -24,19 +23,19 @@ PIECE_DIRECTORIES: Final = 250
 DIGEST_LIMIT: Final = 250_000
 """Directories whose digest is remembered at most."""
 
-Stamp = tuple[int, int, int, int]
-"""Size, mtime_ns, ctime_ns, inode: an `Observation` that is cheap to make by the hundred thousand."""
+_INODE_BITS: Final = (1 << 63) - 1
 
 
 @dataclass(slots=True)
 class Listing:
-    """What lies directly in a directory (path inside the folder): everything that is no directory, by name, with its stamps.
+    """What lies directly in a directory (path inside the folder): everything that is no directory, by name, with its stamp.
 
-    A symbolic link has two: its own and its target's. `error` is set where the directory could not be read.
+    `targets` holds the stamps of what symbolic links lead to. `error` is set where the directory could not be read.
     """
 
     directory: bytes
-    entries: dict[bytes, tuple[Stamp, ...]] = field(default_factory=dict)
+    entries: dict[bytes, Stamp] = field(default_factory=dict)
+    targets: dict[bytes, Stamp] = field(default_factory=dict)
     subdirectories: list[bytes] = field(default_factory=list)
     inode: int = 0
     device: int = 0
@@ -130,58 +129,56 @@ def list_directory(real_root: bytes, directory: bytes) -> Listing:
     """Read one directory. What vanishes between the reading of its name and its stat is left out."""
     listing = Listing(directory)
     path = real_root + b"/" + directory if directory else real_root
-    prefix = directory + b"/" if directory else b""
     try:
         with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    listing.subdirectories.append(prefix + entry.name)
-                elif stamps := _stamps(entry):
-                    listing.entries[entry.name] = stamps
+            _list_entries(listing, entries)
         status = os.stat(path)
         listing.inode, listing.device = status.st_ino, status.st_dev
     except OSError as error:
-        listing.error = error
-        listing.entries.clear()
-    listing.digest = hash(frozenset(listing.entries.items()))
+        return Listing(directory, error=error)
+    listing.digest = hash((frozenset(listing.entries.items()), frozenset(listing.targets.items())))
     return listing
 
 
-def _stamps(entry: os.DirEntry[bytes]) -> tuple[Stamp, ...]:
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except OSError:
-        return ()
-    own = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    if not stat.S_ISLNK(status.st_mode):
-        return (own,)
-    try:
-        status = entry.stat()
-    except OSError:
-        return (own,)
-    return (own, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+def _list_entries(listing: Listing, entries: Iterable[os.DirEntry[bytes]]) -> None:
+    """The loop that every file of a scan goes through: nothing in it that can be outside."""
+    prefix = listing.directory + b"/" if listing.directory else b""
+    stamps = listing.entries
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            listing.subdirectories.append(prefix + entry.name)
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+            stamps[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODE_BITS)
+            if entry.is_symlink():
+                listing.targets[entry.name] = _stamp_of(entry.stat())
+        except OSError:
+            continue  # gone meanwhile, or a link that leads nowhere: that one has its own stamp
 
 
-def stamp(observation: Observation) -> Stamp:
-    """The same as a stamp."""
-    return (observation.size, observation.mtime_ns, observation.ctime_ns, observation.inode)
+def _stamp_of(status: os.stat_result) -> Stamp:
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODE_BITS)
 
 
-def news(listing: Listing, known: Mapping[bytes, Known]) -> list[bytes]:
-    """The names that the journal does not know in this version, or knows as unreadable: that may have changed without a trace."""
+def news(listing: Listing, known: KnownDirectory) -> list[bytes]:
+    """The names that the journal does not know in this version, or knows as unreadable: that may change without a trace."""
+    unreadable = {name for name, reason in known.ignored.items() if reason == IgnoredReason.UNREADABLE}
+    if listing.entries == known.stamps and not unreadable:
+        return []
     found = []
-    for name, stamps in listing.entries.items():
-        before = known.get(name)
-        if before is None or stamp(before.observation) not in stamps or before.ignored == IgnoredReason.UNREADABLE:
+    for name, stamp in listing.entries.items():
+        before = known.stamps.get(name)
+        if before is None or before not in (stamp, listing.targets.get(name)) or name in unreadable:
             found.append(name)
     return found
 
 
-def gone(listing: Listing, known: Iterable[bytes]) -> list[bytes]:
+def gone(listing: Listing, known: KnownDirectory) -> list[bytes]:
     """The names that the journal knows and the directory has not; none where the directory was not read to its end.
 
     A root that is entirely empty is not believed: it looks like a mount point on which nothing is mounted.
     """
     if listing.error is not None or (not listing.directory and listing.is_empty()):
         return []
-    return [name for name in known if name not in listing.entries]
+    return [name for name in known.stamps if name not in listing.entries]

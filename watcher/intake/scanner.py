@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from watcher.intake.candidates import Recent
-from watcher.intake.scan import Digests, Walk, gone, news
-from watcher.model import Event, FileRef, IgnoredReason
+from watcher.intake.scan import PIECE_DIRECTORIES, Digests, Walk, gone, news
+from watcher.model import Event, FileRef, IgnoredReason, KnownDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from watcher.intake.candidates import Candidates
     from watcher.intake.scan import Listing
     from watcher.intake.tools import Tools
-    from watcher.model import Known
     from watcher.rules import FolderRules
+
+
+_NOTHING: Final = KnownDirectory({}, {})
 
 
 @dataclass(slots=True)
@@ -70,17 +71,14 @@ class Scanner:
         clock, root = self._tools.clock, self.rules.rule.root
         started = clock.monotonic()
         new = 0
-        listings: list[Listing] = []
-        while listings or (not walk.finished and self._tools.roots.is_armed(root)):
-            ahead = self._tools.in_thread(root, walk.piece)  # the next piece is read while this one is looked up
-            found, listings = await asyncio.gather(self._look_up(listings), ahead)
-            new += found
+        while not walk.finished and self._tools.roots.is_armed(root):
+            new += await self._look_up(await self._tools.in_thread(root, walk.piece))
         complete = walk.finished and walk.errors == 0
         return ScanResult(walk.files, new, clock.monotonic() - started, complete, walk.inodes)
 
     async def _look_up(self, listings: list[Listing]) -> int:
         """Hand what the journal does not know to the candidates; gives how many were taken."""
-        known = await asyncio.gather(*(self._known(listing) for listing in listings))
+        known = await self._known(listings)
         candidates: list[bytes] = []
         vanished: list[bytes] = []
         for listing, before in zip(listings, known, strict=True):
@@ -95,10 +93,12 @@ class Scanner:
             await self._tools.journal.forget(self.rules.rule.folder, vanished)
         return await self._candidates.examine(candidates)
 
-    async def _known(self, listing: Listing) -> dict[bytes, Known]:
-        if listing.error is not None or (not listing.entries and not self._digests.knows(listing.directory)):
-            return {}
-        return await self._tools.journal.known(self.rules.rule.folder, listing.directory)
+    async def _known(self, listings: list[Listing]) -> list[KnownDirectory]:
+        """What the journal knows of each listing; it is not asked about those that hold nothing and never did."""
+        asked = [each for each in listings if each.entries or (each.error is None and self._digests.knows(each.directory))]
+        found = await self._tools.journal.known_in(self.rules.rule.folder, [each.directory for each in asked]) if asked else []
+        known = dict(zip((each.directory for each in asked), found, strict=True))
+        return [known.get(each.directory, _NOTHING) for each in listings]
 
     def _eligible(self, listing: Listing, names: Iterable[bytes]) -> list[bytes]:
         """Those whose names are for us."""
@@ -123,12 +123,14 @@ class Scanner:
                 Event.IMAGE_IGNORED, **file.fields(), reason=IgnoredReason.UNREADABLE, message=error.strerror
             )
 
-    async def _forget_directories(self, directories: Iterable[bytes]) -> None:
+    async def _forget_directories(self, directories: Sequence[bytes]) -> None:
         folder = self.rules.rule.folder
-        for directory in directories:
-            known = await self._tools.journal.known(folder, directory)
-            if known:
-                await self._tools.journal.forget(folder, [_join(directory, name) for name in known])
+        for start in range(0, len(directories), PIECE_DIRECTORIES):
+            some = directories[start : start + PIECE_DIRECTORIES]
+            known = await self._tools.journal.known_in(folder, some)
+            names = [_join(directory, name) for directory, each in zip(some, known, strict=True) for name in each.stamps]
+            if names:
+                await self._tools.journal.forget(folder, names)
 
     async def _is_healthy(self) -> bool:
         root = self.rules.rule.root
