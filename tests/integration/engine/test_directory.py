@@ -1,0 +1,124 @@
+"""The directory connector: whole or not at all, never outside its root, and no facts of another object."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.engine import REGION
+from watcher.engine.connectors import DirectoryConnector, StoreError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
+
+
+async def put(root: Path, key: str, content: bytes = b"content", **changes: Any) -> str:
+    source = root.parent / f"source-{hashlib.sha1(content).hexdigest()}"
+    source.write_bytes(content)
+    options: dict[str, Any] = {"headers": {}, "metadata": {"source-sha1": "1"}, "acl": "public-read", **changes}
+    return (await DirectoryConnector(root).put("my-bucket", REGION, key, source, **options)).url
+
+
+async def metadata(root: Path, key: str) -> dict[str, str] | None:
+    facts = await DirectoryConnector(root).head("my-bucket", REGION, key)
+    return None if facts is None else dict(facts.metadata)
+
+
+async def test_the_url_names_the_file(root: Path) -> None:
+    """The answer's url is the file's own address, percent-encoded."""
+    assert await put(root, "a b/ü#?.jpg") == f"file://{root}/my-bucket/a%20b/%C3%BC%23%3F.jpg"
+
+
+@pytest.mark.parametrize("key", ["../x.jpg", "a/../../x.jpg", "/etc/x.jpg", "a//b", ".", "", "folder/"])
+async def test_keys_that_lead_elsewhere_are_refused(root: Path, key: str) -> None:
+    """No key leaves the bucket's folder, and nothing is written for one that tries."""
+    with pytest.raises(StoreError) as failure:
+        await put(root, key)
+    assert not failure.value.retryable
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("place", ["my-bucket", "my-bucket/folder"])
+async def test_no_symbolic_link_is_followed(root: Path, tmp_path: Path, place: str) -> None:
+    """A link that was planted in the tree does not lead a write, or a question, out of it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = root / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    with pytest.raises(StoreError):
+        await put(root, "folder/a.jpg")
+    assert list(outside.rglob("*")) == []
+
+
+async def test_a_link_at_the_objects_own_place_is_replaced(root: Path, tmp_path: Path) -> None:
+    """The new object takes the link's place; what the link named stays as it was, and is never shown as the object."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    (root / "my-bucket").mkdir(parents=True)
+    (root / "my-bucket" / "a.jpg").symlink_to(secret)
+    with pytest.raises(StoreError):
+        await DirectoryConnector(root).head("my-bucket", REGION, "a.jpg")
+    await put(root, "a.jpg")
+    assert (secret.read_bytes(), (root / "my-bucket" / "a.jpg").is_symlink()) == (b"secret", False)
+
+
+async def test_a_key_below_another_objects_key_is_refused(root: Path) -> None:
+    """A folder cannot be a file as well: the cause is said, in both directions."""
+    await put(root, "a")
+    with pytest.raises(StoreError, match="key of another object"):
+        await put(root, "a/b")
+    await put(root, "c/d")
+    with pytest.raises(StoreError, match="key of another object"):
+        await put(root, "c")
+    assert await metadata(root, "a/b") is None
+
+
+async def test_facts_of_another_content_are_not_taken(root: Path) -> None:
+    """After a crash between the object and its facts, or an edit by hand, the old facts do not speak for the new bytes."""
+    await put(root, "a.jpg", metadata={"source-sha1": "old"})
+    assert await metadata(root, "a.jpg") == {"source-sha1": "old"}
+    (root / "my-bucket" / "a.jpg").write_bytes(b"written by somebody else")
+    assert await metadata(root, "a.jpg") == {}
+
+
+async def test_torn_facts_are_no_facts(root: Path) -> None:
+    """A facts file that is cut is as good as none."""
+    await put(root, "a.jpg")
+    (facts,) = (root / ".metadata").rglob("*.json")
+    assert json.loads(facts.read_bytes())["key"] == "a.jpg"
+    facts.write_bytes(facts.read_bytes()[:20])
+    assert await metadata(root, "a.jpg") == {}
+
+
+async def test_a_failed_write_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk fails, the old object stays whole, no part of the new one lies about, and the call may be tried again."""
+    await put(root, "a.jpg", b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match="No space left") as failure:
+            await put(root, "a.jpg", b"new")
+    assert failure.value.retryable
+    assert (root / "my-bucket" / "a.jpg").read_bytes() == b"old"
+    assert list((root / ".incoming").iterdir()) == []
+
+
+async def test_many_writers_of_one_key_leave_one_whole_object(root: Path) -> None:
+    """Whoever comes last wins; the file is always one of the contents, and the facts never another's."""
+    contents = [bytes([number]) * 50_000 for number in range(8)]
+    await asyncio.gather(*(put(root, "a.jpg", each, metadata={"source-sha1": each[:1].hex()}) for each in contents))
+    stored = (root / "my-bucket" / "a.jpg").read_bytes()
+    assert stored in contents
+    assert await metadata(root, "a.jpg") in ({"source-sha1": stored[:1].hex()}, {})
