@@ -156,6 +156,30 @@ class TestTaking:
 
 
 class TestFiles:
+    @pytest.mark.parametrize("event", [Event.IMAGE_VANISHED, Event.IMAGE_SUPERSEDED])
+    async def test_what_was_not_there_is_taken_when_it_is_back(self, journal: SqliteJournal, event: Event) -> None:
+        """A directory moved away before its files' turn, and back: not one stat value differs, and they are taken again."""
+        seen = sighting(b"d/a.jpg", under=rule("thumb"))
+        image = await take_one(journal, seen)
+        await journal.end(image.id, None, stored(image), 1_001.0)
+        await journal.end(image.id, "thumb", ending(image, event, "thumb"), 1_001.0)
+
+        assert await journal.known("products", b"d") == {}
+        again = await take_one(journal, seen)
+        assert again.id != image.id
+        assert len(again.open_outputs) == 2
+        assert await journal.take([seen]) == [again.id]
+
+    async def test_a_newer_version_is_not_forgotten_with_the_older_one(self, journal: SqliteJournal) -> None:
+        """What is known of a path is its newest version."""
+        older = await take_one(journal, sighting())
+        await journal.requested(older.id, None, "products/a.jpg", 1_000.5)
+        newer = sighting(version=2)
+        await journal.take([newer])
+        await journal.end(older.id, None, ending(older, Event.IMAGE_SUPERSEDED), 1_001.0)
+
+        assert {b"a.jpg": Known(newer.observation)} == await journal.known("products", b"")
+
     async def test_ignored_version_is_remembered_with_its_reason(self, journal: SqliteJournal) -> None:
         """What was judged needs no second look; a later take of another version replaces the judgement."""
         seen = sighting()

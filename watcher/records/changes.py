@@ -60,7 +60,8 @@ def take(connection: sqlite3.Connection, sightings: Sequence[Sighting], new_id: 
 
 def _take_one(connection: sqlite3.Connection, sighting: Sighting, digest: str, new_id: Callable[[], str]) -> str:
     newest = _newest(connection, sighting.file)
-    if newest is not None and newest[2:] == observation_values(sighting.observation):
+    same = newest is not None and newest[2:] == observation_values(sighting.observation)
+    if newest is not None and same and not _was_lost(connection, newest[0]):
         return str(newest[1])
     remember(connection, sighting.file, sighting.observation, None)
     identity = new_id()
@@ -75,6 +76,12 @@ def _newest(connection: sqlite3.Connection, file: FileRef) -> tuple[Any, ...] | 
     query = """SELECT number, id, size, mtime_ns, ctime_ns, inode FROM images WHERE folder = ? AND relative = ? AND newest = 1"""
     row: tuple[Any, ...] | None = connection.execute(query, (file.folder, file.relative)).fetchone()
     return row
+
+
+def _was_lost(connection: sqlite3.Connection, number: int) -> bool:
+    """Whether an output of the image ended because the file was not there: when it is back, it is to be taken again."""
+    query = "SELECT EXISTS (SELECT 1 FROM outputs WHERE image = ? AND state IN ('vanished', 'superseded'))"
+    return bool(connection.execute(query, (number,)).fetchone()[0])
 
 
 def _replace(connection: sqlite3.Connection, number: int, by: str, now: float) -> None:
@@ -267,9 +274,22 @@ def end(connection: sqlite3.Connection, image_id: str, rendition: str | None, en
         return False
     if ending.stored is not None:
         put_object(connection, ending.stored, now)
+    if ending.event in (Event.IMAGE_VANISHED, Event.IMAGE_SUPERSEDED):
+        _unjudge(connection, number)
     add_ending(connection, number, image_id, rendition, ending.event, ending.record, now)
     close_if_ended(connection, number, now)
     return True
+
+
+def _unjudge(connection: sqlite3.Connection, number: int) -> None:
+    """The version is no longer cared for. A directory that is moved away and back brings it back with nothing changed."""
+    query = "SELECT folder, relative, size, mtime_ns, ctime_ns, inode FROM images WHERE number = ?"
+    folder, relative, *observation = connection.execute(query, (number,)).fetchone()
+    connection.execute(
+        "DELETE FROM files WHERE folder = ? AND directory = ? AND name = ?"
+        " AND size = ? AND mtime_ns = ? AND ctime_ns = ? AND inode = ?",
+        (folder, *split_path(relative), *observation),
+    )
 
 
 def finish(connection: sqlite3.Connection, image_id: str, note: str, now: float) -> None:
