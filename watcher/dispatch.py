@@ -44,6 +44,7 @@ class Dispatcher:
         self._next: deque[Image] = deque()
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._resting: dict[str, tuple[float, int]] = {}
+        self._looked_at = 0.0
 
     def wake(self) -> None:
         """There may be something to do. Cheap; call it as often as you like."""
@@ -70,12 +71,12 @@ class Dispatcher:
         """Look for due images when the few at hand are used up."""
         if self._next or len(self._turns) >= self._slots:
             return
-        now = self._clock.now()
+        self._looked_at = self._clock.now()
         self._resting = {
             key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns
         }
         busy = {*self._turns, *self._resting}
-        self._next.extend(await self._journal.due(now, self._slots, busy))
+        self._next.extend(await self._journal.due(self._looked_at, self._slots, busy))
 
     def _start_turns(self) -> None:
         while self._next and len(self._turns) < self._slots:
@@ -90,7 +91,7 @@ class Dispatcher:
         self._wake.set()
 
     async def _wait_for_work(self) -> None:
-        due = await self._journal.next_due(self._clock.now())
+        due = await self._journal.next_due(self._looked_at)
         rests = [until - self._clock.monotonic() for until, _ in self._resting.values()]
         waits = [LONGEST_IDLE, *rests, *([due - self._clock.now()] if due is not None else [])]
         with contextlib.suppress(TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import warnings
@@ -74,6 +75,7 @@ class JsonLog:
         self.level: Level = level
         self._clock = clock
         self._out = out if out is not None else sys.stdout
+        self._torn = False
         renderer: Any = (
             structlog.processors.JSONRenderer(ensure_ascii=False)
             if form == "json"
@@ -90,10 +92,22 @@ class JsonLog:
             return
         fields.pop("level", None)
         stamp = fields.pop("timestamp", None) or timestamp(self._clock())
-        self._logger.msg(
-            str(event), timestamp=stamp, level=level, **{key: value for key, value in fields.items() if key != "event"}
-        )
-        self._out.flush()
+        rest = {key: value for key, value in fields.items() if key != "event"}
+        try:
+            if self._torn:
+                self._out.write("\n")
+            self._logger.msg(str(event), timestamp=stamp, level=level, **rest)
+            self._out.flush()
+            self._torn = False
+        except OSError as error:
+            self._say_lost(error)
+
+    def _say_lost(self, error: OSError) -> None:
+        """Whoever reads the log is gone, or its disk is full: the work goes on, the audit file holds the endings."""
+        if not self._torn:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"compressor-watcher: log lines are lost: {error.strerror}\n")
+        self._torn = True
 
 
 def _plain_level(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
