@@ -6,6 +6,7 @@ Imports are late on purpose: `--help` and the reading commands should not wait f
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 import time
@@ -265,8 +266,15 @@ def _exit(status: int) -> None:
         raise typer.Exit(status)
 
 
+def _speak_utf_8() -> None:
+    """Programs that read us get UTF-8 in every locale; a terminal gets its own encoding, and escapes for what that cannot say."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
+
+
 def main() -> None:
     """Entry point of the command. Turns our errors into one clear line each and the exit status that scripts rely on."""
+    _speak_utf_8()
     try:
         app()
     except ConfigurationError as error:

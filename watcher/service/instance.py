@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from watcher.errors import Unavailable
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_NAME = "lock"
+LOCK_TRIES = 10
+LOCK_PAUSE_SECONDS = 0.02
 IDENTITY_NAME = "instance-id"
 
 
@@ -47,15 +50,13 @@ class InstanceLock:
                 f"the state folder {state_dir} cannot be used: {error.strerror}",
                 "give its owner to the daemon's user, or set state_dir to a folder that it may write",
             ) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _lock(descriptor):
             holder = _read_pid(descriptor)
             os.close(descriptor)
             raise Unavailable(
                 f"another daemon{f' (pid {holder})' if holder else ''} works with the state folder {state_dir}",
                 "stop it first, or give this one a state_dir of its own",
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(descriptor)
@@ -63,6 +64,19 @@ class InstanceLock:
     def release(self) -> None:
         """Give the folder back."""
         os.close(self._descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock it for this process alone. `running_pid` holds a lock for an instant as well, so one refusal means nothing."""
+    for attempt in range(LOCK_TRIES):
+        if attempt:
+            time.sleep(LOCK_PAUSE_SECONDS)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return True
+    return False
 
 
 def running_pid(state_dir: Path) -> int | None:
