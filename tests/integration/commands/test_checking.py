@@ -17,13 +17,14 @@ from aiohttp import web
 
 from tests.integration.commands.conftest import configure
 from tests.integration.publish.test_tls import make_certificate
+from tests.support.s3 import S3Server
 from tests.support.standin import DEFAULT_KEY, Fault, Standin
 from watcher.commands.check import check_machine, check_ways
 from watcher.commands.checks.finding import Finding, State
 from watcher.commands.checks.folders import check_folders, walk
 from watcher.commands.checks.identity import acting_as, service_user
 from watcher.commands.checks.probe import run_probe
-from watcher.commands.checks.service import check_api, check_engine, check_verify
+from watcher.commands.checks.service import check_api, check_engine, check_staging, check_verify
 from watcher.commands.checks.serving import check_certificate, check_ports, check_serving
 from watcher.commands.checks.state import check_state
 from watcher.rules import folder_rules
@@ -457,6 +458,41 @@ def test_the_embedded_engine_needs_its_connectors(tmp_path: Path) -> None:
     assert [finding.state for finding in lines({})] == [State.FAIL]
     assert "key_id and application_key missing" in lines({"c": {"kind": "b2"}})[0].found
     assert lines({"c": {"kind": "directory", "path": str(tmp_path / "bucket")}})[0].state is State.OK
+
+
+# --- staging ----------------------------------------------------------------------------------------------------------------
+
+
+def staging(tmp_path: Path, store: S3Server, **changes: str) -> Settings:
+    """Settings that stage originals in a bucket of the store."""
+    presign = {
+        "endpoint": store.endpoint,
+        "region": store.region,
+        "bucket": store.new_bucket(),
+        "key_id": store.key_id,
+        "application_key": store.application_key,
+        **changes,
+    }
+    return configure(tmp_path, publish={"mode": "presign", "presign": presign})
+
+
+async def test_a_good_staging_bucket_is_tried_and_left_clean(tmp_path: Path, s3: S3Server) -> None:
+    """Put, read, list, delete: a line each, and nothing stays."""
+    settings = staging(tmp_path, s3)
+    findings = await check_staging(settings)
+
+    assert [finding.state for finding in findings] == [State.OK] * 4, findings
+    assert settings.publish.presign is not None
+    assert s3.versions(settings.publish.presign.bucket) == []
+
+
+async def test_a_bad_staging_key_fails_with_what_to_do(tmp_path: Path, s3: S3Server) -> None:
+    """The secret is not repeated."""
+    findings = await check_staging(staging(tmp_path, s3, application_key="planted-wrong-secret"))
+
+    assert worst(findings) is State.FAIL
+    assert findings[0].todo
+    assert "planted-wrong-secret" not in str(findings)
 
 
 # --- probe ------------------------------------------------------------------------------------------------------------------

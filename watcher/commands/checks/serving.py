@@ -176,10 +176,15 @@ async def _try_for_real(serve: ServeSettings, *, embedded: bool) -> list[Finding
     except ConfigurationError:
         return []  # the certificate has a line of its own
     try:
-        port = ok("port", f"free: {serve.listen or default_listen(serve.public_url)}")
+        port = ok("port", _free(serve.listen or default_listen(serve.public_url)))
         return [port, await _fetch_own(urls, base, log, is_public=serve.public_url is not None)]
     finally:
         await urls.stop(0.0)
+
+
+def _free(address: str) -> str:
+    host, port = split_address(address)
+    return f"free: {address}" if port else f"any free one of {host}"
 
 
 async def _fetch_own(urls: TemporaryUrls, base: str, log: RecordingLog, *, is_public: bool) -> Finding:
