@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FILE_THREADS: Final = 4
 """For reading, hashing and moving originals; more would only wait for the disk."""
+TURNS_PER_REQUEST: Final = 2
+"""Images that have their turn for each request that may be out: while one waits for its answer, the next is hashed."""
 HEARTBEAT_SECONDS: Final = 1.0
 HOUSEKEEPING_SECONDS: Final = 3600.0
 STOP_GRACE_SECONDS: Final = 2.0
@@ -278,7 +280,7 @@ class App:
             look_again=self.intake.look_at,
             is_present=self.intake.roots.is_healthy,
         )
-        slots = settings.compressor.concurrency * 2
+        slots = settings.compressor.concurrency * TURNS_PER_REQUEST
         self.dispatcher = Dispatcher(self.journal, self.pipeline, self.events, self._clock, slots=slots, random=random.random)
         dispatching = self._supervise(self.dispatcher.run(), "dispatcher")
         self._stack.push_async_callback(self._drain, dispatching)
@@ -482,6 +484,8 @@ class App:
         self.events.level = new.log.level
         self.pipeline.policy = self._policy(self.settings)
         self.pipeline.limit(new.compressor.concurrency)
+        self.dispatcher.slots = new.compressor.concurrency * TURNS_PER_REQUEST
+        self.dispatcher.wake()
         self.client.timeout = new.compressor.timeout
         self._renew_keys()
         self.gate.pace(new.compressor.requests_per_second)

@@ -29,7 +29,7 @@ LONGEST_IDLE: Final = 30.0
 
 
 class Dispatcher:
-    """Runs the pipeline over what the journal says is due."""
+    """Runs the pipeline over what the journal says is due, `slots` images at once; that may be changed (reload)."""
 
     def __init__(
         self, journal: Journal, pipeline: Pipeline, events: EventLog, clock: Clock, *, slots: int, random: Callable[[], float]
@@ -38,7 +38,7 @@ class Dispatcher:
         self._pipeline = pipeline
         self._events = events
         self._clock = clock
-        self._slots = slots
+        self.slots = slots
         self._random = random
         self._wake = asyncio.Event()
         self._next: deque[Image] = deque()
@@ -62,24 +62,24 @@ class Dispatcher:
             await self._fill()
             if self._next:
                 self._start_turns()
-            if self._next or len(self._turns) >= self._slots:
+            if self._next or len(self._turns) >= self.slots:
                 await self._wake.wait()
                 continue
             await self._wait_for_work()
 
     async def _fill(self) -> None:
         """Look for due images when the few at hand are used up."""
-        if self._next or len(self._turns) >= self._slots:
+        if self._next or len(self._turns) >= self.slots:
             return
         self._looked_at = self._clock.now()
         self._resting = {
             key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns
         }
         busy = {*self._turns, *self._resting}
-        self._next.extend(await self._journal.due(self._looked_at, self._slots, busy))
+        self._next.extend(await self._journal.due(self._looked_at, self.slots, busy))
 
     def _start_turns(self) -> None:
-        while self._next and len(self._turns) < self._slots:
+        while self._next and len(self._turns) < self.slots:
             image = self._next.popleft()
             if image.id not in self._turns:
                 task = asyncio.create_task(self._turn(image), name=f"image {image.id}")

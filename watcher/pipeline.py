@@ -45,6 +45,7 @@ from watcher.errand import (
 from watcher.errors import CallFailed, SourceChanged, SourceGone, Unavailable
 from watcher.inquiries import Inquiries, contradiction, is_done, made_up_result
 from watcher.keys import InvalidKey, render_key
+from watcher.limit import Limit
 from watcher.model import (
     Absence,
     Event,
@@ -119,7 +120,7 @@ class Pipeline:
         whether a folder's root is there now, the same as when it was armed."""
         self._edges = edges
         self.policy = policy
-        self.limit(concurrency)
+        self._sending = Limit(concurrency)
         self._keys = KeyLocks()
         self._new_ticket = new_ticket
         self._random = random
@@ -135,8 +136,8 @@ class Pipeline:
         """No job is followed any more; the next start goes on with it."""
 
     def limit(self, concurrency: int) -> None:
-        """At most so many requests in flight from now on; those on their way are not counted."""
-        self._sending = asyncio.Semaphore(concurrency)
+        """At most so many requests in flight from now on."""
+        self._sending.change(concurrency)
 
     def is_asking(self, image_id: str) -> bool:
         """Whether a request of the image is on its way, whose answer is worth waiting for at a stop."""
