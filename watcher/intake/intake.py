@@ -76,7 +76,9 @@ class Intake:
         self._help("guard", self._guard())
 
     async def stop(self) -> None:
-        """Take nothing more."""
+        """Take nothing more. May be called twice, and where nothing was started."""
+        if self._loop is None:
+            return
         tasks = [*self._helpers.values(), *(task for tasks in self._tasks.values() for task in tasks)]
         for task in tasks:
             task.cancel()
@@ -85,8 +87,9 @@ class Intake:
             folder.cancel_alarms()
         self._folders.clear()
         self._tasks.clear()
-        await asyncio.get_running_loop().run_in_executor(self._tools.near, self._tools.observers.close)
+        await self._loop.run_in_executor(self._tools.near, self._tools.observers.close)
         self._tools.close()
+        self._loop = None
 
     async def _open(self, rules: Mapping[str, FolderRules]) -> None:
         at_once = asyncio.Semaphore(ARM_AT_ONCE)
