@@ -41,7 +41,7 @@ uninstall: ## Take the service away again (as root); configuration, state and lo
 	@systemd/install.sh uninstall
 
 soak: $(VENV)/.dev ## Ten minutes with every fault mixed in; memory, descriptors and threads must be flat
-	$(BIN)/python -m pytest -m soak --timeout 1200 --override-ini addopts= -q
+	$(BIN)/python -m pytest -m soak --timeout 1800
 
 bench: $(VENV)/.dev ## Measure against the bars of docs/BENCHMARKS.md
 	$(BIN)/python -m benchmarks

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -27,6 +26,8 @@ _RENAME_NOREPLACE: Final = 1
 _UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES})
 _NAME_MAX: Final = 255
+_COARSEST_TIMES_NS: Final = 2_000_000_001
+"""FAT keeps every second second."""
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -110,21 +111,49 @@ def _rename_over(source: bytes, observation: Observation, target: bytes) -> byte
 
 
 def _copy_over(source: bytes, observation: Observation, target: bytes) -> bytes | None:
-    """Another file system: a verified, synced copy under the final name first, then the original goes."""
+    """Another file system: a verified, synced copy under the final name first, then the original goes.
+
+    After a crash in between, the copy that is there already is the one.
+    """
     directory = os.path.dirname(target)
-    partial = os.path.join(directory, OWN_PREFIX + b"%s.part" % secrets.token_hex(8).encode())
-    try:
-        if not _copy(source, observation, partial):
-            return None
-        final = place(partial, target)
-    finally:
-        _unlink_if_there(partial)
+    final = _copied_before(source, observation, target) or _copied(source, observation, target)
+    if final is None:
+        return None
     sync_directory(directory)
     if delete_version(source, observation):
         return final
     _unlink_if_there(final)
     sync_directory(directory)
     return None
+
+
+def _copied(source: bytes, observation: Observation, target: bytes) -> bytes | None:
+    """Copy to `target` or a free name beside it. What a crash leaves of a copy is replaced by the next try."""
+    mark = hashlib.sha1(source, usedforsecurity=False).hexdigest()[:16].encode()
+    partial = os.path.join(os.path.dirname(target), OWN_PREFIX + mark + b".part")
+    _unlink_if_there(partial)
+    try:
+        return place(partial, target) if _copy(source, observation, partial) else None
+    finally:
+        _unlink_if_there(partial)
+
+
+def _copied_before(source: bytes, observation: Observation, target: bytes) -> bytes | None:
+    """The copy that an earlier try left at `target` or beside it: same size, mtime (as far as file systems keep it) and bytes."""
+    for candidate in free_names(target):
+        try:
+            status = os.lstat(candidate)
+        except FileNotFoundError:
+            return None
+        alike = abs(status.st_mtime_ns - observation.mtime_ns) < _COARSEST_TIMES_NS and status.st_size == observation.size
+        if alike and stat.S_ISREG(status.st_mode) and _digest(candidate) == _digest(source):
+            return candidate
+    return None
+
+
+def _digest(path: bytes) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha1").digest()
 
 
 def _copy(source: bytes, observation: Observation, partial: bytes) -> bool:

@@ -1,0 +1,113 @@
+"""Ends the process by SIGKILL right before or right after the n-th passing of a named point; nothing in `watcher` knows of it.
+
+A point is a function or method that the journey of an image passes. It is wrapped from outside, in the process that is to die:
+
+    Crash("journal.end", "after", 1).install()
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+POINTS = {
+    "journal.take": ("watcher.records.journal", "SqliteJournal.take"),
+    "journal.hashed": ("watcher.records.journal", "SqliteJournal.hashed"),
+    "journal.requested": ("watcher.records.journal", "SqliteJournal.requested"),
+    "journal.enqueued": ("watcher.records.journal", "SqliteJournal.enqueued"),
+    "journal.postponed": ("watcher.records.journal", "SqliteJournal.postponed"),
+    "journal.unchanged": ("watcher.records.journal", "SqliteJournal.unchanged"),
+    "journal.end": ("watcher.records.journal", "SqliteJournal.end"),
+    "journal.finish": ("watcher.records.journal", "SqliteJournal.finish"),
+    "journal.mark": ("watcher.records.journal", "SqliteJournal.mark"),
+    "journal.commit": ("watcher.records.writer", "Writer._commit"),
+    "publisher.publish": ("watcher.publish.serve", "TemporaryUrls.publish"),
+    "publisher.withdraw": ("watcher.publish.serve", "TemporaryUrls.withdraw"),
+    "api.fetch": ("watcher.compressor.client", "CompressorClient.fetch"),
+    "api.job": ("watcher.compressor.client", "CompressorClient.job"),
+    "store.head": ("watcher.compressor.stored", "HttpObjectStore.head"),
+    "originals.open": ("watcher.intake.files", "FileOriginals.open"),
+    "originals.delete": ("watcher.intake.files", "FileOriginals.delete"),
+    "originals.move": ("watcher.intake.files", "FileOriginals.move"),
+    # inside a deletion: the name is taken aside; inside a move: renamed, and where that is another file system, copied
+    "delete.aside": ("watcher.intake.durable", "_finish_delete"),
+    "move.place": ("watcher.intake.durable", "place"),
+    "move.original": ("watcher.intake.durable", "delete_version"),
+    "audit.append": ("watcher.records.audit", "AuditFile.append"),
+    "audit.torn": ("watcher.records.audit", "AuditFile._write"),
+}
+"""Where each point is: a module, and a function or method in it. At "audit.torn" half of what is to be written is written."""
+
+Moment = Literal["before", "after"]
+
+
+def die() -> None:
+    """No goodbye."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Crash:
+    """The end of a process: which point, before or after it is passed for the n-th time."""
+
+    point: str
+    moment: Moment = "before"
+    passing: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.moment} {self.point} #{self.passing}"
+
+    def install(self) -> None:
+        """Wrap the point. To be called in the process that is to die, before it begins its work."""
+        module_name, path = POINTS[self.point]
+        *outer, name = path.split(".")
+        owner: Any = importlib.import_module(module_name)
+        for part in outer:
+            owner = getattr(owner, part)
+        original = getattr(owner, name)
+        if self.point == "audit.torn":
+            setattr(owner, name, _torn)
+        else:
+            setattr(owner, name, self._wrapped(original))
+
+    def _wrapped(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        counter = iter(range(1, 1_000_000_000))
+
+        def is_due() -> bool:
+            return next(counter) == self.passing
+
+        @functools.wraps(original)
+        async def later(*arguments: Any, **options: Any) -> Any:
+            due = is_due()
+            if due and self.moment == "before":
+                die()
+            try:
+                return await original(*arguments, **options)
+            finally:
+                if due:
+                    die()
+
+        @functools.wraps(original)
+        def now(*arguments: Any, **options: Any) -> Any:
+            due = is_due()
+            if due and self.moment == "before":
+                die()
+            try:
+                return original(*arguments, **options)
+            finally:
+                if due:
+                    die()
+
+        return later if inspect.iscoroutinefunction(original) else now
+
+
+def _torn(audit: Any, data: bytes) -> None:
+    """Half of a line reaches the file."""
+    os.write(audit._open_descriptor, data[: len(data) // 2])
+    die()
