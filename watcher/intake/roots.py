@@ -112,7 +112,8 @@ class Roots:
         if armed is None:
             return not configured and _is_to_be_had(root)
         try:
-            return root_identity(armed[0].real) == armed[0].identity
+            path = os.fsencode(root)
+            return root_identity(path) == armed[0].identity and os.path.realpath(path) == armed[0].real
         except OSError:
             return False
 
