@@ -129,7 +129,7 @@ def explain(
 
 @app.command()
 def engine(config: ConfigOption = None) -> None:
-    """Serve the local Compressor-compatible API on its own ([engine] in the configuration; needs no folders)."""
+    """Serve the local Compressor-compatible API on its own (table `engine` of the configuration; needs no folders)."""
     from watcher.commands.engine import run_engine
 
     settings, _ = _settings(config, "engine")
