@@ -127,7 +127,9 @@ class Pipeline:
         self._look_again = look_again
         self._is_present = is_present
         self._outcomes = Outcomes(edges.journal, edges.events, edges.clock, random)
-        self._putting_away = PuttingAway(edges.journal, edges.originals, edges.events, edges.clock, random, is_present)
+        self._putting_away = PuttingAway(
+            edges.journal, edges.originals, edges.events, edges.clock, random, is_present, look_again
+        )
         self._inquiries = Inquiries(edges.store, edges.events)
         self._failures: dict[str, Failure] = {}
         """How the errands that have not ended failed last."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.edges import Clock, EventLog, Journal, Originals
-    from watcher.model import Image
+    from watcher.model import FileRef, Image
 
 PUT_AWAY_SECONDS: Final = 20.0
 """About so long until a move or deletion that could not be done is tried again."""
@@ -21,7 +21,11 @@ OTHER_VERSION: Final = "kept: another version is at the path"
 
 
 class PuttingAway:
-    """Carries out `on_success` and `on_failure`. `random` gives values in [0, 1); `is_present` tells whether a root is there."""
+    """Carries out `on_success` and `on_failure`.
+
+    `random` gives values in [0, 1); `is_present` tells whether a root is there; `look_again` is told of files that are there in
+    another version than was taken (a chmod makes one, and no event tells of it).
+    """
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class PuttingAway:
         clock: Clock,
         random: Callable[[], float],
         is_present: Callable[[Path], bool],
+        look_again: Callable[[FileRef], None],
     ) -> None:
         self._journal = journal
         self._originals = originals
@@ -38,6 +43,7 @@ class PuttingAway:
         self._clock = clock
         self._random = random
         self._is_present = is_present
+        self._look_again = look_again
 
     async def put_away(self, image: Image) -> None:
         """Finish the image now, or remember when to try again."""
@@ -51,6 +57,8 @@ class PuttingAway:
             await self._later(image, str(error))
         else:
             await self._journal.finish(image.id, note, self._clock.now())
+            if note == OTHER_VERSION:
+                self._look_again(image.file)
 
     async def _carry_out(self, image: Image, action: str) -> str:
         if action == "delete":
