@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.support.box import AUDIT, ETC, STATE, UNIT, Service
 from tests.support.pictures import jpeg
 from tests.support.standin import StandinProcess
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the machine to be built
 PUT = [
     "/opt/compressor-watcher",
     "/usr/local/bin/compressor-watcher",
