@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_REMEMBERED: Final = 10_000
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -203,6 +204,7 @@ class FileOriginals:
     def __init__(self, roots: Roots | None = None, pool: Executor | None = None) -> None:
         self._roots = roots if roots is not None else Roots()
         self._pool = pool
+        self._hashed_as: dict[tuple[FileRef, Observation], Observation] = {}
 
     async def open(self, file: FileRef, observation: Observation) -> OpenOriginal:
         """See `Originals.open`."""
@@ -231,16 +233,28 @@ class FileOriginals:
         except OSError as error:
             raise _unavailable("cannot be read", file.path, error) from error
         try:
+            opened = Observation.of(os.fstat(descriptor))
             facts = self._hashed(descriptor, file, observation)
         except BaseException:
             os.close(descriptor)
             raise
-        return OpenOriginal(descriptor, path, observation, facts, through_link=through_link)
+        self._remember(file, observation, opened)
+        return OpenOriginal(descriptor, path, opened, facts, through_link=through_link)
+
+    def _remember(self, file: FileRef, observation: Observation, opened: Observation) -> None:
+        """Programs that set times and mode after the close leave us with an observation that is a moment too old."""
+        if opened != observation:
+            if len(self._hashed_as) >= _REMEMBERED:
+                self._hashed_as.clear()
+            self._hashed_as[file, observation] = opened
 
     def _hashed(self, descriptor: int, file: FileRef, observation: Observation) -> SourceFacts:
-        """Everything that is said of the original, from the one descriptor. Raises SourceChanged, Unavailable."""
+        """Everything that is said of the original, from the one descriptor. Raises SourceChanged, Unavailable.
+
+        Times alone make no other version here: what counts is what these bytes are now.
+        """
         before = os.fstat(descriptor)
-        if not is_version(before, observation):
+        if (before.st_ino, before.st_size) != (observation.inode, observation.size):
             raise SourceChanged("another version of the file is there")
         if self._roots.leases(file.root) and _writers(descriptor) is Writers.SOME:
             raise Unavailable(f"{file.path} is open for writing", "it is tried again when its writer has closed it")
@@ -263,15 +277,17 @@ class FileOriginals:
         return Unavailable(f"the folder {file.root} is not there", "mount it or make it again; the image waits")
 
     def _delete(self, file: FileRef, observation: Observation) -> bool:
+        version = self._hashed_as.get((file, observation), observation)
         try:
-            return delete_version(self._roots.real(file.root) + b"/" + file.relative, observation)
+            return delete_version(self._roots.real(file.root) + b"/" + file.relative, version)
         except OSError as error:
             raise _unavailable("cannot be deleted", file.path, error) from error
 
     def _move(self, file: FileRef, observation: Observation, target: Path) -> Path | None:
         source = self._roots.real(file.root) + b"/" + file.relative
+        version = self._hashed_as.get((file, observation), observation)
         try:
-            moved = move_version(source, observation, os.fsencode(target) + b"/" + file.relative)
+            moved = move_version(source, version, os.fsencode(target) + b"/" + file.relative)
         except OSError as error:
             raise _unavailable(f"cannot be moved to {target}", file.path, error) from error
         return Path(os.fsdecode(moved)) if moved is not None else None
