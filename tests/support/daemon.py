@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,12 +48,15 @@ def command(*arguments: str | Path, environment: dict[str, str] | None = None, t
 class Daemon:
     """A running `compressor-watcher run`; its log lines are read as they come."""
 
-    def __init__(self, config: Path, environment: dict[str, str] | None = None, *, verb: str = "run") -> None:
+    def __init__(
+        self, config: Path, environment: dict[str, str] | None = None, *, verb: str = "run", within: Sequence[str] = ()
+    ) -> None:
+        """`within` is a command that runs it, as `setpriv` or `unshare` do."""
         self.config = config
         self.lines: list[dict[str, Any]] = []
         self.errors: list[str] = []
         self.process = subprocess.Popen(
-            [COMMAND, verb, "--config", str(config)],
+            [*within, COMMAND, verb, "--config", str(config)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=clean_environment(**(environment or {})),
