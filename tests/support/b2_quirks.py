@@ -1,6 +1,7 @@
 """Backblaze B2's ways, in front of a real S3 store. A proxy on loopback: what it does not answer itself it passes on unchanged.
 
     async with b2_quirks(s3) as b2:            # b2.endpoint is what a client is given instead of s3.endpoint
+    with b2_quirks_aside(s3) as b2:            # the same in a thread of its own, for tests without a loop
         b2.bucket_acl = "private"              # a PUT whose x-amz-acl differs is refused (default "public-read")
         b2.region = "eu-central-003"           # a signature for another region: "key is not valid" (default: any region)
         b2.capabilities.discard("writeFiles")  # of the application key: readFiles, writeFiles, deleteFiles, listFiles
@@ -14,11 +15,14 @@ S3-compatible API, and dated reports of its answers.
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import aiohttp
@@ -26,7 +30,7 @@ from aiohttp import web
 from yarl import URL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.support.s3 import S3Server
 
@@ -78,7 +82,7 @@ class B2Quirks:
         path = unquote(request.raw_path.partition("?")[0])
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append(Seen(request.method, path, request.query_string, headers, self._connection(request)))
-        body = await request.read()
+        body = await request.content.read()  # request.read() takes a megabyte at most
         if refusal := self._refusal(request, headers):
             return refusal
         if request.method == "PUT" and path.count("/") > 1 and self.faults:
@@ -118,7 +122,9 @@ class B2Quirks:
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP]
         async with (
             aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["User-Agent", "Accept", "Content-Type"]) as session,
-            session.request(request.method, url, headers=headers, data=body or None, allow_redirects=False) as response,
+            session.request(
+                request.method, url, headers=headers, data=BytesIO(body) if body else None, allow_redirects=False
+            ) as response,
         ):
             content = await response.read()
             dropped = _HOP_BY_HOP - {"content-length"} if request.method == "HEAD" else _HOP_BY_HOP
@@ -159,3 +165,23 @@ async def b2_quirks(store: S3Server) -> AsyncIterator[B2Quirks]:
         yield quirks
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def b2_quirks_aside(store: S3Server) -> Iterator[B2Quirks]:
+    """The proxy in a thread with a loop of its own, while the context lasts."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def call(step: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(step, loop).result(30)
+
+    context = b2_quirks(store)
+    try:
+        yield call(context.__aenter__())
+    finally:
+        call(context.__aexit__(None, None, None))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

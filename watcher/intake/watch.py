@@ -309,6 +309,6 @@ def watch_limit() -> int:
     """How many directories this user may watch: the smaller of the system's and the user namespace's limit."""
     limits = []
     for name in ("/proc/sys/fs/inotify/max_user_watches", "/proc/sys/user/max_inotify_watches"):
-        with suppress(OSError, ValueError), open(name, encoding="ascii") as text:
+        with suppress(OSError, ValueError), open(name, "rb") as text:
             limits.append(int(text.read()))
     return min(limits, default=0)

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from tests.integration.commands.conftest import configure
 from tests.integration.publish.test_tls import make_certificate
+from tests.support.b2_quirks import b2_quirks
 from tests.support.s3 import S3Server
 from tests.support.standin import DEFAULT_KEY, Fault, Standin
 from watcher.commands.check import check_machine, check_ways
@@ -493,6 +494,37 @@ async def test_a_bad_staging_key_fails_with_what_to_do(tmp_path: Path, s3: S3Ser
     assert worst(findings) is State.FAIL
     assert findings[0].todo
     assert "planted-wrong-secret" not in str(findings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"key_id": "nobody"}, "key_id"),
+        ({"application_key": "planted-wrong-secret"}, "application_key does not belong"),
+        ({"bucket": "there-is-no-such-bucket"}, "bucket is not there"),
+        ({"region": "eu-central-003"}, "region or endpoint is not the bucket's"),
+        ({"endpoint": "http://127.0.0.1:9"}, "network"),
+    ],
+    ids=["key", "secret", "bucket", "region", "endpoint"],
+)
+async def test_what_is_wrong_with_a_staging_bucket_is_told_apart(
+    tmp_path: Path, s3: S3Server, changes: dict[str, str], words: str
+) -> None:
+    """Each wrong setting has a hint of its own, which names it."""
+    findings = await check_staging(staging(tmp_path, s3, **changes))
+
+    assert findings[0].state is State.FAIL
+    assert words in findings[0].todo
+
+
+async def test_a_missing_capability_is_named(tmp_path: Path, s3: S3Server) -> None:
+    """A key that may not delete, or not list, is found out before images pile up; B2 is imitated."""
+    async with b2_quirks(s3) as b2:
+        for capability in ("deleteFiles", "listFiles", "readFiles", "writeFiles"):
+            b2.capabilities.discard(capability)
+            findings = await check_staging(staging(tmp_path, s3, endpoint=b2.endpoint, bucket=s3.new_bucket(versioned=True)))
+            b2.capabilities.add(capability)
+            assert [capability in finding.todo for finding in findings if finding.state is State.FAIL] == [True]
 
 
 # --- probe ------------------------------------------------------------------------------------------------------------------
