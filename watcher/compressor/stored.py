@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import httpx
 
 from watcher.compressor.client import USER_AGENT, uses_proxies
 from watcher.compressor.failures import CAUGHT, failure_of_exception
-from watcher.compressor.sigv4 import Credentials, signed_headers
 from watcher.model import Absence, HeadAnswer
+from watcher.sigv4 import Credentials, signed_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +42,7 @@ class HttpObjectStore:
     ) -> None:
         self._template = verify.url
         self._wall_clock = wall_clock
-        self._credentials = _credentials(verify)
+        self._verify = verify
         self._timeout = timeout
         self._turns = asyncio.Semaphore(concurrency)
         # httpx's own transport: the other one rewrites the percent-encoding of the path, and a signature would no longer fit
@@ -61,7 +60,7 @@ class HttpObjectStore:
 
     def use_keys(self, verify: VerifySettings) -> None:
         """Sign with these keys from now on (none: do not sign). The address stays what it was."""
-        self._credentials = _credentials(verify)
+        self._verify = verify
 
     async def head(self, bucket: str, region: str, key: str, *, connector: str) -> HeadAnswer:  # noqa: ARG002 - the embedded engine's store needs it
         """What lies at the key. Never raises: what cannot be learnt is said by `absence`.
@@ -78,16 +77,19 @@ class HttpObjectStore:
         return read_head(response.status_code, response.headers)
 
     def _signature(self, url: str, region: str) -> dict[str, str]:
-        if self._credentials is None:
+        credentials = _credentials(self._verify, region)
+        if credentials is None:
             return {}
-        moment = datetime.fromtimestamp(self._wall_clock(), UTC)
-        return signed_headers("HEAD", url, region, self._credentials, moment)
+        address, _, query = url.partition("?")
+        return signed_headers(
+            credentials, "HEAD", address, dict(parse_qsl(query, keep_blank_values=True)), {}, self._wall_clock()
+        )
 
 
-def _credentials(verify: VerifySettings) -> Credentials | None:
+def _credentials(verify: VerifySettings, region: str) -> Credentials | None:
     if verify.key_id is None or verify.application_key is None:
         return None
-    return Credentials(verify.key_id.get_secret_value(), verify.application_key.get_secret_value())
+    return Credentials(verify.key_id.get_secret_value(), verify.application_key.get_secret_value(), region)
 
 
 def object_url(template: str, bucket: str, region: str, key: str) -> str:

@@ -29,9 +29,9 @@ from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.publish.answers import shown_name
 from watcher.publish.diagnosis import CheckLine, diagnose
-from watcher.publish.sigv4 import Credentials
 from watcher.publish.staging import Bucket, Stored, StoreRefused, Version
 from watcher.settings import PRESIGN_LIMIT_SECONDS
+from watcher.sigv4 import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from watcher.publish.sigv4 import Credentials, object_url, query_text, signed_headers, signed_link
+from watcher.sigv4 import Credentials, object_url, query_text, signed_headers, signed_link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping

@@ -1,8 +1,9 @@
 """S3's signature version 4: signed headers and signed links. Pure.
 
-Why not a library: what has to be sent (PUT from a descriptor, delete and list by version) is in no light one, and the heavy ones
-cost more than the rest of the daemon: botocore's signer alone takes 200 ms of CPU and 17 MB to import. The tests hold every
-signature against botocore's and against a store that checks them.
+Why not a library: what has to be sent (PUT from a descriptor, delete and list by version, HEAD of any object) is in no light one
+(obstore only signs links, and one for GET does not serve for HEAD), and the heavy ones cost more than the rest of the daemon:
+botocore's signer alone takes 200 ms of CPU and 17 MB to import. The tests hold every signature against botocore's and against a
+store that checks them.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def signed_headers(
     }
     names = ";".join(sorted(all_headers))
     lines = "".join(f"{name}:{all_headers[name]}\n" for name in sorted(all_headers))
-    signature = _signature(credentials, stamp, (method, urlsplit(url).path, query_text(query), lines, names))
+    signature = _signature(credentials, stamp, (method, urlsplit(url).path or "/", query_text(query), lines, names))
     authorization = f"{_ALGORITHM} Credential={_credential(credentials, stamp)}, SignedHeaders={names}, Signature={signature}"
     return {**all_headers, "authorization": authorization}
 

@@ -10,9 +10,16 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.publish.sigv4 import Credentials, object_url, query_text, signed_headers, signed_link
+from watcher.sigv4 import Credentials, object_url, query_text, signed_headers, signed_link
 
-ENDPOINTS = st.sampled_from(["https://s3.eu-central-003.backblazeb2.com", "http://127.0.0.1:9000", "https://s3.example.com:443"])
+ENDPOINTS = st.sampled_from(
+    [
+        "https://s3.eu-central-003.backblazeb2.com",
+        "https://s3.example.com:8443",
+        "http://127.0.0.1:9000",
+        "https://s3.example.com:443",
+    ]
+)
 KEYS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40).filter(
     lambda key: not key.startswith("/") and not any(part in ("", ".", "..") for part in key.split("/"))
 )
@@ -27,7 +34,7 @@ def frozen(seconds: int) -> object:
     return patch.object(botocore.auth, "get_current_datetime", lambda *_a, **_k: moment.replace(tzinfo=None))
 
 
-@given(ENDPOINTS, KEYS, TIMES, QUERIES, st.sampled_from(["GET", "PUT", "DELETE"]))
+@given(ENDPOINTS, KEYS, TIMES, QUERIES, st.sampled_from(["GET", "HEAD", "PUT", "DELETE"]))
 def test_signed_headers_are_botocores(endpoint: str, key: str, now: int, query: dict[str, str], method: str) -> None:
     """Whatever the key and the query, the Authorization header is the reference's."""
     url = object_url(endpoint, "my-bucket", key)
