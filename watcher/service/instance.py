@@ -23,10 +23,10 @@ def instance_id(state_dir: Path) -> str:
     """Twelve hex digits that name this state folder for ever, so that daemons that share a bucket tell their things apart."""
     path = state_dir / IDENTITY_NAME
     try:
-        return path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         identity = secrets.token_hex(6)
-        path.write_text(f"{identity}\n", encoding="ascii")
+        path.write_text(f"{identity}\n", encoding="utf-8")
         return identity
 
 

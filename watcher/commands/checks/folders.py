@@ -267,6 +267,6 @@ def judge_limits(instances: int | None, queued: int | None) -> Iterator[Finding]
 
 def _limit(name: str) -> int | None:
     try:
-        return int(Path(f"/proc/sys/fs/inotify/{name}").read_text(encoding="ascii"))
+        return int(Path(f"/proc/sys/fs/inotify/{name}").read_bytes())
     except (OSError, ValueError):
         return None
