@@ -10,11 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 import sqlite3
+import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -24,7 +28,7 @@ from PIL import Image
 
 from tests.support.b2_quirks import B2Quirks, Fault, b2_quirks_aside
 from tests.support.daemon import Daemon, command, read_audit, wait_until, write_config
-from tests.support.pictures import decoded, encoded, photograph
+from tests.support.pictures import decoded, encoded, jpeg, photograph
 from tests.support.s3 import S3Server
 from tests.support.standin import StandinProcess
 
@@ -73,7 +77,7 @@ class Way:
         places = [*(["PUBLISH__PRESIGN"] if self.staged else []), *(["ENGINE__CONNECTORS__MINE"] if self.embedded else [])]
         return {**secrets, **{f"WATCHER_{place}__{name}": key for place in places for name, key in keys.items()}}
 
-    def config(self) -> Path:
+    def config(self, engine_listen: str = "127.0.0.1:0") -> Path:
         """The configuration, without any secret."""
         bucket = self.objects if isinstance(self.objects, str) else "my-bucket"
         thumb = {
@@ -105,7 +109,7 @@ class Way:
         if self.standin is not None:
             table |= {"compressor": {"url": self.standin.url}, "verify": {"url": self.standin.verify_url}}
         else:
-            table["engine"] = {"concurrency": 2, "connectors": {"mine": self._connector()}}
+            table["engine"] = {"listen": engine_listen, "concurrency": 2, "connectors": {"mine": self._connector()}}
         if self.b2 is not None:
             presign = {"endpoint": self.b2.endpoint, "region": REGION, "bucket": self.staging}
             table["publish"] = {"mode": "presign", "presign": presign}
@@ -296,3 +300,64 @@ def audit_of(way: Way, count: int) -> list[dict[str, Any]]:
     """The audit file's lines once there are so many."""
     lines = read_audit(way.folder / "state" / "audit.jsonl")
     return lines if len(lines) >= count else []
+
+
+class Pictures(BaseHTTPRequestHandler):
+    """Answers every GET with a picture."""
+
+    def do_GET(self) -> None:
+        content = jpeg()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def serving_pictures() -> Iterator[str]:
+    """The address of a server on loopback that has a picture at every path."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def test_the_embedded_engine_reaches_the_staging_bucket_and_nothing_else_here(tmp_path: Path) -> None:
+    """Host and port of the presigning endpoint may be fetched from although they are loopback; every other port may not."""
+    (tmp_path / "drop" / "sub").mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+    way = Way(embedded=True, staged=True, folder=tmp_path, objects=tmp_path / "objects")
+    keys = {f"WATCHER_PUBLISH__PRESIGN__{name}": "any" for name in ("KEY_ID", "APPLICATION_KEY")}
+    with serving_pictures() as endpoint, serving_pictures() as other:
+        way.b2 = B2Quirks(S3Server(endpoint), endpoint)
+        way.staging = "staging"
+        with Daemon(way.config(listen), {**way.environment, **keys}):
+            own = asked(listen, f"{endpoint}/staging/a.jpg")
+            others = [asked(listen, f"{each}/a.jpg") for each in (other, f"http://{listen}", "http://169.254.169.254")]
+
+    assert own == (200, "")
+    assert [status for status, _ in others] == [422] * 3
+    assert all("not allowed" in message or "public" in message for _, message in others), others
+
+
+def asked(listen: str, url: str) -> tuple[int, str]:
+    """Status and message of the engine's answer to an order for this source."""
+    request = urllib.request.Request(
+        f"http://{listen}/1.0/fetch",
+        json.dumps({"url": url}).encode(),
+        {"Content-Type": "application/json", "Authorization": f"Bearer {ENGINE_KEY}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)["message"]

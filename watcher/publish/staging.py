@@ -62,7 +62,7 @@ HINTS: Final[Mapping[Trouble, str]] = {
         "the application key lacks a capability, or is for another bucket or prefix; `compressor-watcher check` tells which"
     ),
     Trouble.UNSUPPORTED: "",
-    Trouble.OTHER: "",
+    Trouble.OTHER: "look at [publish.presign] endpoint, and at what the message says",
 }
 
 _CODES: Final = {
@@ -156,8 +156,8 @@ def wait_before(attempt: int, retry_after: float, chance: float) -> float:
 
 
 def version_page(body: str) -> Page:
-    """A page of ListObjectVersions: versions and deletion markers alike."""
-    root = _parse(body)
+    """A page of ListObjectVersions: versions and deletion markers alike. Raises StoreRefused where it is none."""
+    root = _listed(body)
     versions = tuple(
         Version(_text(entry, "Key"), _text(entry, "VersionId") or None)
         for entry in root
@@ -168,8 +168,8 @@ def version_page(body: str) -> Page:
 
 
 def object_page(body: str) -> Page:
-    """A page of ListObjectsV2, for stores that keep no versions."""
-    root = _parse(body)
+    """A page of ListObjectsV2, for stores that keep no versions. Raises StoreRefused where it is none."""
+    root = _listed(body)
     versions = tuple(Version(_text(entry, "Key"), None) for entry in root if _local(entry.tag) == "Contents")
     return Page(versions, _if_truncated(root, {"continuation-token": _text(root, "NextContinuationToken")}))
 
@@ -178,6 +178,17 @@ def _if_truncated(root: ET.Element, following: Mapping[str, str]) -> dict[str, s
     if _text(root, "IsTruncated") != "true":
         return {}
     return {name: value for name, value in following.items() if value}
+
+
+def _listed(body: str) -> ET.Element:
+    """The document of a listing. Whatever else answers there with success (a proxy's page, say) is not the store."""
+    try:
+        root = _parse(body)
+    except ET.ParseError:
+        root = ET.Element("nothing")
+    if not _local(root.tag).startswith("List"):
+        raise StoreRefused(Trouble.OTHER, "what answers at the endpoint is no S3-compatible store: its listing cannot be read")
+    return root
 
 
 def _parse(body: str) -> ET.Element:

@@ -8,7 +8,7 @@ from tests.support.publishing import new_ticket
 from watcher.model import Ticket
 from watcher.publish.diagnosis import key_hint
 from watcher.publish.presign import is_leftover, key_name, signing_window, staged_key
-from watcher.publish.staging import HINTS, Page, Trouble, Version, object_page, refusal, version_page, wait_before
+from watcher.publish.staging import HINTS, Page, StoreRefused, Trouble, Version, object_page, refusal, version_page, wait_before
 from watcher.sigv4 import Credentials
 
 NOW = 1_800_000_000.0
@@ -52,7 +52,7 @@ def test_refusals_are_told_apart(status: int, body: str, trouble: Trouble) -> No
 
 def test_every_trouble_that_needs_the_operator_has_a_hint() -> None:
     """Nobody is told that something is wrong without being told what to do."""
-    assert {trouble for trouble in Trouble if not HINTS[trouble]} == {Trouble.UNSUPPORTED, Trouble.OTHER}
+    assert {trouble for trouble in Trouble if not HINTS[trouble]} == {Trouble.UNSUPPORTED}
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
@@ -86,6 +86,14 @@ def test_a_plain_listing_is_read() -> None:
     """A store without versions gives keys; the last page leads nowhere."""
     body = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents></ListBucketResult>"
     assert object_page(body) == Page((Version("a", None),))
+
+
+@pytest.mark.parametrize("body", ["", "\xff\xd8\xff", "<html><body>Sign in to the network</body></html>", "<Error/>"])
+def test_what_is_no_listing_is_a_refusal(body: str) -> None:
+    """A proxy's page that comes with status 200 is trouble to be told, not a fault of ours."""
+    for read in (version_page, object_page):
+        with pytest.raises(StoreRefused, match="no S3-compatible store"):
+            read(body)
 
 
 def leftover(key: str, *, owner: str = "me", live: tuple[str, ...] = ()) -> bool:
