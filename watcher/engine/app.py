@@ -92,6 +92,7 @@ class Engine:
         if not any(api_keys):
             raise WatcherError("the engine has no API key", "set [engine] api_keys, or the credential engine_api_keys")
         self._capacity = capacity or Capacity()
+        self._clock = clock
         self._state_dir = state_dir
         self._folder = state_dir / "engine-work"
         self._ring = KeyRing(api_keys)
@@ -260,6 +261,8 @@ class Engine:
     async def _sweep(self) -> None:
         while True:
             await asyncio.to_thread(self._results.sweep)
+            for connector in self._connectors.values():
+                await connector.sweep(self._clock())
             await self._journal.forget_old()
             await asyncio.sleep(_SWEEP_SECONDS)
 

@@ -8,8 +8,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 from urllib.parse import quote
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 _INCOMING: Final = ".incoming"
 _METADATA: Final = ".metadata"
+_PART: Final = re.compile(r"[0-9a-f]{32}")
+"""The names of files in `.incoming`: objects that are being written."""
+_LEFT_BEHIND_SECONDS: Final = 3600.0
+"""A part to which nobody has written for so long was left by a crash. Engines on other machines, with clocks of their own, may
+be at work in the same directory; one whose part is taken away all the same fails that call and may repeat it."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -82,6 +89,10 @@ class Connector(Protocol):
         """The address of an object, correctly escaped."""
         ...
 
+    async def sweep(self, now: float) -> None:
+        """Remove what crashes left half stored, as far as that takes up room. `now` in Unix seconds. Raises nothing."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...
@@ -127,6 +138,11 @@ class DirectoryConnector:
         with _as_store_error("read"):
             return await asyncio.to_thread(self._head, bucket, key)
 
+    async def sweep(self, now: float) -> None:
+        """See Connector. What cannot be swept now (the folder is away, or somebody else swept it) is looked at again."""
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._sweep, now - _LEFT_BEHIND_SECONDS)
+
     async def close(self) -> None:
         """Nothing is held."""
 
@@ -157,6 +173,13 @@ class DirectoryConnector:
                     os.unlink(temporary, dir_fd=incoming)
                 raise
             os.fsync(target)
+
+    def _sweep(self, before: float) -> None:
+        with _directory(self._root, (_INCOMING,), make=False) as incoming:
+            for name in filter(_PART.fullmatch, os.listdir(incoming)):  # noqa: PTH208 - of a descriptor
+                facts = os.stat(name, dir_fd=incoming, follow_symlinks=False)
+                if stat.S_ISREG(facts.st_mode) and facts.st_mtime < before:
+                    os.unlink(name, dir_fd=incoming)
 
     def _head(self, bucket: str, key: str) -> StoredFacts | None:
         *folders, name = (bucket, *key.split("/"))

@@ -6,13 +6,16 @@ import asyncio
 import hashlib
 import json
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.engine import REGION
+from tests.support.engine import REGION, running_engine, wait_until
 from watcher.engine.connectors import DirectoryConnector, StoreError
+
+NOW = 1_800_000_000.0
 
 
 @pytest.fixture
@@ -122,3 +125,49 @@ async def test_many_writers_of_one_key_leave_one_whole_object(root: Path) -> Non
     stored = (root / "my-bucket" / "a.jpg").read_bytes()
     assert stored in contents
     assert await metadata(root, "a.jpg") in ({"source-sha1": stored[:1].hex()}, {})
+
+
+def part(root: Path, name: str, age: float) -> Path:
+    """A file in `.incoming` to which nobody has written for `age` seconds."""
+    path = root / ".incoming" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"half")
+    os.utime(path, (NOW - age, NOW - age))
+    return path
+
+
+async def test_what_a_crash_left_is_swept_and_nothing_else(root: Path, tmp_path: Path) -> None:
+    """Old parts go; those that somebody may be writing, other names and what links lead to stay."""
+    kept = [part(root, "0" * 32, 3500.0), part(root, "notes.txt", 1e6), part(root, "A" * 32, 1e6)]
+    target = tmp_path / "target"
+    target.write_bytes(b"not ours")
+    (root / ".incoming" / ("c" * 32)).symlink_to(target)
+    left = [part(root, "a" * 32, 3700.0), part(root, "b" * 32, 1e6)]
+    await put(root, "a.jpg")
+    await DirectoryConnector(root).sweep(NOW)
+
+    assert [path.exists() for path in left] == [False, False]
+    assert {path.name for path in (root / ".incoming").iterdir()} == {*(path.name for path in kept), "c" * 32}
+    assert (target.exists(), (root / "my-bucket" / "a.jpg").exists()) == (True, True)
+
+
+async def test_sweeping_a_folder_that_is_away_raises_nothing(root: Path) -> None:
+    """It is made by the first object, and may be unmounted."""
+    await DirectoryConnector(root).sweep(NOW)
+    assert not root.exists()
+
+
+async def test_an_engine_sweeps_when_it_starts(tmp_path: Path) -> None:
+    """Old parts that an engine finds at its start are gone a moment later."""
+    left = part(tmp_path / "buckets", "a" * 32, 1e6)
+    async with running_engine(tmp_path, clock=lambda: NOW):
+        await wait_until(gone(left))
+
+
+def gone(path: Path) -> Callable[[], Awaitable[bool]]:
+    """Whether a file is gone, to be asked again and again."""
+
+    async def ask() -> bool:
+        return not path.exists()
+
+    return ask
