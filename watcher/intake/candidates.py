@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.intake.durable import OWN_PREFIX
 from watcher.intake.files import Glass, Unfit, look_at
+from watcher.intake.scan import stamp
 from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Leave, Look, Take, Wait, settle
 from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from watcher.intake.alarm import Alarm
     from watcher.intake.tools import Tools
+    from watcher.model import Stamp
     from watcher.rules import FolderRules
 
 CHUNK: Final = 128
 """Files looked at in one go of a thread, and taken in one commit."""
 WAITING_LIMIT: Final = 20_000
 """Files waited for at most; the others are found again by a scan when there is room."""
+FRESH_SECONDS: Final = 2.0
+"""A version that was changed so short a time ago, and since we began, is not looked up in the journal before it is taken."""
 REMEMBERED: Final = 10_000
 """Paths whose last judgement is kept in memory, so that several hints for one version are one."""
 
@@ -69,6 +73,7 @@ class Candidates:
         self._alarm = alarm
         self._waiting: dict[bytes, _Waiting] = {}
         self._recent = Recent()
+        self._born = tools.clock.now()
         self.overflowed = False
 
     @property
@@ -98,14 +103,18 @@ class Candidates:
         if not relative.rpartition(b"/")[2].startswith(OWN_PREFIX) and self._recent.is_new(relative, reason):
             self._tools.events.event(Event.IMAGE_IGNORED, **self._file(relative).fields(), reason=reason)
 
-    async def examine(self, relatives: Iterable[bytes]) -> int:
-        """Look at files whose names are for us, and act on what is seen; gives how many were taken."""
+    async def examine(self, relatives: Iterable[bytes], *, looked_up: bool = False) -> int:
+        """Look at files whose names are for us, and act on what is seen; gives how many were taken.
+
+        `looked_up`: the journal was asked and does not know these versions.
+        """
         taken = 0
         todo = list(relatives)
         for start in range(0, len(todo), CHUNK):
             asked = [(relative, self._glass(relative)) for relative in todo[start : start + CHUNK]]
             looks = await self._tools.in_thread(self.rules.rule.root, partial(_look_at_all, self._real_root(), asked))
-            taken += await self._act({relative: self._judge(relative, look) for relative, look in looks})
+            outcomes = {relative: self._judge(relative, look) for relative, look in looks}
+            taken += await self._act(outcomes if looked_up else await self._without_known(outcomes))
         return taken
 
     def _real_root(self) -> bytes:
@@ -146,6 +155,19 @@ class Candidates:
         self._waiting[relative] = waiting
         self._alarm.ring_at(waiting.wait.check_at)
 
+    async def _without_known(self, outcomes: dict[bytes, Outcome | None]) -> dict[bytes, Outcome | None]:
+        """Leave out old versions that were taken long ago: hints also come of a directory that is moved away and back."""
+        fresh = max(self._tools.clock.now() - FRESH_SECONDS, self._born) * 1e9
+        takes = {relative: each for relative, each in outcomes.items() if isinstance(each, Take)}
+        old = {relative: each for relative, each in takes.items() if each.observation.ctime_ns < fresh}
+        if not old:
+            return outcomes
+        directories = sorted({relative.rpartition(b"/")[0] for relative in old})
+        found = await self._tools.journal.known_in(self.rules.rule.folder, directories)
+        stamps = {directory: known.stamps for directory, known in zip(directories, found, strict=True)}
+        taken = {relative for relative, each in old.items() if _is_in(stamps, relative, each)}
+        return {relative: each for relative, each in outcomes.items() if relative not in taken}
+
     async def _act(self, outcomes: dict[bytes, Outcome | None]) -> int:
         fresh = [(relative, outcome) for relative, outcome in outcomes.items() if outcome is not None]
         fresh = [(relative, outcome) for relative, outcome in fresh if self._recent.is_new(relative, outcome)]
@@ -183,6 +205,11 @@ class Candidates:
             if not isinstance(outcome, Unfit) or outcome.lasting:
                 await journal.ignore(file, outcome.observation, outcome.reason)
             self._tools.events.event(Event.IMAGE_IGNORED, **file.fields(), reason=outcome.reason, **message)
+
+
+def _is_in(stamps: Mapping[bytes, Mapping[bytes, Stamp]], relative: bytes, take: Take) -> bool:
+    directory, _, name = relative.rpartition(b"/")
+    return stamps[directory].get(name) == stamp(take.observation)
 
 
 def _look_at_all(real_root: bytes, asked: Sequence[tuple[bytes, Glass]]) -> list[tuple[bytes, Look | Unfit | None]]:

@@ -15,7 +15,7 @@ from watcher.model import IgnoredReason
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from watcher.model import KnownDirectory, Stamp
+    from watcher.model import KnownDirectory, Observation, Stamp
 
 PIECE_FILES: Final = 2_000
 PIECE_DIRECTORIES: Final = 250
@@ -157,6 +157,11 @@ def _list_entries(listing: Listing, entries: Iterable[os.DirEntry[bytes]]) -> No
             continue  # gone meanwhile, or a link that leads nowhere: that one has its own stamp
 
 
+def stamp(observation: Observation) -> Stamp:
+    """An observation as the journal compares it."""
+    return (observation.size, observation.mtime_ns, observation.ctime_ns, observation.inode & _INODE_BITS)
+
+
 def _stamp_of(status: os.stat_result) -> Stamp:
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODE_BITS)
 
@@ -167,9 +172,9 @@ def news(listing: Listing, known: KnownDirectory) -> list[bytes]:
     if listing.entries == known.stamps and not unreadable:
         return []
     found = []
-    for name, stamp in listing.entries.items():
+    for name, now in listing.entries.items():
         before = known.stamps.get(name)
-        if before is None or before not in (stamp, listing.targets.get(name)) or name in unreadable:
+        if before is None or before not in (now, listing.targets.get(name)) or name in unreadable:
             found.append(name)
     return found
 

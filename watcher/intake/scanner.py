@@ -91,7 +91,7 @@ class Scanner:
                 self._digests.settled(listing)
         if vanished and await self._is_healthy():
             await self._tools.journal.forget(self.rules.rule.folder, vanished)
-        return await self._candidates.examine(candidates)
+        return await self._candidates.examine(candidates, looked_up=True)
 
     async def _known(self, listings: list[Listing]) -> list[KnownDirectory]:
         """What the journal knows of each listing; it is not asked about those that hold nothing and never did."""
