@@ -188,7 +188,10 @@ class Intake:
             work = partial(_sick, self.roots, [folder.root for folder in near])
             sick = await asyncio.get_running_loop().run_in_executor(self._tools.near, work)
             for name, folder in self._folders.items():
-                if folder.needs_check(healthy=folder.root not in sick):
+                orphan = folder.mode == "watching" and not self._tools.observers.watches(name) and not self._replacing()
+                if orphan and not self._tools.watching.locked():
+                    self._help(f"check {name}", folder.arm("it had no watcher"))
+                elif folder.needs_check(healthy=folder.root not in sick):
                     self._help(f"check {name}", folder.check())
                 if not await folder.canary():
                     self._tools.observers.distrust(name)
@@ -205,13 +208,13 @@ class Intake:
 
     async def _replace(self, post: Post, trouble: Trouble) -> None:
         """Throw an observer away; its folders get another one and are looked through, or are polled if that happens too often."""
-        names = list(post.watched)
+        async with self._tools.watching:
+            names = list(post.watched)  # only now: a folder may just have been given to this observer
+            await asyncio.get_running_loop().run_in_executor(self._tools.near, self._tools.observers.retire, post)
         if trouble is Trouble.OVERFLOW:
             message = "the kernel dropped events; the folders are looked through"
             hint = "raise fs.inotify.max_queued_events where this happens often"
             self._events.event(Event.WATCH_OVERFLOW, folders=names, message=message, hint=hint)
-        async with self._tools.watching:
-            await asyncio.get_running_loop().run_in_executor(self._tools.near, self._tools.observers.retire, post)
         await self._clock.sleep(self._tools.settings.pause)
         for name in names:
             folder = self._folders.get(name)

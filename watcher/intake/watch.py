@@ -199,6 +199,10 @@ class Observers:
             if not post.is_alive():
                 self._report(post, Trouble.DIED)
 
+    def watches(self, folder: str) -> bool:
+        """Whether an observer in use has the folder."""
+        return any(folder in post.watched for post in tuple(self._posts))
+
     def distrust(self, folder: str) -> None:
         """The folder's observer does not hear everything."""
         for post in tuple(self._posts):

@@ -110,6 +110,16 @@ class TestDeafWatchers:
 
             assert any("again" in line.get("message", "") for line in said(bench, Event.FOLDER_WATCHING))
 
+    async def test_a_folder_without_a_watcher_gets_one(self, tmp_path: Path) -> None:
+        """However it came to that: the guard notices, and what was dropped meanwhile is found."""
+        async with drops(tmp_path) as bench:
+            await takes(bench, "before.jpg")
+            (post,) = bench.intake._tools.observers.posts
+            await in_thread(bench.intake._tools.observers.retire, post)
+            (bench.root / "missed.jpg").write_bytes(picture(1))
+            await bench.until_taken("missed.jpg")
+            await takes(bench, "after.jpg")
+
 
 class TestOverflow:
     @pytest.fixture
