@@ -31,6 +31,19 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, p
     return _without_skips((yield))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side (pytest-xdist), those that share something costly stay together: a store, a booted box."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    if "s3" in getattr(item, "fixturenames", ()):
+        return "s3"
+    path = item.path.relative_to(item.config.rootpath)
+    return str(path.parent) if "service" in path.parts and "system" in path.parts else str(path)
+
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 

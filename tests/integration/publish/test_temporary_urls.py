@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import random
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from watcher.model import Event, Format
 from watcher.publish.serve import KEY_HEADER, TemporaryUrls
 from watcher.settings import ServeSettings
 
-PHOTO = os.urandom(300_000)
+PHOTO = random.Random(1).randbytes(300_000)
 
 
 @pytest.fixture
