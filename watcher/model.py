@@ -334,7 +334,10 @@ class Postponement:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What we know lies at a key: put there by us, from which file and content, under which rule (None: not known any more)."""
+    """What we know lies at a key: put there by us, from which file and content, under which rule (None: not known any more).
+
+    `sha1` is empty after a request that may have put something else there: whose key it is stays known.
+    """
 
     bucket: str
     key: str

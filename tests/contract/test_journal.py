@@ -383,6 +383,17 @@ class TestObjects:
         assert {(BUCKET, mine.key): replace(mine, output_sha1="0" * 40)} == await journal.stored_at([(BUCKET, mine.key)])
         assert len(await journal.endings_after(0, 10)) == 1
 
+    async def test_a_request_leaves_the_key_in_doubt(self, journal: SqliteJournal) -> None:
+        """Whatever becomes of a request, the content at its key is not known before something is stored there again."""
+        image = await take_one(journal, sighting(b"a.jpg"))
+        await journal.end(image.id, None, stored(image), 1_001.0)
+        before, place = stored_object(image), (BUCKET, stored_object(image).key)
+        other = await take_one(journal, sighting(b"b.jpg"))
+
+        await journal.requested(other.id, None, place[1], 1_002.0)
+
+        assert await journal.stored_at([place]) == {place: replace(before, sha1="")}
+
     async def test_own_output_is_recognised_in_its_folder(self, journal: SqliteJournal) -> None:
         """Content that came out of this folder's images is ours; of another folder, or what also went in, is not."""
         image = await take_one(journal)

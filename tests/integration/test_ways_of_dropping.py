@@ -102,7 +102,7 @@ def test_every_way_comes_out_right(mode: str, places: dict[str, Place], standin:
     mistake, and a restart finds nothing to do."""
     places = {name: place for name, place in places.items() if mode == "watching" or len(TABLE[name].images) < BURST}
     folders = [{"name": f"{mode} {name}", "path": place.root, **MODES[mode]} for name, place in places.items()]
-    changes = {"log": {"level": "debug"}, "folders": folders, "settle": "300ms", "max_wait": "4s", "rescan": "1h"}
+    changes = {"log": {"level": "debug"}, "folders": folders, "settle": "300ms", "max_wait": "5s", "rescan": "1h"}
     world = World(tmp_path, standin, bucket=mode, changes=changes)
     if mode == "down":
         act_all(places)
@@ -126,7 +126,8 @@ def test_every_way_comes_out_right(mode: str, places: dict[str, Place], standin:
             assert len(daemon.events("scan.finished")) == len(places), "events alone have told of everything"
         assert daemon.errors == []
     assert became.sent_again() == []
-    assert sum(world.paid().values()) == sum(map(len, became.stored.values()))
+    paid_for_nothing = sum(world.paid().values()) - sum(map(len, became.stored.values()))
+    assert 0 <= paid_for_nothing <= became.count("image.superseded"), "but for what was overwritten while it was fetched"
     world.assert_audit_is_whole()
 
     with Daemon(world.config, KEY) as daemon:

@@ -21,7 +21,10 @@ Line = dict[str, Any]
 
 @dataclass
 class Became:
-    """The lines about images, sorted by what they say. Files are named by the bytes of their absolute paths."""
+    """The lines about images, sorted by what they say. Files are named by the bytes of their absolute paths.
+
+    A version that is looked at again may be said to be detected again, with the id that it has.
+    """
 
     detected: dict[bytes, list[str]] = field(default_factory=dict)
     ignored: dict[bytes, str] = field(default_factory=dict)
@@ -43,7 +46,8 @@ class Became:
         """One more line."""
         event, path = line["event"], logged_path(line)
         if event == "image.detected":
-            self.detected.setdefault(path, []).append(line["id"])
+            ids = self.detected.setdefault(path, [])
+            ids += [line["id"]] * (line["id"] not in ids)
         elif event == "image.unchanged" or (event == "image.ignored" and "id" in line):
             self.unchanged[line["id"]] += 1
         elif event in ENDINGS:
@@ -71,6 +75,10 @@ class Became:
         """Whether what was stored last of a file is what lies there now."""
         lines = self.stored.get(bytes(path), [])
         return bool(lines) and lines[-1]["input"]["sha1"] == sha1_of(path)
+
+    def count(self, event: str) -> int:
+        """How many endings of a kind there were."""
+        return sum(line["event"] == event for lines in self.ended.values() for line in lines)
 
     def without_one_ending(self) -> list[str]:
         """Versions that were taken and have no ending, or more than one."""

@@ -197,6 +197,7 @@ def requested(connection: sqlite3.Connection, image_id: str, rendition: str | No
     number = number_of(connection, image_id)
     if not move(connection, number, rendition, ("waiting",), "requested", key=key, doubt=0):
         return False
+    _distrust_object(connection, number, rendition, key)
     add_history(connection, number, now, Event.IMAGE_REQUESTED, rendition, {"key": key})
     return True
 
@@ -331,6 +332,18 @@ def move(
     states = ", ".join(f"'{state}'" for state in sources)
     statement = f"UPDATE outputs SET state = ?{assignments} WHERE image = ? AND rendition IS ? AND state IN ({states})"  # noqa: S608 - column and state names of this module
     return connection.execute(statement, (target, *values.values(), number, rendition)).rowcount == 1
+
+
+def _distrust_object(connection: sqlite3.Connection, number: int, rendition: str | None, key: str) -> None:
+    """From now on nobody knows whose content lies at the key, however this request ends, until something is stored there."""
+    connection.execute(
+        """UPDATE objects SET sha1 = '' WHERE key = ? AND bucket IN (
+               SELECT json_extract(output.value, '$.store.bucket')
+               FROM images JOIN rules ON rules.digest = images.rule, json_each(rules.body, '$.outputs') AS output
+               WHERE images.number = ? AND json_extract(output.value, '$.rendition') IS ?
+           )""",
+        (key, number, rendition),
+    )
 
 
 def _end_output(connection: sqlite3.Connection, number: int, rendition: str | None, event: Event, key: str | None) -> bool:
