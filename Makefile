@@ -4,6 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Tests wait more than they compute: twice as many at a time as the machine has cores.
+JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint check-lock soak bench lock clean install uninstall
@@ -26,7 +28,7 @@ demo: $(VENV)/.run ## Show the main job on this machine, no account needed: FOLD
 	$(BIN)/compressor-watcher demo $(FOLDER)
 
 test: $(VENV)/.dev lint ## Run lint, types, layers and all tests (what the machine lacks is skipped with a reason)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 lint: $(VENV)/.dev ## Check style, types and layers
 	$(BIN)/ruff check .
