@@ -149,7 +149,7 @@ class Pipeline:
         """One turn of an image. Afterwards it is finished, or the journal knows when its next turn is due."""
         if image.state is ImageState.OPEN:
             image = await self._convert(image)
-        if not image.open_outputs:
+        if not image.open_outputs and image.state is not ImageState.FINISHED:
             await self._putting_away.put_away(image)
 
     # --- the original ---------------------------------------------------------------------------------------------------------
@@ -168,7 +168,8 @@ class Pipeline:
             if image.facts is not None and image.facts.sha1 != source.facts.sha1:
                 return await self._without_original(image)
             if await self._dismissed(visit):
-                return with_states(image, dict.fromkeys(renditions(image), OutputState.UNCHANGED))
+                ignored = with_states(image, dict.fromkeys(renditions(image), OutputState.UNCHANGED))
+                return replace(ignored, state=ImageState.FINISHED)
             return await self._deliver_all(visit)
 
     async def _without_original(self, image: Image) -> Image:
@@ -373,6 +374,8 @@ class Pipeline:
         """No result: the image fails, or it has another turn, by the class of the failure."""
         counts = passage.failed(failure)
         if failure.kind is FailureKind.PERMANENT:
+            if self._has_changed(errand):
+                return await self._moved_on(errand.image, errand.output)  # and so the API could not fetch what it was sent for
             errand = replace(errand, attempts=errand.attempts + 1)
             return await self._outcomes.fail(errand, Reason(reason, failure.message, failure.hint, failure.status))
         before = self._failures.get(errand.id)
@@ -406,9 +409,13 @@ class Pipeline:
 
     async def _unlike(self, errand: Errand, mismatch: str) -> Outcome:
         """The API fetched other bytes than were hashed: the file changed under way, or something on the way changed it."""
-        if not errand.visit.source.is_intact() or not errand.visit.source.is_current():
+        if self._has_changed(errand):
             return await self._moved_on(errand.image, errand.output)
         return await self._not_as_asked(errand, FailedReason.INPUT_MISMATCH, mismatch)
+
+    def _has_changed(self, errand: Errand) -> bool:
+        """Whether the original is not any more what was hashed, or not where it was."""
+        return not errand.visit.source.is_intact() or not errand.visit.source.is_current()
 
     async def _not_as_asked(self, errand: Errand, reason: FailedReason, problem: str) -> Outcome:
         if errand.attempts >= self.policy.max_attempts:

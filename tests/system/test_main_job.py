@@ -401,3 +401,20 @@ def test_the_demo_shows_real_objects(tmp_path: Path) -> None:
         assert (line["output"]["sha1"], line["output"]["size"]) == (hashlib.sha1(content).hexdigest(), len(content))
         width, height = opened_size(content)
         assert (width, height) == (320, 320) if line["rendition"] else max(width, height) == 1200
+
+
+def test_our_own_output_dropped_back_in_is_left_alone(tmp_path: Path, drop: Path) -> None:
+    """It is not compressed again, and `on_success` does not touch what was never taken."""
+    folder = {"name": "products", "path": drop, "on_success": "delete", "image": {"resize": {"width": 64, "height": 64}}}
+    with Daemon(embedded(tmp_path, drop, folders=[folder], log={"level": "debug"})) as daemon:
+        (drop / "a.jpg").write_bytes(jpeg(400, 300))
+        (line,) = daemon.wait_for("image.stored")
+        daemon.wait_for("image.deleted")
+        (drop / "back.jpg").write_bytes(object_file(line).read_bytes())
+        (ignored,) = daemon.wait_for("image.ignored", file=str(drop / "back.jpg"))
+        (drop / "later.jpg").write_bytes(jpeg(200, 300))
+        daemon.wait_for("image.deleted", 2)
+
+    assert "own_output" == ignored["reason"]
+    assert (drop / "back.jpg").exists()
+    assert 2 == len(daemon.events("image.stored"))
