@@ -1,6 +1,6 @@
 """What durability costs: the changes of many images' journeys in the durable journal, against the same in memory.
 
-    python benchmarks/journal.py [--images 4000] [--in-flight 64] [--repeats 5] [--folder DIR]
+    python -m benchmarks.journal [--images 4000] [--in-flight 64] [--repeats 5] [--folder DIR]
 
 Runs are interleaved, so that a busy machine hits both alike; the medians of rates and CPU, and their ratio, are printed. The
 journal alone is measured here: in the daemon it is one part among many, so that its ratio there is nearer to one.
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import Figure
 from watcher.clock import SystemClock
 from watcher.model import (
     Ending,
@@ -91,6 +92,24 @@ async def run(path: Path | str, audit: Path, images: int, in_flight: int) -> tup
     return images / taken, 1_000 * cpu / images
 
 
+def compared(images: int, in_flight: int, repeats: int, folder: Path | None) -> dict[str, list[float]]:
+    """Medians of rate and CPU, durable and in memory."""
+    results: dict[str, list[tuple[float, float]]] = {"durable": [], "memory": []}
+    for _ in range(repeats):
+        for name, found in results.items():
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                path = Path(place) / "journal.db" if name == "durable" else ":memory:"
+                audit = Path(place) / "audit.jsonl"
+                found.append(asyncio.run(run(path, audit, images, in_flight)))
+    return {name: [statistics.median(each) for each in zip(*found, strict=True)] for name, found in results.items()}
+
+
+def measure(quick: bool = False) -> list[Figure]:
+    """The figure: what of the rate is left where every change is durable."""
+    medians = compared(500, 64, 1, None) if quick else compared(2_000, 64, 3, None)
+    return [Figure("journal and audit file, durable / in memory, images/s", medians["durable"][0] / medians["memory"][0])]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,14 +118,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured; default: the temporary folder")
     options = parser.parse_args()
-    results: dict[str, list[tuple[float, float]]] = {"durable": [], "memory": []}
-    for _ in range(options.repeats):
-        for name, found in results.items():
-            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                path = Path(folder) / "journal.db" if name == "durable" else ":memory:"
-                audit = Path(folder) / "audit.jsonl"
-                found.append(asyncio.run(run(path, audit, options.images, options.in_flight)))
-    medians = {name: [statistics.median(each) for each in zip(*found, strict=True)] for name, found in results.items()}
+    medians = compared(options.images, options.in_flight, options.repeats, options.folder)
     for name, (rate, cpu) in medians.items():
         changes = CHANGES_AN_IMAGE * rate
         sys.stdout.write(f"{name:8} {rate:8.0f} images/s {changes:8.0f} changes/s {cpu:8.3f} ms CPU an image\n")
