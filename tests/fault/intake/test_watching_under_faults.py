@@ -98,7 +98,7 @@ class TestDeafWatchers:
         """After some replacements the folder is polled; a while later it is watched again."""
         async with drops(tmp_path) as bench:
             for _ in range(4):
-                await wait_until(lambda: bench.intake.status()[0].mode == "watching" and observers_of(bench))
+                await wait_until(lambda: observers_of(bench) and bench.intake._tools.observers.watches("drop"))
                 silence(bench)
                 before = observers_of(bench)
                 bench.intake._tools.observers.distrust("drop")
@@ -422,7 +422,7 @@ def inotify_descriptors() -> list[int]:
 
 
 def observers_of(bench: Drops) -> list[object]:
-    return [post.observer for post in bench.intake._tools.observers.posts if not post.retired]
+    return [post.observer for post in bench.intake._tools.observers.posts if post.watched and not post.retired]
 
 
 def has_others(bench: Drops, before: list[object]) -> bool:
