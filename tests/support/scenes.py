@@ -74,8 +74,8 @@ def play(
             scene.daemon, scene.bucket = daemon, stack.enter_context(Bucket(world.standin))
         playing = {name: pool.submit(act, scenes[name]) for name, act in acts.items()}
         problems = {name: repr(error) for name, each in playing.items() if (error := each.exception()) is not None}
-        assert problems == {}
+        assert problems == {}, problems
         wait_until(lambda: not Became.of(daemon.lines).without_one_ending())
-        assert daemon.errors == []
+        assert daemon.errors == [], daemon.errors
     world.assert_audit_is_whole()
     return daemon.lines
