@@ -156,9 +156,6 @@ def test_mounts_that_go_and_come_back(standin: StandinProcess, tmp_path: Path) -
             lost(scene)
             scene.until(second, "stored")
             drop_and_store(scene, "deep/c.jpg", 3)
-            subprocess.run(["umount", "-l", scene.root], check=True)
-            lost(scene, 2)
-            drop_and_store(scene, "d.jpg", 4)
 
         acts = {"unmounted": unmounted, "covered": covered}
         became = Became.of(play(world, acts, {}, rescan="1h", compressor={"concurrency": 1}))
