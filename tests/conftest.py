@@ -31,6 +31,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, p
     return _without_skips((yield))
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in its own hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run side by side (pytest-xdist), those that share something costly stay together: a store, a booted box."""
     for item in items:
