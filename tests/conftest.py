@@ -7,7 +7,7 @@ WATCHER_TESTS_SKIP_NOTHING is set (continuous integration), a skip is a failure:
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -31,18 +31,30 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, p
     return _without_skips((yield))
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in its own hook
+LONG_FIRST = ("tests/system/service", "tests/fault", "tests/system", "tests/property")
+"""Where the tests lie that take longest: side by side with others they have to begin first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side (pytest-xdist), those that share something costly stay together: a store, a booted box."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    """The long ones first."""
+    items.sort(key=lambda item: _length(item.nodeid))
 
 
-def _group(item: pytest.Item) -> str:
-    if "s3" in getattr(item, "fixturenames", ()):
-        return "s3"
-    path = item.path.relative_to(item.config.rootpath)
-    return str(path.parent) if "service" in path.parts and "system" in path.parts else str(path)
+def _length(nodeid: str) -> int:
+    return next((place for place, folder in enumerate(LONG_FIRST) if nodeid.startswith(folder)), len(LONG_FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of one file stay on one worker, and all that need the booted box on one: booting and installing takes the time."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::", 1)[0]
+            return LONG_FIRST[0] if path.startswith(LONG_FIRST[0]) else path
+
+    return Scheduling(config, log)
 
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
