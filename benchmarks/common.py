@@ -116,8 +116,13 @@ class Lines:
 
 
 @contextmanager
-def daemon(folder: Path, settings: dict[str, Any], **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """The installed command at work: its process and its log. `state` and `drop` lie in `folder`."""
+def daemon(
+    folder: Path, settings: dict[str, Any], *, command: Sequence[str | Path] = (COMMAND, "run", "--config"), **environment: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """The installed command at work: its process and its log. `state` and `drop` lie in `folder`.
+
+    Another `command` may be run in its place; the configuration's path is its last argument.
+    """
     (folder / "drop").mkdir(exist_ok=True)
     table = {
         "state_dir": folder / "state",
@@ -129,7 +134,8 @@ def daemon(folder: Path, settings: dict[str, Any], **environment: str) -> Iterat
     log = folder / "log.jsonl"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [COMMAND, "run", "--config", write_config(folder / "config.toml", table)],
+            [*command, write_config(folder / "config.toml", table)],
+            cwd=Path(__file__).parents[1],
             stdout=output,
             env=clean_environment(**environment),
         )

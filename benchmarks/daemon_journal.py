@@ -1,0 +1,123 @@
+"""What durability costs the daemon: images a second, end to end, with the durable journal and with one in memory.
+
+    python -m benchmarks.daemon_journal [--quick] [--folder DIR]
+
+The same App does the same work twice, a process each, and all else is alike: the audit file is synced to the disk in both. Both
+ask the same stand-in of the API. Runs are interleaved, and neighbours compared. DIR should lie on the disk to be measured; in
+memory (tmpfs) nothing is durable, and the figure says nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.common import Figure, Lines, at_least, daemon, interleaved, median_ratio, photographs, say, table, wait_for
+from tests.support.standin import DEFAULT_KEY, StandinProcess
+from watcher.app import App
+from watcher.commands.service import open_log
+from watcher.configuration import load_settings, read_toml
+from watcher.model import time_ordered_id
+from watcher.records.audit import AuditFile
+from watcher.records.journal import SqliteJournal
+from watcher.records.recorder import Recorder
+
+BAR = 0.8
+WARM_UP = 50
+"""Images before the clock starts: connections are made, pools are filled."""
+
+
+class Forgetful(App):
+    """The daemon with a journal in memory; its audit file is as durable as ever."""
+
+    async def _start_records(self) -> None:
+        """As the App does, but for the place."""
+        self.journal = SqliteJournal.open(
+            ":memory:",
+            events=self.events,
+            clock=self._clock,
+            keep=self.settings.keep,
+            new_id=lambda: time_ordered_id(time.time(), secrets.randbits(74)),
+        )
+        self._stack.push_async_callback(self.journal.close)
+        self.audit = AuditFile(self.settings.audit_path)
+        self.recorder = Recorder(self.journal, self.audit, self.events)
+        await self.recorder.start()
+        self._stack.push_async_callback(self.recorder.stop)
+
+
+KINDS: dict[str, type[App]] = {"durable": App, "memory": Forgetful}
+
+
+async def run(kind: type[App], config: Path) -> None:
+    """Such a daemon, until SIGTERM."""
+    settings = load_settings(read_toml(config), os.environ)
+    app = kind(settings, open_log(settings))
+    app.catch_signals()
+    async with app:
+        await app.run()
+
+
+def images_a_second(kind: str, api: str, aside: Path) -> float:
+    """From the arrival of the first file to the line about the last, in a daemon that is warm."""
+    with tempfile.TemporaryDirectory(dir=aside.parent) as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        paths = [Path(shutil.copy2(path, folder / "in")) for path in sorted(aside.iterdir())]
+        command = (sys.executable, "-m", "benchmarks.daemon_journal", "--run", kind)
+        with daemon(folder, {"compressor": {"url": api}}, command=command, WATCHER_COMPRESSOR__API_KEY=DEFAULT_KEY) as (_, log):
+            lines = Lines(log, b'"image.stored"')
+            move_in(paths[:WARM_UP], folder / "drop", lines, WARM_UP)
+            started = time.perf_counter()
+            move_in(paths[WARM_UP:], folder / "drop", lines, len(paths))
+            taken = time.perf_counter() - started
+            lines.close()
+    return (len(paths) - WARM_UP) / taken
+
+
+def move_in(paths: list[Path], drop: Path, lines: Lines, stored: int) -> None:
+    """Drop the files, and wait until so many have been stored in all."""
+    for path in paths:
+        path.rename(drop / path.name)
+    wait_for(lambda: lines.reached(stored), "the last image")
+
+
+def measure(quick: bool = False, folder: Path | None = None) -> list[Figure]:
+    """The figure."""
+    count, repeats = (200, 1) if quick else (1_000, 5)
+    with tempfile.TemporaryDirectory(dir=folder) as name, StandinProcess() as standin:
+        aside, api = Path(name) / "aside", standin.url
+        photographs(aside, count + WARM_UP, 320, 200)
+        found = interleaved(
+            repeats,
+            durable=lambda: images_a_second("durable", api, aside),
+            memory=lambda: images_a_second("memory", api, aside),
+        )
+    for kind, rates in found.items():
+        say(f"  {kind}: {', '.join(f'{rate:.0f}' for rate in rates)} images/s")
+    return [at_least("images/s, durable journal / in memory", median_ratio(found["durable"], found["memory"]), BAR)]
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured; default: the temporary folder")
+    parser.add_argument("--run", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("config", nargs="?", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.run:
+        asyncio.run(run(KINDS[given.run], given.config))
+        return
+    sys.stdout.write(table(measure(given.quick, given.folder)))
+
+
+if __name__ == "__main__":
+    main()
