@@ -288,6 +288,7 @@ class App:
     async def _start_intake(self) -> None:
         await self.intake.start()
         self._stack.push_async_callback(self.intake.stop)
+        self._supervise(self.intake.until_broken(), "intake")
 
     async def _start_admin(self) -> None:
         if self.settings.admin.listen is None:

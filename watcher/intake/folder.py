@@ -71,6 +71,8 @@ class WatchedFolder:
         self._message = ""
         self._busy = 0
         self._scan_waiters: list[asyncio.Future[None]] = []
+        self._swept = False
+        """Whether `sweep` has ended: no scan will come."""
         self._events_trusted = False
         self._last = ScanResult(complete=False)
         self._scanned = False
@@ -120,10 +122,12 @@ class WatchedFolder:
         self._hints.file(relative)
 
     def ask_scan(self) -> asyncio.Future[None]:
-        """Done when a scan that began after this call is over."""
+        """Done when a scan that began after this call is over, or when there will be none any more."""
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._scan_waiters.append(waiter)
         self._scan_alarm.ring()
+        if self._swept:
+            _release(self._take_scan_waiters())
         return waiter
 
     def change_rules(self, rules: FolderRules) -> None:
@@ -136,8 +140,7 @@ class WatchedFolder:
         """Forget what was to be done later: the folder is closed."""
         self._hint_alarm.cancel()
         self._scan_alarm.cancel()
-        for waiter in self._take_scan_waiters():
-            waiter.set_result(None)
+        _release(self._take_scan_waiters())
 
     # --- lost, watched, polled ------------------------------------------------------------------------------------------------
 
@@ -224,8 +227,7 @@ class WatchedFolder:
         self._tools.roots.lose(self._rules.rule.root)
         hint = "nothing is lost: it is looked for every few seconds; mount it, make it again, or give the right to it"
         self._enter("lost", message, f"{hint}; {self._tools.confinement}" if self._tools.confinement else hint)
-        for waiter in self._take_scan_waiters():
-            waiter.set_result(None)
+        _release(self._take_scan_waiters())
         await self.disarm()
 
     async def disarm(self) -> None:
@@ -313,22 +315,28 @@ class WatchedFolder:
 
     async def sweep(self) -> None:
         """Scan whenever it is asked for, and every so often, for ever."""
-        while True:
-            await self._scan_alarm.wait()
-            self._scan_alarm.cancel()
-            if self.mode == "lost":
-                continue
-            self._busy += 1
-            try:
-                async with self._tools.scanning:
-                    await self._scan_once(self._take_scan_waiters())
-            finally:
-                self._busy -= 1
-            self._scan_alarm.ring_at(self._tools.clock.monotonic() + self._pause())
+        try:
+            while True:
+                await self._sweep_once()
+        finally:
+            self._swept = True
+            _release(self._take_scan_waiters())
+
+    async def _sweep_once(self) -> None:
+        await self._scan_alarm.wait()
+        self._scan_alarm.cancel()
+        if self.mode == "lost":
+            return
+        self._busy += 1
+        try:
+            async with self._tools.scanning:
+                await self._scan_once(self._take_scan_waiters())
+        finally:
+            self._busy -= 1
+        self._scan_alarm.ring_at(self._tools.clock.monotonic() + self._pause())
 
     def _take_scan_waiters(self) -> list[asyncio.Future[None]]:
-        waiters = [waiter for waiter in self._scan_waiters if not waiter.done()]
-        self._scan_waiters.clear()
+        waiters, self._scan_waiters = self._scan_waiters, []
         return waiters
 
     async def _scan_once(self, waiters: list[asyncio.Future[None]]) -> None:
@@ -349,8 +357,7 @@ class WatchedFolder:
             )
             await self._verify_cover(result)
         finally:
-            for waiter in waiters:
-                waiter.set_result(None)
+            _release(waiters)
 
     def _pause(self) -> float:
         """Until the next scan: of a polled folder as its cost allows; of a watched one long, spread so that they do not meet."""
@@ -437,6 +444,13 @@ class WatchedFolder:
 
     async def _in_near_thread(self, work: Callable[[], Answer]) -> Answer:
         return await self._loop.run_in_executor(self._tools.near, work)
+
+
+def _release(waiters: list[asyncio.Future[None]]) -> None:
+    """Let those who wait for a scan go on; some may have gone by themselves."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 def _touch_and_remove(path: bytes) -> bool:

@@ -63,6 +63,7 @@ class Intake:
         self._helpers: dict[str, asyncio.Task[None]] = {}
         self._restarts: dict[str, deque[float]] = {}
         self._failed = False
+        self._end: asyncio.Future[None] | None = None
         self._round_at = clock.monotonic()
 
     # --- up and down ----------------------------------------------------------------------------------------------------------
@@ -70,6 +71,7 @@ class Intake:
     async def start(self) -> None:
         """Watch every folder, and begin to look through it. A folder that is not there is said, and looked for from now on."""
         self._loop = asyncio.get_running_loop()
+        self._end = self._loop.create_future()
         ignore_lease_breaks()
         self._tools.observers.open()
         await self._open(self._rules)
@@ -119,11 +121,12 @@ class Intake:
         self.roots.drop(folder.root)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """None of the tasks ends by itself: one that does has hit a fault of ours, and the service must know."""
+        """None of the tasks ends by itself: one that does has hit a fault of ours, or a machine that has nothing left to give."""
         if task.cancelled() or (error := task.exception()) is None:
             return
         self._failed = True
-        task.get_loop().call_exception_handler({"message": "the intake stopped working", "exception": error, "task": task})
+        if self._end is not None and not self._end.done():
+            self._end.set_exception(error)
 
     def _help(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside, unless the same is still running."""
@@ -134,6 +137,11 @@ class Intake:
         self._helpers[name] = task
         task.add_done_callback(lambda _: self._helpers.pop(name, None))
         task.add_done_callback(self._task_ended)
+
+    async def until_broken(self) -> None:
+        """Never returns. Raises what has ended a part of the intake: folders would go unwatched from then on."""
+        if self._end is not None:
+            await asyncio.shield(self._end)
 
     # --- what others ask ------------------------------------------------------------------------------------------------------
 

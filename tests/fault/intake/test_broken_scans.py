@@ -1,0 +1,89 @@
+"""A scan that breaks, and one that nobody waits for any more."""
+
+import asyncio
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.drops import STORE, drops
+from tests.support.ways import picture
+from watcher.app import App
+from watcher.configuration import load_settings
+from watcher.log import JsonLog
+from watcher.model import KnownDirectory
+
+
+async def test_a_scan_that_breaks_ends_the_waiting_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever for a scan that cannot end, and the daemon learns that a folder would go unwatched."""
+    async with drops(tmp_path) as bench:
+        await bench.until_scanned()
+        (bench.root / "a.jpg").write_bytes(picture())
+        await bench.until_taken("a.jpg")
+
+        async def no_thread(folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(bench.journal, "known_in", no_thread)
+        (bench.root / "b.txt").write_text("another name, so that the directory is looked up")
+        await asyncio.wait_for(bench.intake.rescan(), 20)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await asyncio.wait_for(bench.intake.until_broken(), 20)
+
+        assert not bench.intake.alive()
+
+
+async def test_a_rescan_that_is_given_up_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked for a scan may go away while it runs; the next one is as good."""
+    async with drops(tmp_path) as bench:
+        await bench.until_scanned()
+        (bench.root / "a.jpg").write_bytes(picture())
+        await bench.until_taken("a.jpg")
+        known_in, asked, answer = bench.journal.known_in, asyncio.Event(), asyncio.Event()
+
+        async def slow(folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+            asked.set()
+            await answer.wait()
+            return await known_in(folder, directories)
+
+        monkeypatch.setattr(bench.journal, "known_in", slow)
+        given_up = asyncio.create_task(bench.intake.rescan())
+        await asyncio.wait_for(asked.wait(), 20)
+        given_up.cancel()
+        answer.set()
+        await asyncio.wait_for(bench.intake.rescan(), 20)
+
+        assert given_up.cancelled()
+        assert bench.intake.alive()
+
+
+async def test_the_daemon_ends_rather_than_run_half_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 1 and a line that says which part died: whoever runs it starts it again, and the next start scans."""
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "a.txt").write_text("a name to look up")
+    data = {
+        "state_dir": str(tmp_path / "state"),
+        "compressor": {"url": "http://127.0.0.1:1/1.0", "api_key": "secret"},
+        "publish": {"serve": {"listen": "127.0.0.1:0"}},
+        "store": STORE,
+        "folders": [{"path": str(drop)}],
+    }
+    out = io.StringIO()
+    async with App(load_settings(data, {}), JsonLog(out=out, clock=time.time)) as app:
+
+        async def no_thread(folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(app.journal, "known_in", no_thread)
+        (drop / "b.txt").write_text("another name, so that the directory is looked up")
+        asking = asyncio.create_task(app.intake.rescan())
+        assert await asyncio.wait_for(app.run(), 20) == 1
+        await asyncio.wait_for(asking, 20)
+
+    assert "a part of the daemon died: intake" in out.getvalue()
+    assert "can't start new thread" in capsys.readouterr().err
