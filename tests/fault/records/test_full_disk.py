@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.records.conftest import SmallDisk
+from tests.support.disks import SmallDisk
 from tests.support.publishing import RecordedLog, wait_until
 from tests.support.records import lines_of, open_journal, sighting, store_all, take_one
 from watcher.errors import Unavailable

@@ -1,0 +1,54 @@
+"""Disks that can be filled."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SIZE = "4m"
+
+
+class SmallDisk:
+    """A file system of a few megabytes, and a file that takes all its room."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self, leave: int = 0) -> None:
+        """Leave only so many bytes free. Others may write meanwhile."""
+        with self._filler.open("ab", buffering=0) as file:
+            while (free := self._free() - leave) > 0:
+                try:
+                    file.write(b"\0" * free)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+
+    def free(self) -> None:
+        """Give all room back."""
+        self._filler.unlink()
+
+    def _free(self) -> int:
+        status = os.statvfs(self.path)
+        return status.f_bavail * status.f_frsize
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[SmallDisk]:
+    """A small disk at this path, unmounted in the end. Skips where mounting is not allowed."""
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "tmpfs", str(path)]
+    mounted = subprocess.run(mount, capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"needs the right to mount a small file system: {mounted.stderr.strip()}")
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
