@@ -12,6 +12,7 @@ import pytest
 from tests.support.became import Became
 from tests.support.daemon import Daemon, wait_until
 from tests.support.kernel import small_event_queue, with_watch_limit
+from tests.support.lives import Life, Nursery
 from tests.support.standin import StandinProcess
 from tests.support.world import KEY, World, small_image
 
@@ -59,31 +60,36 @@ def test_ten_thousand_files_in_five_hundred_new_directories(world: World, run: i
 
 def test_an_overflowing_queue_is_said_and_costs_no_file(world: World) -> None:
     """With 300 directories and room for 64 events watchdog's own recovery would fill the queue again for ever: the observer is
-    replaced, everything is looked through, and then there is peace, though the folder is scanned every second."""
+    replaced, everything is looked through, and then there is peace."""
     world.write_config(rescan="1s")
     fill(world.drop, 300, 300)
-    with small_event_queue(64), Daemon(world.config, KEY) as daemon:
-        wait_until(lambda: taken(daemon) == 300)
+    with Nursery() as nursery:
+        with small_event_queue(64):  # for the instant only in which the observer is made: others run on this machine
+            life = nursery.begin("run", "--config", world.config, log=world.log, environment=KEY)
+            life.wait_for("folder.watching")
+        wait_until(lambda: detected(life) == 300)
         for number in range(3_000):
             world.put(f"{number}.jpg", small_image(0))
-        (overflow, *_) = daemon.wait_for("watch.overflow")
-        wait_until(lambda: taken(daemon) == 3_300)
+        (overflow, *_) = life.wait_for("watch.overflow")
+        wait_until(lambda: detected(life) == 3_300, pause=0.2)
         assert overflow["folders"] == ["products"]
         assert "max_queued_events" in overflow["hint"]
-        at_peace(daemon)
+        wait_until(lambda: is_at_peace(life), pause=0.2)
         fill(world.drop / "after", 1, 1)
-        wait_until(lambda: taken(daemon) == 3_301)
-        assert daemon.errors == []
+        wait_until(lambda: detected(life) == 3_301, pause=0.2)
+        assert life.stop() == 0
+        assert life.errors() == ""
 
 
-def at_peace(daemon: Daemon) -> None:
-    """Until three scans in succession bring no overflow."""
+def detected(life: Life) -> int:
+    """How many files were taken."""
+    return len(Became.of(life.lines()).detected)
 
-    def quiet() -> bool:
-        events = [line["event"] for line in daemon.lines if line["event"] in ("watch.overflow", "scan.finished")]
-        return events[-3:] == ["scan.finished"] * 3
 
-    wait_until(quiet)
+def is_at_peace(life: Life) -> bool:
+    """Whether the last three scans brought no overflow."""
+    events = [line["event"] for line in life.lines() if line["event"] in ("watch.overflow", "scan.finished")]
+    return events[-3:] == ["scan.finished"] * 3
 
 
 def test_too_few_watches_are_said_and_the_folder_is_polled(world: World) -> None:
