@@ -102,20 +102,18 @@ class NameService:
     """
 
     def __init__(self, directory: Path, name: str) -> None:
-        if shutil.which("unshare") is None or subprocess.run([*self._namespace, "true"], capture_output=True).returncode:
-            pytest.skip("mount namespaces are not to be had")
         self._name = name
         self._hosts, self._resolver = directory / "hosts", directory / "resolv.conf"
         self._hosts.write_text("127.0.0.1 localhost\n")
         self._resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-
-    _namespace = ("unshare", "--user", "--map-root-user", "--mount")
+        if shutil.which("unshare") is None or subprocess.run([*self.within, "true"], capture_output=True).returncode:
+            pytest.skip("mount namespaces are not to be had")
 
     @property
     def within(self) -> list[str]:
         """The beginning of a command line."""
         mounts = f"mount --bind {self._hosts} {HOSTS} && mount --bind {self._resolver} {RESOLVER}"
-        return [*self._namespace, "sh", "-c", f'{mounts} && exec "$0" "$@"']
+        return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{mounts} && exec "$0" "$@"']
 
     def know_it(self) -> None:
         """The name can be resolved from now on."""
