@@ -82,7 +82,7 @@ def prepare(folder: Path, count: int) -> None:
 
 def measure(quick: bool = False) -> list[Figure]:
     """The figures."""
-    count, repeats = (20_000, 1) if quick else (100_000, 5)
+    count, repeats = (20_000, 1) if quick else (100_000, 3)
     full, empty, walk = Spent(), Spent(), Spent()
     with tempfile.TemporaryDirectory() as name:
         folders = Path(name) / "full", Path(name) / "empty"
