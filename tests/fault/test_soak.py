@@ -90,6 +90,7 @@ class Soak:
     lines: list[dict[str, Any]] = field(default_factory=list)
     secrets: set[str] = field(default_factory=lambda: {DEFAULT_KEY})
     done: Counter[str] = field(default_factory=Counter)
+    deck: list[Fault] = field(default_factory=list)
     fault_until: float = 0.0
     numbers: count[int] = field(default_factory=count)
 
@@ -151,7 +152,9 @@ class Soak:
     def fault(self) -> None:
         """Three things begin to go wrong for a while; what went wrong before is over."""
         self._learn_secrets()
-        self.world.standin.set_faults(REFUSED, *self.chance.sample(FAULTS, 3))
+        self.deck = self.deck if len(self.deck) >= 3 else self.chance.sample(FAULTS, len(FAULTS))
+        drawn, self.deck = self.deck[:3], self.deck[3:]
+        self.world.standin.set_faults(REFUSED, *drawn)
         self.fault_until = time.monotonic() + self.chance.uniform(0.2, LONGEST_FAULT_SECONDS)
 
     def end_fault_in_time(self) -> None:
@@ -260,9 +263,11 @@ class Soak:
         until = time.monotonic() + seconds
         for act in self.first_of_each():
             self._do(act)
-        actions = [*self.file_actions() * 4, *[self.fault] * 5, self.kill, self.terminate, self.hang_up, self.rotate, self.verify]
+        actions = [*self.file_actions() * 4, self.kill, self.terminate, self.hang_up, self.rotate, self.verify]
         while time.monotonic() < until:
             self._do(self.chance.choice(actions))
+            if not self.fault_until and self.chance.random() < 0.3:
+                self._do(self.fault)
             time.sleep(self.chance.uniform(0.0, 0.1))
         self.come_to_rest()
 
@@ -340,6 +345,7 @@ def soak(path: Path, seconds: float, seed: int) -> None:
             if soak.daemon.process.poll() is None:
                 soak.daemon.kill()
         print(f"{dict(soak.done)}, {standin.report()['struck']}, {len(soak.audit())} endings in {len(soak.audit_paths())} files")
+        assert len(standin.report()["struck"]) >= 4
         assert_files_are_stored(soak)
         assert_one_ending_each(soak)
         assert_nothing_secret_is_said(soak)
