@@ -18,6 +18,7 @@ $(VENV)/.run: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q watcher
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
@@ -28,6 +29,7 @@ demo: $(VENV)/.run ## Show the main job on this machine, no account needed: FOLD
 	$(BIN)/compressor-watcher demo $(FOLDER)
 
 test: $(VENV)/.dev lint ## Run lint, types, layers and all tests (what the machine lacks is skipped with a reason)
+	@$(BIN)/python -m compileall -q watcher tests/support   # hundreds of processes are started; none should compile it anew
 	@# A machine that was too busy for a deadline is no fault of the code: what fails side by side is run once more, alone.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations 10 || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
