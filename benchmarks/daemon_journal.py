@@ -4,8 +4,8 @@
 
 The same App does the same work twice, a process each, and all else is alike: the audit file is synced to the disk in both. Both
 ask the same stand-in of the API. Runs are interleaved, and neighbours compared. The second figure compares the processor time
-that an image costs: other work on the machine hardly touches it, while it may keep the disk busy. DIR should lie on the disk to be measured; in
-memory (tmpfs) nothing is durable, and the figure says nothing.
+that an image costs: other work on the machine hardly touches it, while it may keep the disk busy. DIR should lie on the disk to
+be measured; in memory (tmpfs) nothing is durable, and the figure says nothing.
 """
 
 from __future__ import annotations

@@ -272,19 +272,10 @@ class Soak:
         self.come_to_rest()
 
     def first_of_each(self) -> list[Callable[[], None]]:
-        """Each action once, so that none is left to chance, with files to do it to."""
-        each = [
-            self.replace,
-            self.delete,
-            self.touch,
-            self.move,
-            self.fault,
-            self.kill,
-            self.terminate,
-            self.hang_up,
-            self.rotate,
-        ]
-        return [*[self.drop] * 10, *self.chance.sample(each, len(each)), self.verify]
+        """Each action once, while something goes wrong, so that none is left to chance; with files to do it to."""
+        each = [self.replace, self.delete, self.touch, self.move, self.kill, self.terminate, self.hang_up, self.rotate]
+        mixed = [act for one in self.chance.sample(each, len(each)) for act in (self.fault, self.drop, one)]
+        return [*[self.drop] * 10, *mixed, self.verify]
 
     def file_actions(self) -> list[Callable[[], None]]:
         """What people do to files."""
