@@ -45,6 +45,11 @@ class ModelImage:
     def ended(self) -> bool:
         return not any(state in OPEN for state in self.outputs.values())
 
+    @property
+    def was_lost(self) -> bool:
+        """Whether the file was not there at its turn: when it is back, it is taken again."""
+        return any(state in (OutputState.VANISHED, OutputState.SUPERSEDED) for state in self.outputs.values())
+
 
 class JournalStates(RuleBasedStateMachine):
     """Every change of the Journal, on images in any state."""
@@ -91,7 +96,7 @@ class JournalStates(RuleBasedStateMachine):
         seen = sighting(path, version, under=RULE)
         (identity,) = self.run(self.journal.take([seen]))
         before = self.newest.get(path)
-        if before is not None and self.model[before].version == version:
+        if before is not None and self.model[before].version == version and not self.model[before].was_lost:
             assert identity == before
             return identity
         assert identity not in self.model

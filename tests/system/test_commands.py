@@ -176,7 +176,8 @@ def test_tail_follows_across_a_rotation_and_ends_quietly(config: Path, drop: Pat
         (drop / "0.jpg").write_bytes(jpeg(100, 80))
         daemon.wait_for("image.stored")
         tail = subprocess.Popen(
-            [COMMAND, "tail", "--json", "--config", config],
+            # tests that run in the background have SIGINT ignored, and hand that down
+            ["env", "--default-signal=INT", COMMAND, "tail", "--json", "--config", config],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=clean_environment(),
