@@ -73,8 +73,8 @@ class Source(Protocol):
 class Originals(Protocol):
     """The files themselves."""
 
-    async def open(self, file: FileRef, observation: Observation) -> Source:
-        """Open, check and hash the version that was observed.
+    async def open(self, file: FileRef, observation: Observation, sha1: str | None = None) -> Source:
+        """Open, check and hash the version that was observed; `sha1` is what it was hashed as before, if it was.
 
         Raises SourceGone where no regular file is there; SourceChanged where it is another version or no whole image
         any more; Unavailable where it cannot be had now (rights, I/O error, open for writing): try again later.

@@ -157,7 +157,8 @@ class Pipeline:
     async def _convert(self, image: Image) -> Image:
         """Every output of the image as far as it gets in this turn. Gives the image with the states of its outputs."""
         try:
-            source = await self._edges.originals.open(image.file, image.observation)
+            sha1 = image.facts.sha1 if image.facts is not None else None
+            source = await self._edges.originals.open(image.file, image.observation, sha1)
         except (SourceGone, SourceChanged):
             return await self._without_original(image)
         except Unavailable as error:
@@ -165,8 +166,6 @@ class Pipeline:
                 raise  # putting it off in the journal would forget a job that is paid for
             return await self._rest(image, str(error))
         async with self._visiting(image, source) as visit:
-            if image.facts is not None and image.facts.sha1 != source.facts.sha1:
-                return await self._without_original(image)
             if await self._dismissed(visit):
                 ignored = with_states(image, dict.fromkeys(renditions(image), OutputState.UNCHANGED))
                 return replace(ignored, state=ImageState.FINISHED)
@@ -247,25 +246,25 @@ class Pipeline:
         if output.state is OutputState.ENQUEUED and output.job_id:
             return await self._follow(errand, output.job_id)
         failure = self._failures.get(errand.id)
+        there = await self._object_at(errand)
         asked = is_unsettled(output)
-        if self.policy.verify != "never" and (asked or (failure is not None and failure.maybe_done)):
+        unsure = (failure is not None and failure.maybe_done) or (there is not None and not there.sha1)
+        if self.policy.verify != "never" and (asked or unsure):
             head = await self._inquiries.head(errand)
             if is_done(head, errand):
                 return await self._recovered(errand, head)
             if asked and head.absence is Absence.UNREACHABLE:
                 return await self._wait_for_store(errand)
-        if (there := await self._lies_there(errand)) is not None:
+        if there is not None and (is_same_work(there, errand.stored) or await self._owns(there, errand)):
             return await self._settle_with(errand, there)
         if errand.attempts >= self.policy.max_attempts:
             return await self._exhausted(errand, failure)
         return await self._send(errand)
 
-    async def _lies_there(self, errand: Errand) -> StoredObject | None:
-        """What we put at this key before, if that decides what happens now."""
-        there = (await self._edges.journal.stored_at([(errand.bucket, errand.key)])).get((errand.bucket, errand.key))
-        if there is None or is_same_work(there, errand.stored) or await self._owns(there, errand):
-            return there
-        return None
+    async def _object_at(self, errand: Errand) -> StoredObject | None:
+        """What we put at this key before."""
+        place = (errand.bucket, errand.key)
+        return (await self._edges.journal.stored_at([place])).get(place)
 
     async def _owns(self, there: StoredObject, errand: Errand) -> bool:
         """Whether the key belongs to another file, so that sending would overwrite somebody's image."""

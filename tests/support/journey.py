@@ -277,6 +277,8 @@ class Vendor:
     store_met: set[Absence] = field(default_factory=set)
     lives: int = 0
     read: Callable[[str], bytes | None] = lambda _: None
+    versions: Callable[[str], int] = lambda _: 0
+    """How many images there were of the path whose output lies at a key."""
 
     async def account(self) -> None:
         """`GET /account`: refuses while the next request would be refused so."""
@@ -290,7 +292,7 @@ class Vendor:
         """`POST /fetch`, as the script says."""
         key, asked = str(request.store["path"]), request.store["metadata"]
         there = self.objects.get(key)
-        if there is not None and (there.sha1, there.rule) == (asked["source-sha1"], asked["rule"]) and not self.is_excused():
+        if there is not None and (there.sha1, there.rule) == (asked["source-sha1"], asked["rule"]) and not self.is_excused(key):
             self.complaints.append(f"{key} was sent although the store says that it is done")
         mode = self.outage or (self.script.popleft() if self.script else "ok")
         self.modes_met[mode] += 1
@@ -305,13 +307,15 @@ class Vendor:
             await self.clock.sleep(SLOW_SECONDS)
         return self._work(mode, key, asked, content)
 
-    def is_excused(self) -> bool:
+    def is_excused(self, key: str) -> bool:
         """Whether something was met after which sending again is right although the store holds the work.
 
         A store that does not say; an answer about other bytes; work that lands when its image has long been replaced, and is
-        put back; a 502, after which the store is asked but not insisted on.
+        put back; a 502, or an older version's request, after which the store is asked but not insisted on.
         """
         if Absence.FORBIDDEN in self.store_met or self.modes_met["wrong_input"] or self.modes_met["late"]:
+            return True
+        if self.store_met and self.versions(key) > 1:
             return True
         return bool(self.modes_met["e502_after"]) and (bool(self.store_met) or self.lives > 1)
 
@@ -390,6 +394,7 @@ class Bench:
         self.journal = self.loop.run_until_complete(self._opened())
         urls = Urls(self.clock)
         self.vendor.read = urls.read
+        self.vendor.versions = self._versions
         self.vendor.lives += 1
         roots = Roots()
         gate = Gate(self.vendor.account, self.events, self.clock, self.random.random)
@@ -420,6 +425,10 @@ class Bench:
 
     async def _opened(self) -> StraightJournal:
         return StraightJournal(self.connection, self.clock)
+
+    def _versions(self, key: str) -> int:
+        name = os.fsencode(key.partition("/")[2])
+        return len({row[0] for row in self.states() if row[2] == name})
 
     def crash(self) -> None:
         """The process ends, now, whatever it was doing."""

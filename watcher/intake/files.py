@@ -206,9 +206,9 @@ class FileOriginals:
         self._pool = pool
         self._hashed_as: dict[tuple[FileRef, Observation], Observation] = {}
 
-    async def open(self, file: FileRef, observation: Observation) -> OpenOriginal:
+    async def open(self, file: FileRef, observation: Observation, sha1: str | None = None) -> OpenOriginal:
         """See `Originals.open`."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._open, file, observation)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._open, file, observation, sha1)
 
     async def delete(self, file: FileRef, observation: Observation) -> bool:
         """See `Originals.delete`. Raises Unavailable where the folder does not let us."""
@@ -223,7 +223,7 @@ class FileOriginals:
         """See `Originals.move`."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._move, file, observation, target)
 
-    def _open(self, file: FileRef, observation: Observation) -> OpenOriginal:
+    def _open(self, file: FileRef, observation: Observation, sha1: str | None) -> OpenOriginal:
         path = self._roots.real(file.root) + b"/" + file.relative
         try:
             real, through_link = _followed(self._roots.real(file.root), path)
@@ -235,6 +235,8 @@ class FileOriginals:
         try:
             opened = Observation.of(os.fstat(descriptor))
             facts = self._hashed(descriptor, file, observation)
+            if sha1 not in (None, facts.sha1):
+                raise SourceChanged("the file was written over")
         except BaseException:
             os.close(descriptor)
             raise

@@ -91,6 +91,18 @@ class TestOpening:
             assert await originals.delete(bench.file("deep/a.jpg"), taken)
             assert not path.exists()
 
+    async def test_bytes_written_over_since_they_were_hashed_are_kept(self, tmp_path: Path) -> None:
+        """As many other bytes in the same file: not what was asked for, and so not what may be deleted."""
+        async with drops(tmp_path) as bench:
+            path = await dropped(bench)
+            taken, originals = bench.observation("deep/a.jpg"), bench.originals
+            path.write_bytes(path.read_bytes())
+            os.utime(path, (1, 1))
+            with pytest.raises(SourceChanged, match="written over"):
+                await originals.open(bench.file("deep/a.jpg"), taken, "0" * 40)
+            assert not await originals.delete(bench.file("deep/a.jpg"), taken)
+            assert path.exists()
+
     async def test_another_version_is_refused(self, tmp_path: Path) -> None:
         """Replaced or rewritten since it was taken: it will be taken anew."""
         async with drops(tmp_path) as bench:
