@@ -234,9 +234,7 @@ class FileOriginals:
             raise _unavailable("cannot be read", file.path, error) from error
         try:
             opened = Observation.of(os.fstat(descriptor))
-            facts = self._hashed(descriptor, file, observation)
-            if sha1 not in (None, facts.sha1):
-                raise SourceChanged("the file was written over")
+            facts = self._hashed_as_before(descriptor, file, observation, sha1)
         except BaseException:
             os.close(descriptor)
             raise
@@ -249,6 +247,13 @@ class FileOriginals:
             if len(self._hashed_as) >= _REMEMBERED:
                 self._hashed_as.clear()
             self._hashed_as[file, observation] = opened
+
+    def _hashed_as_before(self, descriptor: int, file: FileRef, observation: Observation, sha1: str | None) -> SourceFacts:
+        """The same, of a file that was hashed once already (None: it was not)."""
+        facts = self._hashed(descriptor, file, observation)
+        if sha1 not in (None, facts.sha1):
+            raise SourceChanged("the file was written over")
+        return facts
 
     def _hashed(self, descriptor: int, file: FileRef, observation: Observation) -> SourceFacts:
         """Everything that is said of the original, from the one descriptor. Raises SourceChanged, Unavailable.
