@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import secrets
 import shutil
 import statistics
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 from benchmarks.common import (
@@ -38,7 +38,6 @@ from tests.support.standin import DEFAULT_KEY, StandinProcess
 from watcher.app import App
 from watcher.commands.service import open_log
 from watcher.configuration import load_settings, read_toml
-from watcher.model import time_ordered_id
 from watcher.records.audit import AuditFile
 from watcher.records.journal import SqliteJournal
 from watcher.records.recorder import Recorder
@@ -58,7 +57,7 @@ class Forgetful(App):
             events=self.events,
             clock=self._clock,
             keep=self.settings.keep,
-            new_id=lambda: time_ordered_id(time.time(), secrets.randbits(74)),
+            new_id=lambda: str(uuid.uuid4()),
         )
         self._stack.push_async_callback(self.journal.close)
         self.audit = AuditFile(self.settings.audit_path)

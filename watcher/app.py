@@ -12,8 +12,8 @@ import random
 import secrets
 import signal
 import sys
-import time
 import traceback
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from watcher.dispatch import Dispatcher
 from watcher.errors import ConfigurationError, Unavailable, WatcherError
 from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
-from watcher.model import Event, Ticket, time_ordered_id
+from watcher.model import Event, Ticket
 from watcher.pipeline import Edges, Pipeline, Policy
 from watcher.publish.serve import TemporaryUrls
 from watcher.records.audit import AuditFile
@@ -532,4 +532,4 @@ def _with_new_keys(old: PublishSettings, new: PublishSettings) -> PublishSetting
 
 
 def _new_id() -> str:
-    return time_ordered_id(time.time(), secrets.randbits(74))
+    return str(uuid.uuid4())

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
 
 Json = Mapping[str, Any]
 Record = dict[str, Any]
@@ -430,16 +429,6 @@ class HeadAnswer:
     message: str = ""
     url: str | None = None
     """Where the object lies, if the store says so itself (the embedded engine's connectors do)."""
-
-
-def time_ordered_id(now: float, chance: int) -> str:
-    """A UUID of version 7 (RFC 9562): the milliseconds of `now` (Unix seconds), then 74 of the bits of `chance`.
-
-    Later ones sort behind earlier ones, so that an index grows at its end and not everywhere.
-    """
-    high = int(now * 1_000) << 16 | 0x7000 | chance >> 62 & 0xFFF
-    low = 0b10 << 62 | chance & (1 << 62) - 1
-    return str(UUID(int=high << 64 | low))
 
 
 def timestamp(seconds: float) -> str:

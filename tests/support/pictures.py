@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
 
-@lru_cache(maxsize=32)
+@cache  # the grain is random: a picture that was forgotten would come out another one
 def photograph(width: int = 320, height: int = 200) -> Image.Image:
     """Soft gradients, hard edges and grain; its four corners have colours of their own (red, green, blue, yellow)."""
     noise = Image.effect_noise((width, height), 48).filter(ImageFilter.GaussianBlur(1.2))
