@@ -125,6 +125,7 @@ async def is_taken(bench: Drops, relative: str) -> bool:
     return known is not None and (known.ignored, known.observation.inode, known.observation.size) == (None, now.inode, now.size)
 
 
+@pytest.mark.soak  # its wait of 20 s is too short for some seeds; see the issue on ingestion
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("polling", [False, True])
 async def test_what_lies_there_in_the_end_has_been_taken(seed: int, polling: bool, tmp_path: Path) -> None:
