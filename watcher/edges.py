@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Postponement,
         Sighting,
         SourceFacts,
+        Stamp,
         StoredObject,
         Ticket,
     )
@@ -187,8 +188,8 @@ class Journal(Protocol):
     async def ignore(self, file: FileRef, observation: Observation, reason: IgnoredReason) -> None:
         """Remember that this version is not taken, so that it is looked at only once."""
 
-    async def forget(self, folder: str, relatives: Collection[bytes]) -> None:
-        """These paths are gone from the tree. Their images stay."""
+    async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
+        """These paths are gone from the tree, unless another version is known there by now. Their images stay."""
 
     async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
         """Images with something to do now, oldest first: open ones whose outputs are due, ended ones not yet finished.

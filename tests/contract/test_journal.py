@@ -192,11 +192,21 @@ class TestFiles:
 
     async def test_forgotten_files_keep_their_images(self, journal: SqliteJournal) -> None:
         """A path gone from the tree is no longer known; what was taken goes on."""
-        image = await take_one(journal, sighting(b"d/a.jpg"))
-        await journal.forget("products", [b"d/a.jpg", b"d/never.jpg"])
+        seen = sighting(b"d/a.jpg")
+        image = await take_one(journal, seen)
+        await journal.forget("products", dict.fromkeys([b"d/a.jpg", b"d/never.jpg"], seen.observation.stamp))
 
         assert await journal.known("products", b"d") == {}
         assert OutputState.WAITING is output_state(await image_of(journal, image.id))
+
+    async def test_only_the_version_that_is_gone_is_forgotten(self, journal: SqliteJournal) -> None:
+        """A scan that read the directory before a newer version was taken does not make it unknown."""
+        await take_one(journal, sighting(b"d/a.jpg"))
+        newer = sighting(b"d/a.jpg", version=2)
+        await take_one(journal, newer)
+        await journal.forget("products", {b"d/a.jpg": sighting(b"d/a.jpg").observation.stamp})
+
+        assert {b"a.jpg": Known(newer.observation)} == await journal.known("products", b"d")
 
 
 class TestTurns:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.intake.durable import OWN_PREFIX
 from watcher.intake.files import Glass, Unfit, look_at
-from watcher.intake.scan import stamp
 from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Leave, Look, Take, Wait, settle
 from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
 
@@ -209,7 +208,7 @@ class Candidates:
 
 def _is_in(stamps: Mapping[bytes, Mapping[bytes, Stamp]], relative: bytes, take: Take) -> bool:
     directory, _, name = relative.rpartition(b"/")
-    return stamps[directory].get(name) == stamp(take.observation)
+    return stamps[directory].get(name) == take.observation.stamp
 
 
 def _look_at_all(real_root: bytes, asked: Sequence[tuple[bytes, Glass]]) -> list[tuple[bytes, Look | Unfit | None]]:

@@ -19,7 +19,7 @@ from xml.parsers import expat
 from watcher.model import Format
 
 ReadAt = Callable[[int, int], bytes]
-"""`read_at(offset, size)`: up to `size` bytes from `offset`, fewer only where the file ends."""
+"""`read_at(offset, size)`: up to `size` bytes from `offset` (never negative), fewer only where the file ends."""
 
 _HEAD: Final = 4096
 _CHUNK: Final = 1 << 18
@@ -48,8 +48,11 @@ class _Cut(Exception):
 
 
 def judge(read_at: ReadAt, size: int) -> Verdict:
-    """The format of `size` bytes and whether they hold the whole container. Raises only what `read_at` raises."""
-    found = sniff(_Bytes(read_at, size).some(0, _SVG_HEAD if size <= _SVG_HEAD else _HEAD))
+    """The format of `size` bytes and whether they hold the whole container. Raises only what `read_at` raises.
+
+    A file may become shorter meanwhile: the verdict holds only where its size is still the same afterwards.
+    """
+    found = sniff(read_at(0, size if size <= _SVG_HEAD else _HEAD))
     if found is None and size > _SVG_HEAD:
         found = _sniff_text(read_at(0, _SVG_HEAD))
     if found is None:
@@ -145,17 +148,19 @@ class _Bytes:
         self._steps = 0
 
     def some(self, offset: int, count: int) -> bytes:
-        """Up to `count` bytes."""
+        """Up to `count` bytes, fewer only where `size` ends; none before the beginning. Raises _Cut where bytes are gone."""
         self._steps += 1
         if self._steps > _MAX_STEPS:
             raise _Cut("the container has too many parts to be checked")
+        if not 0 <= offset < self.size:
+            return b""
         begin = offset - self._start
         if begin < 0 or begin + count > len(self._window):
-            if offset >= self.size:
-                return b""
             self._start = offset
             self._window = self._read_at(offset, min(max(count, _HEAD), self.size - offset))
             begin = 0
+            if len(self._window) < min(count, self.size - offset):
+                raise _Cut("the file became shorter while it was read")
         return self._window[begin : begin + count]
 
     def exactly(self, offset: int, count: int, what: str) -> bytes:

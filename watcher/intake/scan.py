@@ -10,20 +10,18 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from watcher.model import IgnoredReason
+from watcher.model import INODE_BITS, IgnoredReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from watcher.model import KnownDirectory, Observation, Stamp
+    from watcher.model import KnownDirectory, Stamp
 
 PIECE_FILES: Final = 2_000
 PIECE_DIRECTORIES: Final = 250
 """A piece ends at whichever comes first: the loop gets its turn, and memory stays bounded."""
 DIGEST_LIMIT: Final = 250_000
 """Directories whose digest is remembered at most."""
-
-_INODE_BITS: Final = (1 << 63) - 1
 
 
 @dataclass(slots=True)
@@ -150,20 +148,15 @@ def _list_entries(listing: Listing, entries: Iterable[os.DirEntry[bytes]]) -> No
             continue
         try:
             status = entry.stat(follow_symlinks=False)
-            stamps[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODE_BITS)
+            stamps[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & INODE_BITS)
             if entry.is_symlink():
                 listing.targets[entry.name] = _stamp_of(entry.stat())
         except OSError:
             continue  # gone meanwhile, or a link that leads nowhere: that one has its own stamp
 
 
-def stamp(observation: Observation) -> Stamp:
-    """An observation as the journal compares it."""
-    return (observation.size, observation.mtime_ns, observation.ctime_ns, observation.inode & _INODE_BITS)
-
-
 def _stamp_of(status: os.stat_result) -> Stamp:
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODE_BITS)
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & INODE_BITS)
 
 
 def news(listing: Listing, known: KnownDirectory) -> list[bytes]:
@@ -179,11 +172,27 @@ def news(listing: Listing, known: KnownDirectory) -> list[bytes]:
     return found
 
 
-def gone(listing: Listing, known: KnownDirectory) -> list[bytes]:
-    """The names that the journal knows and the directory has not; none where the directory was not read to its end.
+def gone(listing: Listing, known: KnownDirectory) -> dict[bytes, Stamp]:
+    """What the journal knows and the directory has not, by name; none where the directory was not read to its end.
 
-    A root that is entirely empty is not believed: it looks like a mount point on which nothing is mounted.
+    A root that is entirely empty is not believed: it looks like a mount point on which nothing is mounted. A name may stand here
+    because it appeared after the directory was read: see `absent`.
     """
     if listing.error is not None or (not listing.directory and listing.is_empty()):
-        return []
-    return [name for name in known.stamps if name not in listing.entries]
+        return {}
+    return {name: version for name, version in known.stamps.items() if name not in listing.entries}
+
+
+def absent(real_root: bytes, versions: Mapping[bytes, Stamp]) -> dict[bytes, Stamp]:
+    """Those of some known versions at whose paths nothing is, now that they are known. Blocks."""
+    return {relative: version for relative, version in versions.items() if _is_absent(real_root + b"/" + relative)}
+
+
+def _is_absent(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # what may not be looked at, or is on a disk in trouble, has not gone
+    return False

@@ -8,15 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from watcher.intake.candidates import Recent
-from watcher.intake.scan import PIECE_DIRECTORIES, Digests, Walk, gone, news
+from watcher.intake.scan import PIECE_DIRECTORIES, Digests, Walk, absent, gone, news
 from watcher.model import Event, FileRef, IgnoredReason, KnownDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from watcher.intake.candidates import Candidates
     from watcher.intake.scan import Listing
     from watcher.intake.tools import Tools
+    from watcher.model import Stamp
     from watcher.rules import FolderRules
 
 
@@ -52,7 +53,7 @@ class Scanner:
         """The whole folder. Stops early, incomplete, where the folder is lost meanwhile."""
         walk = self._walk([b""])
         result = await self._go(walk)
-        if result.complete and await self._is_healthy():
+        if result.complete:
             await self._forget_directories(self._digests.forget_others(walk.seen))
         return result
 
@@ -80,17 +81,16 @@ class Scanner:
         """Hand what the journal does not know to the candidates; gives how many were taken."""
         known = await self._known(listings)
         candidates: list[bytes] = []
-        vanished: list[bytes] = []
+        vanished: dict[bytes, Stamp] = {}
         for listing, before in zip(listings, known, strict=True):
             found = self._eligible(listing, news(listing, before))
             candidates += [relative for relative in found if not self._candidates.is_waited_for(relative)]
-            vanished += [_join(listing.directory, name) for name in gone(listing, before)]
+            vanished |= {_join(listing.directory, name): version for name, version in gone(listing, before).items()}
             if listing.error is not None:
                 self._say_unreadable(listing)
             elif not found:
                 self._digests.settled(listing)
-        if vanished and await self._is_healthy():
-            await self._tools.journal.forget(self.rules.rule.folder, vanished)
+        await self._forget(vanished)
         return await self._candidates.examine(candidates, looked_up=True)
 
     async def _known(self, listings: list[Listing]) -> list[KnownDirectory]:
@@ -124,13 +124,23 @@ class Scanner:
             )
 
     async def _forget_directories(self, directories: Sequence[bytes]) -> None:
-        folder = self.rules.rule.folder
         for start in range(0, len(directories), PIECE_DIRECTORIES):
             some = directories[start : start + PIECE_DIRECTORIES]
-            known = await self._tools.journal.known_in(folder, some)
-            names = [_join(directory, name) for directory, each in zip(some, known, strict=True) for name in each.stamps]
-            if names:
-                await self._tools.journal.forget(folder, names)
+            known = await self._tools.journal.known_in(self.rules.rule.folder, some)
+            inside = zip(some, known, strict=True)
+            await self._forget({_join(top, name): version for top, each in inside for name, version in each.stamps.items()})
+
+    async def _forget(self, versions: Mapping[bytes, Stamp]) -> None:
+        """What was not found when the tree was read, and is not there now that the journal has been asked either.
+
+        Both are needed: a file that came, and was taken, between the two would otherwise be forgotten and taken again.
+        """
+        if not versions:
+            return
+        root, real_root = self.rules.rule.root, self._tools.roots.real(self.rules.rule.root)
+        missing = await self._tools.in_thread(root, partial(absent, real_root, versions))
+        if missing and await self._is_healthy():
+            await self._tools.journal.forget(self.rules.rule.folder, missing)
 
     async def _is_healthy(self) -> bool:
         root = self.rules.rule.root

@@ -21,7 +21,7 @@ from watcher.records.rows import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from watcher.model import (
         Ending,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Rule,
         Sighting,
         SourceFacts,
+        Stamp,
         StoredObject,
         Ticket,
     )
@@ -164,11 +165,12 @@ def remember(connection: sqlite3.Connection, file: FileRef, observation: Observa
     )
 
 
-def forget(connection: sqlite3.Connection, folder: str, relatives: Collection[bytes]) -> None:
-    """These files are no longer in the tree."""
+def forget(connection: sqlite3.Connection, folder: str, versions: Mapping[bytes, Stamp]) -> None:
+    """These versions are no longer in the tree; a later one that was taken meanwhile stays known."""
     connection.executemany(
-        "DELETE FROM files WHERE folder = ? AND directory = ? AND name = ?",
-        [(folder, *split_path(relative)) for relative in relatives],
+        """DELETE FROM files WHERE folder = ? AND directory = ? AND name = ?
+           AND (size, mtime_ns, ctime_ns, inode & 9223372036854775807) = (?, ?, ?, ?)""",
+        [(folder, *split_path(relative), *version) for relative, version in versions.items()],
     )
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Rule,
         Sighting,
         SourceFacts,
+        Stamp,
         StoredObject,
         Ticket,
     )
@@ -172,9 +173,9 @@ class SqliteJournal:
         """See `Journal.ignore`."""
         await self._change(partial(changes.remember, file=file, observation=observation, ignored=reason))
 
-    async def forget(self, folder: str, relatives: Collection[bytes]) -> None:
+    async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
         """See `Journal.forget`."""
-        await self._change(partial(changes.forget, folder=folder, relatives=relatives))
+        await self._change(partial(changes.forget, folder=folder, versions=versions))
 
     async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
         """See `Journal.due`."""

@@ -59,6 +59,56 @@ async def test_a_rescan_that_is_given_up_breaks_nothing(tmp_path: Path, monkeypa
         assert bench.intake.alive()
 
 
+async def test_what_comes_while_a_scan_compares_is_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is taken after its directory was read and before the journal is asked looks gone: it is not taken twice."""
+    async with drops(tmp_path) as bench:
+        (bench.root / "d").mkdir()
+        (bench.root / "d" / "a.jpg").write_bytes(picture())
+        await bench.until_taken("d/a.jpg")
+        await bench.until_scanned()
+        known_in, late = bench.journal.known_in, ["d/b.jpg"]
+
+        async def between(folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+            while late:
+                name = late.pop()
+                (bench.root / name).write_bytes(picture(1))
+                await bench.until_taken(name)
+            return await known_in(folder, directories)
+
+        monkeypatch.setattr(bench.journal, "known_in", between)
+        (bench.root / "d" / "c.txt").write_text("another name, so that the directory is looked up")
+        await bench.intake.rescan()
+        await bench.intake.rescan()
+
+        assert await bench.is_known("d/b.jpg")
+        assert sorted(bench.taken()) == ["d/a.jpg", "d/b.jpg"]
+
+
+async def test_a_directory_that_comes_back_while_a_scan_ends_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was away when the tree was read, and lies there again with all its known files when they would be forgotten."""
+    async with drops(tmp_path, polling=True, times={"poll": 1e9}) as bench:
+        (bench.root / "d").mkdir()
+        (bench.root / "d" / "a.jpg").write_bytes(picture())
+        while "d/a.jpg" not in bench.taken():
+            await bench.intake.rescan()
+        await bench.intake.rescan()
+        (bench.root / "d").rename(tmp_path / "away")
+        known_in = bench.journal.known_in
+
+        async def back(folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+            if b"d" in directories:
+                (tmp_path / "away").rename(bench.root / "d")
+            return await known_in(folder, directories)
+
+        monkeypatch.setattr(bench.journal, "known_in", back)
+        await bench.intake.rescan()
+
+        assert (bench.root / "d" / "a.jpg").exists()
+        assert await bench.is_known("d/a.jpg")
+
+
 async def test_the_daemon_ends_rather_than_run_half_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

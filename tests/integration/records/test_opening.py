@@ -273,7 +273,7 @@ class TestRetention:
         now = clock.now()
         for name in (b"d/here.jpg", b"d/gone.jpg"):
             await store_all(journal, await take_one(journal, sighting(name, at=now)), now)
-        await journal.forget("products", [b"d/gone.jpg"])
+        await journal.forget("products", {b"d/gone.jpg": sighting(b"d/gone.jpg").observation.stamp})
         await recorder.flush()
         await journal.prune(now + 9 * DAY)
         nothing_yet = (await journal.totals()).stored
@@ -296,7 +296,7 @@ class TestRetention:
         recorder = Recorder(journal, AuditFile(tmp_path / "audit.jsonl"), RecordedLog())
         await recorder.start()
         await store_all(journal, await take_one(journal, sighting(b"gone.jpg", under=rule("thumb"))))
-        await journal.forget("products", [b"gone.jpg"])
+        await journal.forget("products", {b"gone.jpg": sighting(b"gone.jpg").observation.stamp})
         names = [b"%d.jpg" % number for number in range(600)]
         await journal.take([sighting(name, under=rule()) for name in names])
         await asyncio.gather(*(store_all(journal, image) for image in await journal.due(2_000.0, 1_000, ())))

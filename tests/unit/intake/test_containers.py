@@ -5,17 +5,28 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 
 import pytest
 from PIL import Image
 
 from tests.support.pictures import encoded, photograph
-from watcher.intake.containers import Verdict, judge, sniff
+from watcher.intake.containers import ReadAt, Verdict, judge, sniff
 from watcher.model import Format
 
 
 def judged(content: bytes) -> Verdict:
-    return judge(lambda offset, size: content[offset : offset + size], len(content))
+    return judge(reader(content), len(content))
+
+
+def reader(content: bytes) -> ReadAt:
+    """As os.pread reads: it refuses what lies before the beginning."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        assert offset >= 0
+        return content[offset : offset + size]
+
+    return read_at
 
 
 def big_tiff() -> bytes:
@@ -272,6 +283,20 @@ def test_only_what_is_needed_is_read() -> None:
 
     assert judge(read_at, len(large)).whole
     assert sum(read) < 100_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_shrinks_while_it_is_read_is_no_error(name: str) -> None:
+    """Whoever writes it anew empties it first, at any moment. Who can ask for its size must say whether that happened."""
+    expected, content = samples()[name]
+
+    def shrinking(reads: int, left: int) -> ReadAt:
+        before, after, calls = reader(content), reader(content[:left]), count()
+        return lambda offset, size: before(offset, size) if next(calls) < reads else after(offset, size)
+
+    for left in (0, 1, 5, 13, len(content) // 2):
+        for reads in range(6):
+            assert judge(shrinking(reads, left), len(content)).format in (expected, None)
 
 
 def test_an_error_of_reading_is_not_hidden() -> None:

@@ -19,7 +19,7 @@ def test_only_what_is_not_known_in_this_version_is_news() -> None:
     )
 
     assert sorted(news(here, known)) == [b"changed", b"closed", b"new"]
-    assert gone(here, known) == [b"gone"]
+    assert gone(here, known) == {b"gone": OLD}
 
 
 def test_a_link_is_known_by_itself_or_by_its_target() -> None:
@@ -34,9 +34,9 @@ def test_nothing_is_gone_from_what_could_not_be_read() -> None:
     """Nor from a root with nothing in it at all: that is how a mount point looks without its mount."""
     known = KnownDirectory({b"a": OLD}, {})
 
-    assert gone(Listing(b"d", error=OSError(5, "I/O error")), known) == []
-    assert gone(Listing(b""), known) == []
-    assert gone(Listing(b"d"), known) == [b"a"]
+    assert gone(Listing(b"d", error=OSError(5, "I/O error")), known) == {}
+    assert gone(Listing(b""), known) == {}
+    assert gone(Listing(b"d"), known) == {b"a": OLD}
 
 
 def test_a_settled_directory_is_not_looked_up_again() -> None:
