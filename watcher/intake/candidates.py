@@ -72,6 +72,8 @@ class Candidates:
         self._alarm = alarm
         self._waiting: dict[bytes, _Waiting] = {}
         self._recent = Recent()
+        self._turn = asyncio.Lock()
+        """One look and what follows from it at a time: what was seen earlier is never taken later."""
         self._born = tools.clock.now()
         self.overflowed = False
 
@@ -110,11 +112,15 @@ class Candidates:
         taken = 0
         todo = list(relatives)
         for start in range(0, len(todo), CHUNK):
-            asked = [(relative, self._glass(relative)) for relative in todo[start : start + CHUNK]]
-            looks = await self._tools.in_thread(self.rules.rule.root, partial(_look_at_all, self._real_root(), asked))
-            outcomes = {relative: self._judge(relative, look) for relative, look in looks}
-            taken += await self._act(outcomes if looked_up else await self._without_known(outcomes))
+            async with self._turn:
+                taken += await self._examine_some(todo[start : start + CHUNK], looked_up=looked_up)
         return taken
+
+    async def _examine_some(self, relatives: Sequence[bytes], *, looked_up: bool) -> int:
+        asked = [(relative, self._glass(relative)) for relative in relatives]
+        looks = await self._tools.in_thread(self.rules.rule.root, partial(_look_at_all, self._real_root(), asked))
+        outcomes = {relative: self._judge(relative, look) for relative, look in looks}
+        return await self._act(outcomes if looked_up else await self._without_known(outcomes))
 
     def _real_root(self) -> bytes:
         return self._tools.roots.real(self.rules.rule.root)

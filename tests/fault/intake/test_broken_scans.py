@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import itertools
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tests.support.ways import picture
 from watcher.app import App
 from watcher.configuration import load_settings
 from watcher.log import JsonLog
-from watcher.model import KnownDirectory
+from watcher.model import KnownDirectory, Sighting
 
 
 async def test_a_scan_that_breaks_ends_the_waiting_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +84,31 @@ async def test_what_comes_while_a_scan_compares_is_not_forgotten(tmp_path: Path,
 
         assert await bench.is_known("d/b.jpg")
         assert sorted(bench.taken()) == ["d/a.jpg", "d/b.jpg"]
+
+
+async def test_what_was_seen_earlier_is_not_taken_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is written anew while the journal is slow to take what a scan saw of it: the newer version is known in the end."""
+    async with drops(tmp_path) as bench:
+        await bench.until_scanned()
+        take, calls, second = bench.journal.take, itertools.count(), asyncio.Event()
+
+        async def slow_at_first(sightings: Sequence[Sighting]) -> list[str]:
+            if next(calls) == 0:
+                (bench.root / "a.jpg").write_bytes(picture(1))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(second.wait(), 1)
+                return await take(sightings)
+            ids = await take(sightings)
+            second.set()
+            return ids
+
+        monkeypatch.setattr(bench.journal, "take", slow_at_first)
+        (bench.root / "a.jpg").write_bytes(picture())
+        await asyncio.gather(bench.intake.rescan(), bench.intake.rescan())
+        await asyncio.wait_for(second.wait(), 20)
+        await bench.until_heard()
+
+        assert await bench.is_known("a.jpg")
 
 
 async def test_a_directory_that_comes_back_while_a_scan_ends_is_not_forgotten(
