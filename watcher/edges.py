@@ -207,7 +207,7 @@ class Journal(Protocol):
         """Whether this content came out of an image of this folder (and was not also what went in)."""
 
     async def hashed(self, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
-        """Remember what the open descriptor said, and the ticket."""
+        """Remember what the open descriptor said, and the ticket. Need not be durable before the image's next change is."""
 
     async def requested(self, image_id: str, rendition: str | None, key: str, now: float) -> bool:
         """A request is about to be sent: from here on its answer is unknown until told."""
@@ -228,7 +228,10 @@ class Journal(Protocol):
         """The image need not be sent at all (it is one of our own outputs): waiting outputs become unchanged, it is finished."""
 
     async def end(self, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
-        """The ending of an output, exactly once: state, line for the audit and the object at the key, in one commit."""
+        """The ending of an output, exactly once: state, line for the audit and the object at the key, in one commit.
+
+        With its last ending (this, `unchanged`, `dismiss`) an image whose rule keeps every original is finished.
+        """
 
     async def finish(self, image_id: str, note: str, now: float) -> None:
         """The image is finished: moved, deleted or left where it is (`note` says which)."""

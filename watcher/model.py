@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -180,7 +181,7 @@ def path_fields(name: str, path: Path | bytes) -> Record:
         return {name: raw.decode("utf-8", "backslashreplace"), f"{name}_base64": base64.b64encode(raw).decode()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OutputRule:
     """One output of a folder: the API's own objects, `store["path"]` still a template. `rendition` None is the folder's own."""
 
@@ -189,7 +190,7 @@ class OutputRule:
     store: Json
     link: str | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Names what is asked for but for the source and the key: 16 hex digits, stored as metadata `rule`."""
         asked = {"image": self.image, "store": {key: value for key, value in self.store.items() if key != "path"}}
@@ -206,6 +207,11 @@ class Rule:
     on_success: str = "keep"
     on_failure: str = "keep"
     """ "keep", "delete" or "move:/absolute/folder" """
+
+    @property
+    def keeps_originals(self) -> bool:
+        """Whether nothing is ever to be done with an original."""
+        return self.on_success == self.on_failure == "keep"
 
     def to_json(self) -> str:
         """Canonical JSON; `from_json` gives the same rule back."""

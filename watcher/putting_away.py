@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.errand import ABSENT_FOLDER, after_action
 from watcher.errors import Unavailable
-from watcher.model import Event, path_fields
+from watcher.model import Event, ImageState, path_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,9 @@ class PuttingAway:
         self._look_again = look_again
 
     async def put_away(self, image: Image) -> None:
-        """Finish the image now, or remember when to try again."""
+        """Finish the image now, or remember when to try again. One of a rule that keeps every original is finished already."""
+        if image.rule.keeps_originals and image.state is ImageState.OPEN:
+            return
         action = after_action(image)
         if action != "keep" and not self._is_present(image.file.root):
             await self._later(image, ABSENT_FOLDER)

@@ -149,6 +149,7 @@ class TestTaking:
         image = await take_one(journal, seen)
         facts = replace(FACTS, name="\udce9.jpg")
         await journal.hashed(image.id, facts, TICKET)
+        await journal.postponed(image.id, None, Postponement(1_000.0, 0, 0, False, "busy"), 1_000.0)
 
         image = await image_of(journal, image.id)
         assert (seen.file, seen.observation, facts) == (image.file, image.observation, image.facts)
@@ -291,9 +292,10 @@ class TestTurns:
 
 class TestOutputs:
     async def test_hashed_facts_and_ticket_come_back(self, journal: SqliteJournal) -> None:
-        """What the open descriptor said survives, and so does the ticket until the image is finished."""
-        image = await take_one(journal)
+        """What the open descriptor said survives as soon as anything else of the image does, and so does the ticket."""
+        image = await take_one(journal, sighting(under=rule("thumb")))
         await journal.hashed(image.id, FACTS, TICKET)
+        await journal.requested(image.id, None, "k", 1_000.0)
 
         image = await image_of(journal, image.id)
         assert (image.facts, image.ticket) == (FACTS, TICKET)
@@ -361,6 +363,32 @@ class TestOutputs:
         await journal.end(image.id, "thumb", stored(image, "thumb", "t"), 1_001.0)
 
         assert (halfway, (await image_of(journal, image.id)).state) == (ImageState.OPEN, ImageState.ENDED)
+
+    @pytest.mark.parametrize("event", sorted(ENDINGS))
+    async def test_image_whose_original_is_kept_is_finished_with_its_last_ending(
+        self, journal: SqliteJournal, event: Event
+    ) -> None:
+        """Nothing is left to do, so that it is due no more; where something is, it is due at once."""
+        kept = await take_one(journal, sighting(b"kept.jpg", under=rule("thumb", after="keep")))
+        moved = await take_one(journal, sighting(b"moved.jpg", under=rule("thumb", after="move:/elsewhere")))
+        for image in (kept, moved):
+            await journal.end(image.id, None, stored(image, None, image.file.relative_text), 1_001.0)
+        halfway = (await journal.totals()).unfinished_images
+        for image in (kept, moved):
+            await journal.end(image.id, "thumb", ending(image, event, "thumb"), 1_001.0)
+
+        assert (halfway, (await journal.totals()).unfinished_images) == (2, 1)
+        assert [moved.id] == [image.id for image in await journal.due(1_001.0, 10, ())]
+
+    async def test_unchanged_and_dismissed_images_are_finished_where_originals_are_kept(self, journal: SqliteJournal) -> None:
+        """The ways to end without a line are no others."""
+        for name in (b"a.jpg", b"b.jpg"):
+            await take_one(journal, sighting(name, under=rule(after="keep")))
+        same, own = await journal.due(2_000.0, 10, ())
+        await journal.unchanged(same.id, None, "k", stored_object(same), 1_001.0)
+        await journal.dismiss(own.id, IgnoredReason.OWN_OUTPUT, 1_001.0)
+
+        assert (await journal.totals()).unfinished_images == 0
 
     async def test_unknown_image_is_an_error(self, journal: SqliteJournal) -> None:
         """A mistake of the caller is told to the caller, and nobody else notices."""

@@ -22,7 +22,7 @@ from watcher.records.desk import JournalReader
 from watcher.records.recorder import Recorder
 from watcher.records.verify import verify
 
-RULE = folder_rule("thumb")
+RULES = {"delete": folder_rule("thumb", after="delete"), "keep": folder_rule("thumb", after="keep")}
 RENDITIONS = st.sampled_from([None, "thumb"])
 OPEN = (OutputState.WAITING, OutputState.REQUESTED, OutputState.ENQUEUED)
 STATE_OF = {event: OutputState(event.value.removeprefix("image.")) for event in ENDINGS}
@@ -44,6 +44,11 @@ class ModelImage:
     @property
     def ended(self) -> bool:
         return not any(state in OPEN for state in self.outputs.values())
+
+    @property
+    def is_finished(self) -> bool:
+        """Where every original is kept, nothing is left to do after the last ending."""
+        return self.finished or (self.ended and self.image.rule.keeps_originals)
 
     @property
     def was_lost(self) -> bool:
@@ -91,9 +96,14 @@ class JournalStates(RuleBasedStateMachine):
 
     # --- what may happen ------------------------------------------------------------------------------------------------------
 
-    @rule(target=images, path=st.sampled_from([b"a.jpg", b"d/b.jpg"]), version=st.integers(1, 3))
-    def take(self, path: bytes, version: int) -> str:
-        seen = sighting(path, version, under=RULE)
+    @rule(
+        target=images,
+        path=st.sampled_from([b"a.jpg", b"d/b.jpg"]),
+        version=st.integers(1, 3),
+        after=st.sampled_from(sorted(RULES)),
+    )
+    def take(self, path: bytes, version: int, after: str) -> str:
+        seen = sighting(path, version, under=RULES[after])
         (identity,) = self.run(self.journal.take([seen]))
         before = self.newest.get(path)
         if before is not None and self.model[before].version == version and not self.model[before].was_lost:
@@ -227,7 +237,7 @@ class JournalStates(RuleBasedStateMachine):
             assert {output.rendition: output.state for output in image.outputs} == known.outputs
             assert {output.rendition for output in image.outputs if output.doubt} == known.doubts
             assert image.state is (
-                ImageState.FINISHED if known.finished else ImageState.ENDED if known.ended else ImageState.OPEN
+                ImageState.FINISHED if known.is_finished else ImageState.ENDED if known.ended else ImageState.OPEN
             )
         states = [state for known in self.model.values() for state in known.outputs.values()]
         assert {str(state): states.count(state) for state in OutputState} == {

@@ -122,6 +122,7 @@ class StraightJournal(SqliteJournal):
         self._connection = connection
         self._new_id = lambda: f"image-{next(_numbers)}"
         self.endings_added = asyncio.Event()
+        self._handed_over: list[Callable[..., Any]] = []
         connection.execute("BEGIN IMMEDIATE")
         upkeep.recover(connection, clock.now())
         connection.execute("COMMIT")
@@ -130,6 +131,8 @@ class StraightJournal(SqliteJournal):
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
+            while self._handed_over:
+                self._handed_over.pop(0)(connection)
             answer = change(connection)
         except BaseException:
             connection.execute("ROLLBACK")
@@ -137,6 +140,10 @@ class StraightJournal(SqliteJournal):
         connection.execute("COMMIT")
         await asyncio.sleep(0)
         return answer
+
+    def _hand_over(self, change: Callable[..., Any]) -> None:
+        """Made with the next change, so as late as may be: a life that ends before has lost it."""
+        self._handed_over.append(change)
 
     async def _ask(self, question: Callable[..., Any]) -> Any:
         await asyncio.sleep(0)

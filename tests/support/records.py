@@ -42,8 +42,8 @@ def new_id() -> str:
     return f"image-{next(_numbers):06d}"
 
 
-def rule(*renditions: str, folder: str = "products", root: Path = ROOT, after: str = "keep") -> Rule:
-    """A folder's rule: its own output, and one for each rendition."""
+def rule(*renditions: str, folder: str = "products", root: Path = ROOT, after: str = "delete") -> Rule:
+    """A folder's rule: its own output, and one for each rendition. `after`: what becomes of an original that was stored."""
     store = {"id": "connector", "bucket": BUCKET, "region": "eu-central-003", "path": "{folder}/{name}"}
     outputs = [OutputRule(each, {"compression": "high"}, store) for each in (None, *renditions)]
     return Rule(folder, root, tuple(outputs), after, "keep")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
 
 INTERRUPTED: Final = "the answer was awaited when the work was interrupted"
+KEPT: Final = "kept"
 _STATE_OF: Final = {
     Event.IMAGE_STORED: OutputState.STORED,
     Event.IMAGE_FAILED: OutputState.FAILED,
@@ -265,8 +266,8 @@ def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason
             ),
         )
         add_history(connection, number, now, Event.IMAGE_IGNORED, None, {"reason": str(reason)})
-        close_if_ended(connection, number, now)
-        finish(connection, image_id, "ignored", now)
+        close_if_ended(connection, number, now, note="ignored")
+        _finish(connection, number, "ignored", now)
 
 
 def end(connection: sqlite3.Connection, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
@@ -297,7 +298,10 @@ def _unjudge(connection: sqlite3.Connection, number: int) -> None:
 
 def finish(connection: sqlite3.Connection, image_id: str, note: str, now: float) -> None:
     """ended -> finished."""
-    number = number_of(connection, image_id)
+    _finish(connection, number_of(connection, image_id), note, now)
+
+
+def _finish(connection: sqlite3.Connection, number: int, note: str, now: float) -> None:
     changed = connection.execute(
         "UPDATE images SET state = 'finished', due_at = NULL, finished_at = ?, token = NULL, secret = NULL, expires_at = NULL"
         " WHERE number = ? AND state = 'ended'",
@@ -383,13 +387,17 @@ def add_history(
     )
 
 
-def close_if_ended(connection: sqlite3.Connection, number: int, now: float) -> None:
-    """open -> ended, where no output is open any more."""
-    connection.execute(
+def close_if_ended(connection: sqlite3.Connection, number: int, now: float, *, note: str = KEPT) -> None:
+    """open -> ended, where no output is open any more; on to finished, with this note, where the rule keeps every original."""
+    closed = connection.execute(
         f"""UPDATE images SET state = 'ended', due_at = ? WHERE number = ? AND state = 'open'
-            AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})""",  # noqa: S608 - a constant
+            AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})
+            RETURNING (SELECT json_extract(body, '$.on_success') = 'keep' AND json_extract(body, '$.on_failure') = 'keep'
+                       FROM rules WHERE digest = images.rule)""",  # noqa: S608 - a constant
         (now, number),
-    )
+    ).fetchone()
+    if closed is not None and closed[0]:
+        _finish(connection, number, note, now)
 
 
 def put_object(connection: sqlite3.Connection, stored: StoredObject, now: float) -> None:

@@ -1,7 +1,7 @@
 """The journal: what is remembered of files, images and endings, in SQLite, durable before anybody goes on.
 
 Changes go through one writer thread that commits them in groups (writer.py, changes.py); questions go to a connection and a
-thread of their own (queries.py), so that they never wait for the disk. The file is opened, migrated or set aside by
+thread of their own (reader.py, queries.py), so that they never wait for the disk. The file is opened, migrated or set aside by
 database.py, and filled from the audit file by rebuild.py where it had to begin anew.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import changes, database, queries, upkeep
+from watcher.records.reader import Reader
 from watcher.records.rebuild import rebuild
 from watcher.records.writer import Writer
 
@@ -68,8 +68,7 @@ class SqliteJournal:
         self._clock = clock
         self._keep = keep
         self._new_id = new_id
-        self._reading = reading
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader") if reading is not None else None
+        self._reader = Reader(reading) if reading is not None else None
         self._writer = Writer(connection, events=events, clock=clock)
         self.endings_added = asyncio.Event()
         """Set whenever an ending was committed; who follows the endings clears it before looking."""
@@ -123,9 +122,9 @@ class SqliteJournal:
         """
         self._writer.accept_no_more()
         await asyncio.to_thread(self._writer.close, CLOSE_PATIENCE_SECONDS)
-        if self._reader is not None and self._reading is not None:
-            await asyncio.to_thread(self._reader.shutdown, wait=True)
-            self._reading.close()
+        if self._reader is not None:
+            self._reader.accept_no_more()
+            await asyncio.to_thread(self._reader.close)
 
     def alive(self) -> bool:
         """Whether the writer does its work (for the service's watchdog). Waiting for room on the disk is part of it."""
@@ -142,10 +141,12 @@ class SqliteJournal:
             future.add_done_callback(lambda _: self.endings_added.set())
         return await asyncio.shield(future)
 
+    def _hand_over(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Have a change made that nobody waits for."""
+        self._writer.submit(change).add_done_callback(_heard)
+
     async def _ask(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        if self._reader is None or self._reading is None:
-            return await self._change(question)
-        return await asyncio.get_running_loop().run_in_executor(self._reader, question, self._reading)
+        return await (self._change(question) if self._reader is None else self._reader.ask(question))
 
     # --- files and images -----------------------------------------------------------------------------------------------------
 
@@ -200,8 +201,8 @@ class SqliteJournal:
     # --- one image's way ------------------------------------------------------------------------------------------------------
 
     async def hashed(self, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
-        """See `Journal.hashed`."""
-        await self._change(partial(changes.hashed, image_id=image_id, facts=facts, ticket=ticket))
+        """See `Journal.hashed`. Changes are made in order: none that follows is durable before this one."""
+        self._hand_over(partial(changes.hashed, image_id=image_id, facts=facts, ticket=ticket))
 
     async def requested(self, image_id: str, rendition: str | None, key: str, now: float) -> bool:
         """See `Journal.requested`."""
@@ -288,6 +289,12 @@ class SqliteJournal:
     async def mark(self, audited: int, line_hash: str | None, logged: int) -> None:
         """The audit file durably holds the endings up to `audited` (the hash is that line's), the log those up to `logged`."""
         await self._change(partial(upkeep.mark, audited=audited, line_hash=line_hash, logged=logged))
+
+
+def _heard(future: asyncio.Future[None]) -> None:
+    """What nobody waits for fails without a word; what follows it meets the same."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _put_in_order(connection: sqlite3.Connection, now: float, audit: Path | None, roots: Mapping[str, Path]) -> int:

@@ -12,10 +12,11 @@ import queue
 import sqlite3
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.errors import Unavailable
 from watcher.model import Event
+from watcher.records.handover import Job, call, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,17 +60,6 @@ _HINTS: Final = {
 
 
 @dataclass(slots=True)
-class _Job:
-    """One change, who waits for it, and how it went."""
-
-    change: Callable[[sqlite3.Connection], Any]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
-    result: Any = None
-    error: BaseException | None = None
-
-
-@dataclass(slots=True)
 class _Outage:
     """A batch that does not go through: since when (monotonic seconds), and how often it was tried."""
 
@@ -84,7 +74,7 @@ class Writer:
         self._connection = connection
         self._events = events
         self._clock = clock
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._damaged = False
@@ -104,7 +94,7 @@ class Writer:
             raise Unavailable("the journal is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Change] = loop.create_future()
-        self._jobs.put(_Job(change, future, loop))
+        self._jobs.put(Job(change, future, loop))
         return future
 
     def alive(self) -> bool:
@@ -154,9 +144,9 @@ class Writer:
             self._look_around()
         return not last
 
-    def _gather(self) -> tuple[list[_Job], bool]:
+    def _gather(self) -> tuple[list[Job], bool]:
         """What is there to be written, and whether it is the last."""
-        batch: list[_Job] = []
+        batch: list[Job] = []
         wait = HEARTBEAT_SECONDS
         while len(batch) < MAX_BATCH:
             try:
@@ -173,7 +163,7 @@ class Writer:
         self._company = len(batch) > 1
         return batch, False
 
-    def _write(self, batch: list[_Job]) -> None:
+    def _write(self, batch: list[Job]) -> None:
         """Make and commit a batch, however long the disk refuses, and tell everybody."""
         outage: _Outage | None = None
         while True:
@@ -188,9 +178,9 @@ class Writer:
                 break
         if outage is not None:
             self._tell_recovered(outage, batch)
-        self._deliver(batch)
+        deliver(batch)
 
-    def _commit(self, batch: list[_Job]) -> None:
+    def _commit(self, batch: list[Job]) -> None:
         """All changes in one transaction. Where one of them is wrong, again with each in a savepoint of its own.
 
         Savepoints for everybody would cost three times the CPU, and hardly any change is ever wrong.
@@ -201,7 +191,7 @@ class Writer:
             self._transact(batch, _make_apart)
         self._beat = self._clock.monotonic()
 
-    def _transact(self, batch: list[_Job], make: Callable[[sqlite3.Connection, _Job], None]) -> None:
+    def _transact(self, batch: list[Job], make: Callable[[sqlite3.Connection, Job], None]) -> None:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -214,7 +204,7 @@ class Writer:
                 connection.execute("ROLLBACK")
             raise
 
-    def _wait_out(self, error: sqlite3.Error, outage: _Outage, batch: list[_Job]) -> bool:
+    def _wait_out(self, error: sqlite3.Error, outage: _Outage, batch: list[Job]) -> bool:
         """Wait before the next try. False when there will be none."""
         code = primary_code(error)
         self._damaged = code in _DAMAGED
@@ -226,28 +216,21 @@ class Writer:
         self._beat = self._clock.monotonic()
         return not self._abandoned.wait(pause)
 
-    def _tell_recovered(self, outage: _Outage, batch: list[_Job]) -> None:
+    def _tell_recovered(self, outage: _Outage, batch: list[Job]) -> None:
         self._damaged = False
         lasted = self._clock.monotonic() - outage.since
         self._say(batch, Event.JOURNAL_RECOVERED, message="the journal can be written again", seconds=round(lasted, 3))
 
-    def _say(self, batch: list[_Job], event: Event, **fields: object) -> None:
-        _call(batch[0].loop, lambda: self._events.event(event, **fields))
+    def _say(self, batch: list[Job], event: Event, **fields: object) -> None:
+        call(batch[0].loop, lambda: self._events.event(event, **fields))
 
-    def _deliver(self, batch: list[_Job]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-        for job in batch:
-            by_loop.setdefault(job.loop, []).append(job)
-        for loop, jobs in by_loop.items():
-            _call(loop, _resolver(jobs))
-
-    def _fail(self, batch: list[_Job]) -> None:
+    def _fail(self, batch: list[Job]) -> None:
         for job in batch:
             job.error = Unavailable("the journal could not be written", "look at the disk of state_dir")
-        self._deliver(batch)
+        deliver(batch)
 
     def _refuse_the_rest(self) -> None:
-        rest: list[_Job] = []
+        rest: list[Job] = []
         while True:
             try:
                 job = self._jobs.get_nowait()
@@ -278,21 +261,21 @@ class _Mistake(Exception):
     """A change is wrong in itself."""
 
 
-def _make(connection: sqlite3.Connection, job: _Job) -> None:
+def _make(connection: sqlite3.Connection, job: Job) -> None:
     """One change among others. Raises _Mistake where the change, not the disk, is to blame."""
     try:
-        job.result, job.error = job.change(connection), None
+        job.result, job.error = job.work(connection), None
     except Exception as error:  # the boundary to the caller's function: whatever it raises spoils the transaction
         if is_refusal(error):
             raise
         raise _Mistake from error
 
 
-def _make_apart(connection: sqlite3.Connection, job: _Job) -> None:
+def _make_apart(connection: sqlite3.Connection, job: Job) -> None:
     """One change in its own savepoint. What is wrong with it is kept for its caller, and spoils nothing else."""
     connection.execute("SAVEPOINT change")
     try:
-        job.result, job.error = job.change(connection), None
+        job.result, job.error = job.work(connection), None
     except Exception as error:  # the boundary to the caller's function: whatever it raises is handed to the caller
         if is_refusal(error):
             raise
@@ -309,26 +292,3 @@ def primary_code(error: BaseException) -> int:
 def is_refusal(error: BaseException) -> bool:
     """Whether the disk, not the change, is to blame."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in (_WAITABLE | _DAMAGED)
-
-
-def _resolver(jobs: list[_Job]) -> Callable[[], None]:
-    def resolve() -> None:
-        for job in jobs:
-            if job.future.done():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.result)
-
-    return resolve
-
-
-def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-    if loop.is_closed():
-        return
-    try:
-        loop.call_soon_threadsafe(callback)
-    except RuntimeError:
-        # the loop was closed in between: what was asked for is done, and nobody waits for the word any more
-        return
