@@ -56,6 +56,8 @@ HOUSEKEEPING_SECONDS: Final = 60.0
 PROBE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 0.1
 _READ_BYTES: Final = 256 * 1024
+SMALL_BYTES: Final = 256 * 1024
+"""So little is read and written in one go: it was read a moment ago to be hashed, and setting up sendfile costs more."""
 _DEFAULT_PORT: Final = 8080
 
 _COMMON_HEADERS: Final = {
@@ -406,6 +408,10 @@ async def _send_slice(request: web.BaseRequest, response: web.StreamResponse, fi
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client is gone")
+    if count <= SMALL_BYTES:
+        chunk = os.pread(file.fileno(), count, offset)
+        await response.write(chunk)
+        return len(chunk)
     if transport.get_extra_info("ssl_object") is None:
         try:
             return await asyncio.get_running_loop().sendfile(transport, file, offset, count, fallback=False)
