@@ -11,13 +11,11 @@ import os
 import random
 import secrets
 import signal
-import sys
-import traceback
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from watcher import __version__
@@ -36,21 +34,23 @@ from watcher.publish.serve import TemporaryUrls
 from watcher.records.audit import AuditFile
 from watcher.records.journal import SqliteJournal
 from watcher.records.recorder import Recorder
+from watcher.reloading import changed, keeping, waiting_for_restart
 from watcher.rules import folder_rules
 from watcher.service.admin import AdminServer, Figures
 from watcher.service.instance import InstanceLock, instance_id
+from watcher.service.supervisor import Supervisor
 from watcher.service.systemd import Notifier, confinement
 from watcher.service.vitals import Vitals
 from watcher.settings import MOST_REQUESTS, split_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from watcher.edges import ObjectStore, Publisher
     from watcher.log import LevelledLog
     from watcher.publish.presign import StagedLinks
     from watcher.service.vitals import Check
-    from watcher.settings import PublishSettings, Settings
+    from watcher.settings import Settings
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FILE_THREADS: Final = 4
@@ -63,19 +63,6 @@ STOP_GRACE_SECONDS: Final = 2.0
 """For responses of the temporary-URL server that nobody's request waits for any more."""
 STOP_RESERVE_SECONDS: Final = 30.0
 """What a stop may take besides `drain`: a slow disk for the last lines, connections to be closed."""
-NEEDS_RESTART: Final = (
-    "state_dir",
-    "keep",
-    "publish",
-    "verify.url",
-    "admin",
-    "engine",
-    "compressor.url",
-    "compressor.transport",
-    "log.format",
-    "log.audit",
-)
-"""Settings that a reload leaves as they are, but for keys; config.reloaded names those that would have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +88,8 @@ class App:
         self._load = load
         self._clock = SystemClock()
         self._stack = AsyncExitStack()
-        self._background: set[asyncio.Task[None]] = set()
+        self._supervisor = Supervisor(self._part_died)
         self._stopping = asyncio.Event()
-        self._failure: BaseException | None = None
         self._notifier = Notifier(os.environ)
         self._is_up = False
         self._urls: TemporaryUrls | None = None
@@ -143,16 +129,16 @@ class App:
             folders=len(settings.folders),
         )
         await self._start_records()
-        self._stack.push_async_callback(self._end_background)
+        self._stack.push_async_callback(self._supervisor.end)
         await self._start_publisher()
         await self._start_api()
         await self._start_pipeline()
         await self._start_intake()
         await self._start_admin()
-        self._supervise(self._heartbeat(), "heartbeat")
-        signs = self._supervise(Vitals(self._parts(), self._notifier, self._clock).keep_giving(), "signs of life")
+        self._supervisor.start(self._heartbeat(), "heartbeat")
+        signs = self._supervisor.start(Vitals(self._parts(), self._notifier, self._clock).keep_giving(), "signs of life")
         self._stack.callback(signs.cancel)  # systemd wants none any more, and parts that end in order are not stuck
-        self._supervise(self._housekeeping(), "housekeeping")
+        self._supervisor.start(self._housekeeping(), "housekeeping")
         self._is_up = True
         if self._reload_asked:
             self._reload_soon()
@@ -195,7 +181,7 @@ class App:
         links = StagedLinks(presign, self.events, self._clock, owner=instance_id(self.settings.state_dir))
         await links.start()
         self._stack.push_async_callback(links.stop)
-        self._supervise(self._sweep(links), "sweep")
+        self._supervisor.start(self._sweep(links), "sweep")
         self._links = links
         return links
 
@@ -282,13 +268,13 @@ class App:
         )
         slots = settings.compressor.concurrency * TURNS_PER_REQUEST
         self.dispatcher = Dispatcher(self.journal, self.pipeline, self.events, self._clock, slots=slots, random=random.random)
-        dispatching = self._supervise(self.dispatcher.run(), "dispatcher")
+        dispatching = self._supervisor.start(self.dispatcher.run(), "dispatcher")
         self._stack.push_async_callback(self._drain, dispatching)
 
     async def _start_intake(self) -> None:
         await self.intake.start()
         self._stack.push_async_callback(self.intake.stop)
-        self._supervise(self.intake.until_broken(), "intake")
+        self._supervisor.start(self.intake.until_broken(), "intake")
 
     async def _start_admin(self) -> None:
         if self.settings.admin.listen is None:
@@ -354,7 +340,7 @@ class App:
         """Until a signal says stop. Exit status: 0, or 1 where a part of the daemon died."""
         self.ready()
         await self._stopping.wait()
-        return 1 if self._failure else 0
+        return 1 if self._supervisor.failure else 0
 
     def catch_signals(self) -> None:
         """Stop at SIGTERM and Ctrl-C, reload at SIGHUP, look at the journal at SIGUSR1; from before the start on."""
@@ -390,26 +376,8 @@ class App:
         await self.recorder.flush()
         return True
 
-    def _supervise(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a part in the background; if it dies the daemon stops: nothing runs half alive."""
-        task = asyncio.create_task(work, name=name)
-        self._background.add(task)
-        task.add_done_callback(self._part_ended)
-        return task
-
-    async def _end_background(self) -> None:
-        tasks = list(self._background)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _part_ended(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        self._failure = error
-        traceback.print_exception(error, file=sys.stderr)
-        self.events.event(Event.SERVICE_STOPPING, message=f"a part of the daemon died: {task.get_name()}")
+    def _part_died(self, name: str) -> None:
+        self.events.event(Event.SERVICE_STOPPING, message=f"a part of the daemon died: {name}")
         self._stopping.set()
 
     async def _heartbeat(self) -> None:
@@ -453,7 +421,7 @@ class App:
         """Now, or once everything is up: the configuration may have been read before it was changed."""
         self._reload_asked = not self._is_up
         if self._is_up:
-            self._supervise(self.reload(), "reload")
+            self._supervisor.start(self.reload(), "reload")
 
     async def reload(self) -> None:
         """Read the configuration anew: rules, folders, keys, limits, log level. A bad one leaves the old in force."""
@@ -481,7 +449,7 @@ class App:
 
     async def _apply(self, new: Settings) -> None:
         old, rules = self.settings, folder_rules(new)
-        self.settings = _keeping(old, new)
+        self.settings = keeping(old, new)
         self.events.level = new.log.level
         self.pipeline.policy = self._policy(self.settings)
         self.pipeline.limit(new.compressor.concurrency)
@@ -494,8 +462,8 @@ class App:
         await self.intake.reload(rules, IntakeSettings(rescan=new.rescan, settle=new.settle, max_wait=new.max_wait))
         self.events.event(
             Event.CONFIG_RELOADED,
-            changed=[name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)],
-            needs_restart=[name for name in NEEDS_RESTART if _setting(self.settings, name) != _setting(new, name)],
+            changed=changed(old, new),
+            needs_restart=waiting_for_restart(self.settings, new),
             folders=len(new.folders),
         )
 
@@ -505,30 +473,6 @@ class App:
             self._bucket.use_keys(self.settings.verify)
         if self._links is not None and self.settings.publish.presign is not None:
             self._links.use_keys(self.settings.publish.presign)
-
-
-def _setting(settings: Settings, name: str) -> object:
-    value: object = settings
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _keeping(old: Settings, new: Settings) -> Settings:
-    """The new settings, with those of the old that only a restart changes."""
-    compressor = new.compressor.model_copy(update={"url": old.compressor.url, "transport": old.compressor.transport})
-    log = new.log.model_copy(update={"format": old.log.format, "audit": old.log.audit})
-    verify = new.verify.model_copy(update={"url": old.verify.url})
-    kept = {name: getattr(old, name) for name in ("state_dir", "keep", "admin", "engine")}
-    publish = _with_new_keys(old.publish, new.publish)
-    return new.model_copy(update={**kept, "compressor": compressor, "log": log, "verify": verify, "publish": publish})
-
-
-def _with_new_keys(old: PublishSettings, new: PublishSettings) -> PublishSettings:
-    if old.presign is None or new.presign is None:
-        return old
-    keys = {"key_id": new.presign.key_id, "application_key": new.presign.application_key}
-    return old.model_copy(update={"presign": old.presign.model_copy(update=keys)})
 
 
 def _new_id() -> str:
