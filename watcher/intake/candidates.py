@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from watcher.intake.durable import OWN_PREFIX
-from watcher.intake.files import Glass, Unfit, look_at
+from watcher.intake.files import Glass, Unfit, look_at, unlooked
 from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Leave, Look, Take, Wait, settle
 from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
 
@@ -218,4 +218,13 @@ def _is_in(stamps: Mapping[bytes, Mapping[bytes, Stamp]], relative: bytes, take:
 
 
 def _look_at_all(real_root: bytes, asked: Sequence[tuple[bytes, Glass]]) -> list[tuple[bytes, Look | Unfit | None]]:
-    return [(relative, look_at(real_root, relative, glass)) for relative, glass in asked]
+    return [(relative, _look_safely(real_root, relative, glass)) for relative, glass in asked]
+
+
+def _look_safely(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | None:
+    """One file that we cannot cope with must not end the watch on all the others."""
+    try:
+        return look_at(real_root, relative, glass)
+    except Exception as error:  # noqa: BLE001 - the boundary of one file: whatever a look at it raises is said of it
+        fault = f"{type(error).__name__}: {error}"
+        return unlooked(real_root, relative, f"internal error ({fault}); this is a fault of compressor-watcher, please report it")

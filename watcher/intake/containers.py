@@ -429,7 +429,7 @@ _CUT_ERRORS: Final = frozenset(
 
 
 def _check_svg(data: _Bytes) -> None:
-    """The root element is closed. Markup that is wrong in another way (an unknown entity) is judged by how it ends."""
+    """The root element is closed. Markup that is wrong in another way (an unknown entity or encoding) is judged by its end."""
     depth = _Depth()
     parser = expat.ParserCreate()
     parser.StartElementHandler = depth.opened
@@ -441,6 +441,9 @@ def _check_svg(data: _Bytes) -> None:
         parser.Parse(b"", True)
     except expat.ExpatError as error:
         if not depth.done and (error.code in _CUT_ERRORS or not _ends_svg(data)):
+            raise _Cut(_NOT_CLOSED) from None
+    except (LookupError, ValueError):  # what Python's codecs make of the encoding that the document names
+        if not _ends_svg(data):
             raise _Cut(_NOT_CLOSED) from None
 
 

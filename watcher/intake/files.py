@@ -150,12 +150,21 @@ def _writers(descriptor: int) -> Writers:
 def _unreadable(path: bytes, error: OSError) -> Unfit | None:
     if error.errno in _GONE:
         return None
+    rights = error.errno in (errno.EACCES, errno.EPERM)
+    return _unfit(path, error.strerror or str(error), lasting=rights)
+
+
+def unlooked(real_root: bytes, relative: bytes, message: str) -> Unfit | None:
+    """For a file at which no look can be had for another reason than its own; None where it is not there."""
+    return _unfit(real_root + b"/" + relative, message, lasting=False)
+
+
+def _unfit(path: bytes, message: str, *, lasting: bool) -> Unfit | None:
     try:
         observation = Observation.of(os.lstat(path))
     except OSError:
-        return None  # what cannot even be looked at is found again by the next scan
-    rights = error.errno in (errno.EACCES, errno.EPERM)
-    return Unfit(observation, IgnoredReason.UNREADABLE, error.strerror or str(error), lasting=rights)
+        return None  # what cannot even be asked about is found again by the next scan
+    return Unfit(observation, IgnoredReason.UNREADABLE, message, lasting=lasting)
 
 
 class OpenOriginal:

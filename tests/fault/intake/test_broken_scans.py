@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.drops import STORE, drops
+from tests.support.publishing import wait_until
 from tests.support.ways import picture
 from watcher.app import App
 from watcher.configuration import load_settings
+from watcher.intake import candidates
+from watcher.intake.files import Glass, Unfit
+from watcher.intake.settle import Look
 from watcher.log import JsonLog
-from watcher.model import KnownDirectory, Sighting
+from watcher.model import Event, KnownDirectory, Sighting
 
 
 async def test_a_scan_that_breaks_ends_the_waiting_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +138,31 @@ async def test_a_directory_that_comes_back_while_a_scan_ends_is_not_forgotten(
 
         assert (bench.root / "d" / "a.jpg").exists()
         assert await bench.is_known("d/a.jpg")
+
+
+async def test_a_file_that_is_too_much_for_us_is_said_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours in the look at one file ends neither the scan nor the watch, and leaves all others alone."""
+    look_at = candidates.look_at
+
+    def faulty(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | None:
+        if relative == b"odd.jpg":
+            raise LookupError("what is this")
+        return look_at(real_root, relative, glass)
+
+    monkeypatch.setattr(candidates, "look_at", faulty)
+    async with drops(tmp_path) as bench:
+        for name in ("a.jpg", "odd.jpg", "z.jpg"):
+            (bench.root / name).write_bytes(picture())
+        await bench.until_taken("a.jpg", "z.jpg")
+        await wait_until(lambda: "odd.jpg" in bench.ignored())
+        await bench.intake.rescan()
+
+        (line,) = bench.said(Event.IMAGE_IGNORED)
+        assert "internal error (LookupError: what is this)" in line["message"]
+        assert bench.intake.alive()
+        monkeypatch.setattr(candidates, "look_at", look_at)
+        bench.clock.move(6)
+        await bench.until_taken("odd.jpg")
 
 
 async def test_the_daemon_ends_rather_than_run_half_alive(

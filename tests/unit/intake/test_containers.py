@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from encodings import aliases
 from functools import cache
 from itertools import count
 
@@ -269,6 +270,19 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 def test_files_made_to_keep_us_busy_are_refused_in_bounded_time(name: str) -> None:
     """No content makes the check run for long or fail otherwise; none of these is whole."""
     assert not judged(HOSTILE[name]()).whole or name == "tiff that points to itself"
+
+
+ENCODINGS = sorted({*aliases.aliases, *aliases.aliases.values(), "undefined", "no-such-encoding", "x" * 5000, "../x", "a\0b"})
+
+
+@pytest.mark.parametrize("end", ["</svg>", "<g>"])
+def test_svg_may_name_any_encoding(end: str) -> None:
+    """One that nobody knows, or that is no encoding of text, is no error of ours: such a picture is judged by its end."""
+    for encoding in ENCODINGS:
+        document = f'<?xml version="1.0" encoding="{encoding}"?><svg xmlns="http://www.w3.org/2000/svg"><text>\xe9</text>{end}'
+        verdict = judged(document.encode("latin-1"))
+
+        assert (encoding, verdict.whole, verdict.format) == (encoding, end == "</svg>", Format.SVG)
 
 
 def test_only_what_is_needed_is_read() -> None:
