@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from random import Random
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
+GRAIN = 0.65
+"""How much of a uniform noise is left of it: about the spread of a sensor's at night."""
 
-@cache  # the grain is random: a picture that was forgotten would come out another one
+
+@cache
 def photograph(width: int = 320, height: int = 200) -> Image.Image:
     """Soft gradients, hard edges and grain; its four corners have colours of their own (red, green, blue, yellow)."""
-    noise = Image.effect_noise((width, height), 48).filter(ImageFilter.GaussianBlur(1.2))
+    grain = Image.frombytes("L", (width, height), Random(width * height).randbytes(width * height))
+    noise = grain.point(lambda value: 128 + (value - 128) * GRAIN).filter(ImageFilter.GaussianBlur(1.2))
     gradient = Image.linear_gradient("L").resize((width, height))
     turned = Image.linear_gradient("L").rotate(90).resize((width, height))
     picture = Image.merge("RGB", [Image.blend(gradient, noise, 0.3), Image.blend(turned, noise, 0.3), noise])

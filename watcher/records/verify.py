@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from watcher.records.chain import NEW_CHAIN, Line, read_line
-from watcher.records.rotated import READ_ERRORS, audit_files, open_lines
+from watcher.records.rotated import READ_ERRORS, audit_files, open_lines, rotated_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from watcher.records.desk import JournalReader
 
+TRIES: Final = 3
+"""How often files that change under the check are checked."""
 SHOWN_NUMBERS: Final = 5
 """So many ranges of missing lines are named; a count says how many more there are."""
 
@@ -39,14 +42,35 @@ class Verification:
 def verify(path: Path, journal: JournalReader | None) -> Verification:
     """Check the audit file at `path` and the rotated files beside it; against the journal where there is one.
 
-    Older files may have been removed: the first line there is may have any number. The file may grow meanwhile.
+    Older files may have been removed: the first line there is may have any number. The file may grow meanwhile, and be rotated:
+    a problem counts where the files stood still, or where it is found again.
     """
+    for _ in range(TRIES - 1):
+        before = _shapes(path)
+        found = _verify(path, journal)
+        if found.sound or _shapes(path) == before:
+            return found
+    return _verify(path, journal)
+
+
+def _shapes(path: Path) -> set[tuple[Path, int, int]]:
+    """Which files there are, and how long they are."""
+    shapes = set()
+    for each in (path, *rotated_files(path)):
+        with suppress(OSError):
+            status = each.stat()
+            shapes.add((each, status.st_ino, status.st_size))
+    return shapes
+
+
+def _verify(path: Path, journal: JournalReader | None) -> Verification:
+    audited = journal.marks().audited if journal is not None else 0  # before the files, which hold all of that and may hold more
     files = audit_files(path)
     check = Check(journal)
     for file in files:
         check.file(file)
     if journal is not None:
-        check.against_journal(journal)
+        check.against_journal(journal, audited)
     return Verification(tuple(check.problems), tuple(check.notes), check.lines, tuple(files), check.seen.first, check.seen.last)
 
 
@@ -160,9 +184,8 @@ class Check:
         elif ending is None and line.seq > self.journal.last_seq():
             self.problems.append(f"{place}: the journal knows nothing of number {line.seq}")
 
-    def against_journal(self, journal: JournalReader) -> None:
-        """What the journal has and the file has not."""
-        audited = journal.marks().audited
+    def against_journal(self, journal: JournalReader, audited: int) -> None:
+        """What the journal has and the file has not, though it was to hold the lines up to `audited`."""
         missing, waiting = Ranges(), Ranges()
         for number in journal.ending_numbers():
             if number not in self.seen and self._should_be_here(number):

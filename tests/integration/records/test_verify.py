@@ -3,14 +3,17 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.publishing import RecordedLog
 from tests.support.records import open_journal, rule, sighting, store_all, take_one
+from watcher.records import verify as verification
 from watcher.records.audit import AuditFile
 from watcher.records.desk import JournalReader
+from watcher.records.queries import Marks
 from watcher.records.recorder import Recorder
 from watcher.records.verify import Verification, verify
 
@@ -131,6 +134,66 @@ def test_damaged_compressed_file_is_a_problem(audit: Path) -> None:
     rotated.write_bytes(rotated.read_bytes()[:-20])
 
     assert any(problem.startswith("audit.jsonl.2.gz: cannot be read") for problem in check(audit).problems)
+
+
+def test_lines_that_are_written_meanwhile_are_not_missing(audit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon goes on: what it has noted as written after the files were looked for is no line that somebody took away."""
+    content = audit.read_bytes()
+    audit.write_bytes(b"")
+    listed = verification.audit_files
+
+    def listed_before_it_was_written(path: Path) -> list[Path]:
+        found = listed(path)
+        audit.write_bytes(content)
+        return found
+
+    monkeypatch.setattr(verification, "audit_files", listed_before_it_was_written)
+
+    with JournalReader.open(audit.with_name("journal.db")) as journal:
+        found = verify(audit, Behind(journal, 4))
+
+    assert (found.problems, found.last_seq) == ((), 4)
+    assert found.notes == ("not written yet, the daemon will do it: 5-8",)
+
+
+class Behind:
+    """A journal whose mark moves on while the audit file is checked."""
+
+    def __init__(self, journal: JournalReader, audited: int) -> None:
+        self._journal = journal
+        self._audited = audited
+
+    def marks(self) -> Marks:
+        marks = replace(self._journal.marks(), audited=self._audited)
+        self._audited = 8
+        return marks
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._journal, name)
+
+
+@pytest.mark.parametrize("by", ["renaming", "copying"])
+def test_files_that_are_rotated_meanwhile_are_checked_again(audit: Path, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that met the files half rotated says nothing of it; what is really wrong is found all the same."""
+    listed, turns = verification.audit_files, [1]
+
+    def rotated_after_it_was_listed(path: Path) -> list[Path]:
+        found = listed(path)
+        if turns and turns.pop():
+            older = audit.with_name("audit.jsonl.1")
+            older.rename(audit.with_name("audit.jsonl.3"))
+            if by == "renaming":
+                audit.rename(older)
+            else:
+                older.write_bytes(audit.read_bytes())
+                audit.write_bytes(b"")
+        return found
+
+    monkeypatch.setattr(verification, "audit_files", rotated_after_it_was_listed)
+    assert (check(audit).problems, check(audit).lines) == ((), 8)
+
+    audit.with_name("audit.jsonl.3").unlink()
+    assert check(audit).problems
 
 
 def test_lines_missing_at_the_end_are_found_with_the_journal(audit: Path) -> None:
