@@ -59,24 +59,31 @@ class Dispatcher:
         """Dispatch until cancelled."""
         while True:
             self._wake.clear()
-            await self._fill()
-            if self._next:
-                self._start_turns()
-            if self._next or len(self._turns) >= self.slots:
+            await self._use_slots()
+            if len(self._turns) >= self.slots:
                 await self._wake.wait()
-                continue
-            await self._wait_for_work()
+            else:
+                await self._wait_for_work()
 
-    async def _fill(self) -> None:
-        """Look for due images when the few at hand are used up."""
-        if self._next or len(self._turns) >= self.slots:
-            return
+    async def _use_slots(self) -> None:
+        """Start turns until the slots or the due images are used up."""
+        self._start_turns()
+        more = True
+        while more and len(self._turns) < self.slots:
+            more = await self._fill()
+            self._start_turns()
+
+    async def _fill(self) -> bool:
+        """Look for due images, the few at hand being used up. True where there may be more than were asked for."""
         self._looked_at = self._clock.now()
         self._resting = {
             key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns
         }
         busy = {*self._turns, *self._resting}
-        self._next.extend(await self._journal.due(self._looked_at, self.slots, busy))
+        limit = self.slots
+        found = await self._journal.due(self._looked_at, limit, busy)
+        self._next.extend(found)
+        return len(found) >= limit
 
     def _start_turns(self) -> None:
         while self._next and len(self._turns) < self.slots:
