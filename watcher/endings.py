@@ -104,7 +104,7 @@ def savings(input_size: int, output: FileFacts) -> Record:
 def printable(value: Any) -> Any:
     """The same value with every text in it fit for UTF-8: what a broken name or answer smuggled in is shown as \\udcXX."""
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {printable(key): printable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -146,7 +146,7 @@ class Observation:
         return (self.size, self.mtime_ns, self.ctime_ns, self.inode & INODE_BITS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FileRef:
     """A file in a watched folder. `relative` is the path inside it as the bytes that the file system keeps."""
 
@@ -166,6 +166,10 @@ class FileRef:
 
     def fields(self) -> Record:
         """`folder` and `file` for the log; with `file_base64` where the name is no UTF-8, so that the path can be had back."""
+        return self._fields.copy()
+
+    @cached_property
+    def _fields(self) -> Record:
         path = os.path.join(os.fsencode(self.root), self.relative)  # noqa: PTH118 - pathlib has no bytes
         return {"folder": self.folder, **path_fields("file", path)}
 

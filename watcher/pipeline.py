@@ -213,6 +213,8 @@ class Pipeline:
         if any(map(is_unsettled, outputs)):
             # a request of an earlier turn may still be on its way to us: its URL has to be good again
             await self._publication(visit)
+        if len(outputs) == 1:
+            return with_states(visit.image, {outputs[0].rendition: await self._output(visit, outputs[0])})
         # each to its end: trouble with one must not cut off the answer to another one's request
         outcomes = await asyncio.gather(*(self._output(visit, output) for output in outputs), return_exceptions=True)
         return with_states(visit.image, dict(zip(renditions(visit.image), map(_unbroken, outcomes), strict=True)))
@@ -227,9 +229,9 @@ class Pipeline:
         except InvalidKey as error:
             reason = Reason(FailedReason.INVALID_KEY, error.message, error.hint)
             return await self._outcomes.fail(Errand(visit, output, rule, "", output.attempts), reason)
-        attempts = output.attempts
-        errand = Errand(visit, output, rule, key, attempts)
-        errand = replace(errand, attempts=attempts + self._edges.gate.attempts_charged(errand.id))
+        errand = Errand(visit, output, rule, key, output.attempts)
+        if charged := self._edges.gate.attempts_charged(errand.id):
+            errand = replace(errand, attempts=output.attempts + charged)
         try:
             async with self._keys.hold(errand.bucket, key):
                 outcome = await self._deliver(errand)
@@ -293,8 +295,6 @@ class Pipeline:
         return visit.publication
 
     async def _send(self, errand: Errand) -> Outcome:
-        if not errand.visit.source.is_current():
-            return await self._moved_on(errand.image, errand.output)
         try:
             publication = await self._publication(errand.visit)
         except Unavailable as error:

@@ -7,7 +7,6 @@ import json
 import time
 import urllib.request
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 Transport = Literal["aiohttp", "httpx"]
 
 USER_AGENT: Final = f"compressor-watcher/{__version__}"
+FETCH_PATH: Final = "/fetch"
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 ACCOUNT_TIMEOUT_SECONDS: Final = 20.0
 """A probe: an API that needs longer to say who we are is as good as down."""
@@ -62,6 +62,40 @@ class _Raw:
     broken: Failure | None
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Secrets:
+    """What goes along with one call and must not be told of it: the key as it was then, and the parts of the temporary URL."""
+
+    key: str
+    request: FetchRequest | None = None
+
+    def words(self) -> tuple[str, ...]:
+        """Worked out only where something is told: most calls go well."""
+        return (*(secrets_of_request(self.request) if self.request is not None else ()), *secrets_of_key(self.key))
+
+
+class _NoCookies(httpx.Cookies):
+    """Takes none: each call stands for itself."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Nothing is kept."""
+
+
+class _Client(httpx.AsyncClient):
+    """httpx's client without its cookies, whose search through each answer takes longer than the reading of it."""
+
+    _none: Final = _NoCookies()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """There are none."""
+        return self._none
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        """None are taken."""
+
+
 class CompressorClient:
     """Calls the API; implements `model.Api`.
 
@@ -81,6 +115,7 @@ class CompressorClient:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url.rstrip("/")
+        self._fetch_url = httpx.URL(self._url + FETCH_PATH)
         self._host = urlsplit(self._url).netloc
         self._api_key = api_key
         self._wall_clock = wall_clock
@@ -95,7 +130,8 @@ class CompressorClient:
     @timeout.setter
     def timeout(self, seconds: float) -> None:
         self._timeout = seconds
-        self._client.timeout = httpx.Timeout(seconds, connect=min(CONNECT_TIMEOUT_SECONDS, seconds / 2))
+        # the whole call is bounded where it is made; a timer for each read would only cost time
+        self._client.timeout = httpx.Timeout(None, connect=min(CONNECT_TIMEOUT_SECONDS, seconds / 2))
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,13 +145,13 @@ class CompressorClient:
 
     async def fetch(self, request: FetchRequest) -> Result | Pending:
         """`POST /fetch`. Raises CallFailed."""
-        secrets = (*secrets_of_request(request), *self._key_secrets())
-        raw = await self._call("POST", "/fetch", secrets, self._timeout, json_body=request.body())
+        secrets = _Secrets(self._api_key(), request)
+        raw = await self._call("POST", FETCH_PATH, secrets, self._timeout, json_body=request.body())
         return self._read(raw, secrets)
 
     async def job(self, job_id: str) -> Result | Pending:
         """`GET /jobs/{id}`. Raises CallFailed; a job that is not known any more is TRANSIENT with `unknown` set."""
-        secrets = self._key_secrets()
+        secrets = _Secrets(self._api_key())
         raw = await self._call("GET", f"/jobs/{quote(job_id, safe='')}", secrets, self._timeout)
         return self._read(raw, secrets, about_job=True)
 
@@ -124,36 +160,37 @@ class CompressorClient:
 
         The body of a good answer is not documented; any 2xx will do that is not a page for people and does not say otherwise.
         """
-        secrets = self._key_secrets()
+        secrets = _Secrets(self._api_key())
         raw = await self._call("GET", "/account", secrets, min(self._timeout, ACCOUNT_TIMEOUT_SECONDS))
         self._check_status(raw, secrets)
         if _is_html(raw):
             raise CallFailed(malformed(raw.status, "with an HTML page"))
         if isinstance(data := _parse(raw.body), dict) and data.get("success") is False:
-            raise CallFailed(failure_of_reply(self._reply(raw), secrets))
-
-    def _key_secrets(self) -> tuple[str, ...]:
-        return secrets_of_key(self._api_key())
+            raise CallFailed(failure_of_reply(self._reply(raw), secrets.words()))
 
     async def _call(
-        self, method: str, path: str, secrets: tuple[str, ...], seconds: float, json_body: dict[str, Any] | None = None
+        self, method: str, path: str, secrets: _Secrets, seconds: float, json_body: dict[str, Any] | None = None
     ) -> _Raw:
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(method, path, secrets, json_body)
         except CAUGHT as error:
-            raise CallFailed(failure_of_exception(error, self._host, secrets)) from error
+            raise CallFailed(failure_of_exception(error, self._host, secrets.words())) from error
 
-    async def _exchange(self, method: str, path: str, secrets: tuple[str, ...], json_body: dict[str, Any] | None) -> _Raw:
-        request = self._client.build_request(method, self._url + path, json=json_body)
-        response = await self._client.send(request, auth=httpx.BasicAuth(self._api_key(), ""), stream=True)
+    async def _exchange(self, method: str, path: str, secrets: _Secrets, json_body: dict[str, Any] | None) -> _Raw:
+        request = self._client.build_request(method, self._address(path), json=json_body)
+        response = await self._client.send(request, auth=httpx.BasicAuth(secrets.key, ""), stream=True)
         try:
             body, broken = await self._body(response, secrets)
         finally:
             await response.aclose()
         return _Raw(response.status_code, response.headers, body, broken)
 
-    async def _body(self, response: httpx.Response, secrets: tuple[str, ...]) -> tuple[bytes, Failure | None]:
+    def _address(self, path: str) -> httpx.URL | str:
+        """Where to; parsed once where it is always the same."""
+        return self._fetch_url if path == FETCH_PATH else self._url + path
+
+    async def _body(self, response: httpx.Response, secrets: _Secrets) -> tuple[bytes, Failure | None]:
         """What can be read of the body. A cut one does not unsay the status that was already there."""
         body = bytearray()
         try:
@@ -162,21 +199,21 @@ class CompressorClient:
                 if len(body) > MAX_ANSWER_BYTES:
                     return b"", malformed(response.status_code, "the answer is far too long")
         except CAUGHT as error:
-            return bytes(body), failure_of_exception(error, self._host, secrets)
+            return bytes(body), failure_of_exception(error, self._host, secrets.words())
         return bytes(body), None
 
-    def _read(self, raw: _Raw, secrets: tuple[str, ...], *, about_job: bool = False) -> Result | Pending:
+    def _read(self, raw: _Raw, secrets: _Secrets, *, about_job: bool = False) -> Result | Pending:
         self._check_status(raw, secrets, about_job=about_job)
         answer = read_answer(_parse(raw.body))
         if isinstance(answer, Result | Pending):
             return answer
         if isinstance(answer, Refused):
-            raise CallFailed(failure_of_reply(self._reply(raw, about_job=about_job), secrets))
+            raise CallFailed(failure_of_reply(self._reply(raw, about_job=about_job), secrets.words()))
         raise CallFailed(malformed(raw.status, "with an HTML page" if _is_html(raw) else answer.message))
 
-    def _check_status(self, raw: _Raw, secrets: tuple[str, ...], *, about_job: bool = False) -> None:
+    def _check_status(self, raw: _Raw, secrets: _Secrets, *, about_job: bool = False) -> None:
         if not 200 <= raw.status < 300:
-            raise CallFailed(failure_of_reply(self._reply(raw, about_job=about_job), secrets))
+            raise CallFailed(failure_of_reply(self._reply(raw, about_job=about_job), secrets.words()))
         if raw.broken is not None:
             raise CallFailed(raw.broken)
 
@@ -204,12 +241,11 @@ def _http_client(url: str, transport: Transport, connections: int) -> httpx.Asyn
     own: httpx.AsyncBaseTransport | None = None
     if transport == "aiohttp":
         own = AiohttpTransport(verify=context, client=lambda: _aiohttp_session(url, connections, context))
-    return httpx.AsyncClient(
+    return _Client(
         transport=own,
         verify=context,
         limits=limits,
         trust_env=uses_proxies(url),
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none: each call stands for itself
         headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
         follow_redirects=False,
     )

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -92,7 +93,7 @@ class Representation:
     @property
     def last_modified(self) -> str:
         """The HTTP date."""
-        return formatdate(self.modified, usegmt=True)
+        return _http_date(self.modified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,12 @@ def _is_unmodified(headers: Mapping[str, str], what: Representation) -> bool:
         return _names(headers["If-None-Match"], what.etag, weak=True)
     since = _seconds(headers.get("If-Modified-Since"))
     return since is not None and what.modified <= since
+
+
+@lru_cache(maxsize=256)
+def _http_date(seconds: int) -> str:
+    """Files that are dropped together have few dates among them."""
+    return formatdate(seconds, usegmt=True)
 
 
 def _range_applies(headers: Mapping[str, str], what: Representation) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 from pydantic import SecretStr
 
 from watcher.compressor.client import CompressorClient
 from watcher.compressor.stored import HttpObjectStore
+from watcher.errors import CallFailed
 from watcher.settings import VerifySettings
 
 
@@ -41,9 +44,20 @@ async def test_questions_are_signed_with_the_new_key() -> None:
 
 
 async def test_calls_are_bounded_by_the_new_timeout() -> None:
-    """A `timeout` that was changed bounds the connection's waits as well as the whole call."""
-    async with CompressorClient("http://127.0.0.1:1/1.0", lambda: "k", timeout=120.0) as client:
-        client.timeout = 7.0
-        assert client.timeout == 7.0
-        assert client._client.timeout.read == pytest.approx(7.0)
-        assert client._client.timeout.connect == pytest.approx(3.5)
+    """A `timeout` that was changed bounds a call to somebody who never answers, and the wait for a connection."""
+    done = asyncio.Event()
+
+    async def never_answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await done.wait()
+        writer.close()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with CompressorClient(f"http://127.0.0.1:{port}/1.0", lambda: "k", timeout=120.0) as client:
+        client.timeout = 0.2
+        with pytest.raises(CallFailed) as failed:
+            await asyncio.wait_for(client.job("1"), 20)
+        assert (client.timeout, failed.value.failure.unknown) == (0.2, True)
+        assert client._client.timeout.connect == pytest.approx(0.1)
+    done.set()
+    server.close()
