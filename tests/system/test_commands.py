@@ -9,6 +9,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -327,3 +328,33 @@ def test_check_says_what_to_do(
     assert done.returncode == status, done.stdout + done.stderr
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+WITHOUT_ITS_PACKAGES = """
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "pyvips" else find_spec(name, *more)
+from watcher.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command_name", ["run", "engine"])
+def test_an_engine_without_its_packages_is_a_matter_of_configuration(tmp_path: Path, command_name: str) -> None:
+    """Exit 78, so that systemd does not try again and again, with the command that helps."""
+    (tmp_path / "drop").mkdir()
+    config = write_config(
+        tmp_path / "config.toml",
+        {
+            "state_dir": tmp_path / "state",
+            "compressor": {"url": "embedded"},
+            "engine": {"api_keys": ["k"], "connectors": {"c": {"kind": "directory", "path": tmp_path / "bucket"}}},
+            "store": {"id": "c", "bucket": "bucket", "region": "eu-central-003"},
+            "folders": [{"path": tmp_path / "drop"}],
+        },
+    )
+    command_line = [sys.executable, "-c", WITHOUT_ITS_PACKAGES, command_name, "--config", config]
+    found = subprocess.run(command_line, check=False, capture_output=True, text=True, timeout=60, env=clean_environment())
+
+    assert found.returncode == 78, found.stdout + found.stderr
+    assert "the embedded engine needs pyvips: pip install 'compressor-watcher[engine]'" in found.stdout + found.stderr

@@ -36,7 +36,7 @@ from watcher.engine.runner import JobRunner
 from watcher.engine.webhooks import Webhooks
 from watcher.engine.work import Limits
 from watcher.engine.workers import WorkerPool
-from watcher.errors import Unavailable, WatcherError
+from watcher.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
@@ -88,9 +88,9 @@ class Engine:
         chance: Callable[[], float] = random.random,
     ) -> None:
         if missing := [name for name in _EXTRAS if importlib.util.find_spec(name) is None]:
-            raise WatcherError(f"the embedded engine needs {', '.join(missing)}", _INSTALL_HINT)
+            raise ConfigurationError([f"the embedded engine needs {', '.join(missing)}: {_INSTALL_HINT}"])
         if not any(api_keys):
-            raise WatcherError("the engine has no API key", "set [engine] api_keys, or the credential engine_api_keys")
+            raise ConfigurationError(["the engine has no API key: set [engine] api_keys, or the credential engine_api_keys"])
         self._capacity = capacity or Capacity()
         self._clock = clock
         self._state_dir = state_dir
