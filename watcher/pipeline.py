@@ -295,6 +295,8 @@ class Pipeline:
         return visit.publication
 
     async def _send(self, errand: Errand) -> Outcome:
+        if not errand.visit.source.is_current():  # a lost original, too, ends here: there is nothing to publish
+            return await self._moved_on(errand.image, errand.output)
         try:
             publication = await self._publication(errand.visit)
         except Unavailable as error:
