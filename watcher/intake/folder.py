@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
@@ -459,7 +460,8 @@ def _touch_and_remove(path: bytes) -> bool:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError:
         return False
-    os.unlink(path)
+    with suppress(OSError):  # somebody was faster, or moved the directory away: it was there, and that is all it is for
+        os.unlink(path)
     return True
 
 

@@ -94,6 +94,25 @@ class TestDeafWatchers:
             assert bench.ignored() == {}
             assert list(bench.root.iterdir()) == []
 
+    async def test_a_canary_that_somebody_else_takes_away_is_no_trouble(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A tidy program, or a directory moved away at that moment, must not end the watch."""
+        taken: list[bytes] = []
+
+        def too_late(path: bytes) -> None:
+            os.remove(path)
+            taken.append(path)
+            raise FileNotFoundError(2, "No such file or directory", path)
+
+        monkeypatch.setattr(os, "unlink", too_late)
+        async with drops(tmp_path, times={"canary": 0.05, "canary_patience": 5.0}) as bench:
+            await bench.until_scanned()
+            await wait_until(lambda: len(taken) > 3)
+            await takes(bench, "after.jpg")
+
+            assert bench.intake.alive()
+
     async def test_a_watcher_that_fails_again_and_again_gets_a_rest(self, tmp_path: Path) -> None:
         """After some replacements the folder is polled; a while later it is watched again."""
         async with drops(tmp_path) as bench:
