@@ -124,6 +124,8 @@ _MIME: Final = {Format.SVG: "image/svg+xml", Format.ICO: "image/vnd.microsoft.ic
 Stamp = tuple[int, int, int, int]
 """Size, mtime_ns, ctime_ns and the lower 63 bits of the inode: an Observation that is cheap to make by the hundred thousand."""
 INODE_BITS: Final = (1 << 63) - 1
+FARTHEST_NS: Final = (1 << 63) - 1
+"""The farthest time that the journal can keep, in the year 2262. File systems know later ones; those count as this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +140,16 @@ class Observation:
     @classmethod
     def of(cls, status: os.stat_result) -> Observation:
         """The observation in a stat result."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return cls(status.st_size, _bounded(status.st_mtime_ns), _bounded(status.st_ctime_ns), status.st_ino)
 
     @property
     def stamp(self) -> Stamp:
         """The same, as scans compare it."""
         return (self.size, self.mtime_ns, self.ctime_ns, self.inode & INODE_BITS)
+
+
+def _bounded(nanoseconds: int) -> int:
+    return min(max(nanoseconds, -FARTHEST_NS), FARTHEST_NS)
 
 
 @dataclass(frozen=True)

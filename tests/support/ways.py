@@ -26,6 +26,8 @@ from tests.support.pictures import encoded, jpeg, photograph
 PAUSE = 0.12
 """Between the steps of slow writers: many times what the watcher needs to come and look."""
 LONG_AGO = 1_000_000_000
+STRANGE_TIMES = {"before.jpg": -(2**31), "beginning.jpg": 0, "far.jpg": 9_300_000_000, "farther.jpg": 13_000_000_000}
+"""Seconds of 1901, 1970, 2264 (more nanoseconds than 63 bits hold) and 2381: cameras and broken clocks write such."""
 
 
 @lru_cache(maxsize=64)
@@ -225,6 +227,14 @@ def _original(place: Place, name: str = "original.jpg", number: int = 0) -> Path
     path.write_bytes(picture(number))
     os.utime(path, (LONG_AGO, LONG_AGO))
     return path
+
+
+@way(*STRANGE_TIMES)
+def moved_in_with_strange_times(place: Place) -> None:
+    for number, (name, seconds) in enumerate(STRANGE_TIMES.items()):
+        path = _original(place, name, number)
+        os.utime(path, (seconds, seconds))
+        path.rename(place.root / name)
 
 
 @way("a.jpg")

@@ -33,8 +33,8 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 def is_version(status: os.stat_result, observation: Observation) -> bool:
     """Same inode, size and mtime; a rename moves the ctime, so it is not asked."""
-    now = (status.st_ino, status.st_size, status.st_mtime_ns)
-    return now == (observation.inode, observation.size, observation.mtime_ns)
+    now = Observation.of(status)
+    return (now.inode, now.size, now.mtime_ns) == (observation.inode, observation.size, observation.mtime_ns)
 
 
 def delete_version(path: bytes, observation: Observation) -> bool:
@@ -145,7 +145,8 @@ def _copied_before(source: bytes, observation: Observation, target: bytes) -> by
             status = os.lstat(candidate)
         except FileNotFoundError:
             return None
-        alike = abs(status.st_mtime_ns - observation.mtime_ns) < _COARSEST_TIMES_NS and status.st_size == observation.size
+        there = Observation.of(status)
+        alike = there.size == observation.size and abs(there.mtime_ns - observation.mtime_ns) < _COARSEST_TIMES_NS
         if alike and stat.S_ISREG(status.st_mode) and _digest(candidate) == _digest(source):
             return candidate
     return None

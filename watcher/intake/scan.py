@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from watcher.model import INODE_BITS, IgnoredReason
+from watcher.model import FARTHEST_NS, INODE_BITS, IgnoredReason, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -148,15 +148,14 @@ def _list_entries(listing: Listing, entries: Iterable[os.DirEntry[bytes]]) -> No
             continue
         try:
             status = entry.stat(follow_symlinks=False)
-            stamps[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & INODE_BITS)
+            if -FARTHEST_NS < status.st_mtime_ns < FARTHEST_NS:
+                stamps[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & INODE_BITS)
+            else:
+                stamps[entry.name] = Observation.of(status).stamp
             if entry.is_symlink():
-                listing.targets[entry.name] = _stamp_of(entry.stat())
+                listing.targets[entry.name] = Observation.of(entry.stat()).stamp
         except OSError:
             continue  # gone meanwhile, or a link that leads nowhere: that one has its own stamp
-
-
-def _stamp_of(status: os.stat_result) -> Stamp:
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & INODE_BITS)
 
 
 def news(listing: Listing, known: KnownDirectory) -> list[bytes]:

@@ -79,7 +79,7 @@ def token_in(path: str, prefixes: Iterable[str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """What is served: its SHA-1 (the strong entity tag), size in bytes and modification time in whole Unix seconds."""
+    """What is served: its SHA-1 (the strong entity tag), size in bytes and modification time in Unix seconds, 1970 to now."""
 
     sha1: str
     size: int

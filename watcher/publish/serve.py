@@ -276,7 +276,8 @@ class TemporaryUrls:
 
     async def _serve(self, request: web.BaseRequest, published: _Published, file: io.FileIO) -> web.StreamResponse:
         facts = published.source.facts
-        what = Representation(facts.sha1, facts.size, int(os.fstat(file.fileno()).st_mtime))
+        changed = min(os.fstat(file.fileno()).st_mtime, self._clock.now())  # a date to come must not be told (RFC 9110, 8.8.2.1)
+        what = Representation(facts.sha1, facts.size, max(0, int(changed)))
         decided = answer(request.method, request.headers, what)
         headers = _headers(what, decided, facts.format.mime)
         if decided.status not in (200, 206):
