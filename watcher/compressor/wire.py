@@ -13,6 +13,8 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
+LARGEST_SIZE = (1 << 63) - 1
+"""No file has more bytes; a number beyond is no statement of a size."""
 ASYNC_ABOVE_BYTES = 32_000_000
 """Input above this size is answered with a job ("32 MB" on the vendor's page; read as 10^6)."""
 
@@ -60,7 +62,7 @@ class FileFacts:
         size = data.get("size")
         return cls(
             **{key: _text(data, key) for key in ("name", "type", "format", "mime")},
-            size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
+            size=size if isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= LARGEST_SIZE else None,
             sha1=(_text(data, "sha1") or "").lower() or None,
         )
 
@@ -149,15 +151,15 @@ def _refused(data: Json, message: str) -> Refused:
     return Refused(message, _text(data, "id"), _code(data), _text(data, "status"), data.get("success") is False)
 
 
-def error_message(data: object) -> str | None:
-    """The human words in an error body, wherever the usual forms keep them."""
-    if not isinstance(data, Mapping):
+def error_message(data: object, depth: int = 5) -> str | None:
+    """The human words in an error body, wherever the usual forms keep them, down to so many levels."""
+    if not isinstance(data, Mapping) or not depth:
         return None
     for key in ("message", "error", "detail"):
         value = data.get(key)
         if isinstance(value, str) and value.strip():
-            return value.strip()
-        if isinstance(value, Mapping) and (inner := error_message(value)):
+            return _encodable(value.strip())
+        if inner := error_message(value, depth - 1):
             return inner
     return None
 
@@ -169,7 +171,12 @@ def error_body(code: int, identity: str, message: str) -> dict[str, Any]:
 
 def _text(data: Json, key: str) -> str | None:
     value = data.get(key)
-    return value if isinstance(value, str) and value else None
+    return _encodable(value) if isinstance(value, str) and value else None
+
+
+def _encodable(text: str) -> str:
+    """JSON may hold half a character (a lone surrogate), which neither a database nor a URL can: it is written out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _code(data: Json) -> int | None:
