@@ -17,7 +17,7 @@ from aiohttp import web
 from tests.support.engine import KEY, Client, Sources, local_store, running_engine, wait_until
 from tests.support.pictures import jpeg
 from watcher.engine.app import Capacity, Engine
-from watcher.errors import Unavailable, WatcherError
+from watcher.errors import ConfigurationError, Unavailable
 from watcher.settings import EngineSettings
 
 
@@ -191,7 +191,7 @@ async def test_a_taken_port_is_said_in_one_line(tmp_path: Path, client: Client) 
 
 def test_an_engine_without_a_key_is_refused(tmp_path: Path) -> None:
     """An engine that anybody could use is a mistake of its configuration."""
-    with pytest.raises(WatcherError, match="API key"):
+    with pytest.raises(ConfigurationError, match="API key"):
         Engine(EngineSettings(), tmp_path, api_keys=[""])
 
 
@@ -206,9 +206,9 @@ async def test_state_is_for_its_owner_only(client: Client, tmp_path: Path) -> No
 def test_missing_extras_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra's packages there is one clear line with the command that installs them."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyvips" else object())
-    with pytest.raises(WatcherError, match="needs pyvips") as failure:
+    with pytest.raises(ConfigurationError) as failure:
         Engine(EngineSettings(), tmp_path, api_keys=["k"])
-    assert failure.value.hint == "pip install 'compressor-watcher[engine]'"
+    assert failure.value.problems == ("the embedded engine needs pyvips: pip install 'compressor-watcher[engine]'",)
 
 
 def test_the_main_process_never_loads_libvips() -> None:
