@@ -106,7 +106,7 @@ class App:
     async def __aenter__(self) -> Self:
         try:
             await self._start()
-        except BaseException:
+        except BaseException:  # called off or broken: what was begun is ended all the same
             await self._stack.aclose()
             raise
         return self

@@ -7,7 +7,7 @@ import time
 
 
 class SystemClock:
-    """Implements `watcher.model.Clock`."""
+    """Implements `watcher.edges.Clock`."""
 
     def now(self) -> float:
         """Unix seconds."""

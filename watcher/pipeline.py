@@ -12,7 +12,7 @@
     withdraw the URL
     move or delete the original
 
-Everything with an effect is an edge behind a Protocol of `watcher.model`; everything decided here is decided by values. A process
+Everything with an effect is an edge behind a Protocol of `watcher.edges`; everything decided here is decided by values. A process
 that dies between any two lines finds its place again from the journal: `requested` is committed before a request leaves, and
 an ending is committed once.
 """

@@ -97,7 +97,7 @@ class _Client(httpx.AsyncClient):
 
 
 class CompressorClient:
-    """Calls the API; implements `model.Api`.
+    """Calls the API; implements `edges.Api`.
 
     `url` is the API's base ("https://api.compressor.app/1.0"). `api_key` is asked at every call, so that a key can be changed
     while others are under way. `timeout` (seconds) bounds a whole call, connecting and reading included. At most `concurrency`

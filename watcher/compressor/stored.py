@@ -26,7 +26,7 @@ _ASK_AGAIN: Final = frozenset({408, 425, 429})
 
 
 class HttpObjectStore:
-    """Implements `model.ObjectStore` over HTTP(S).
+    """Implements `edges.ObjectStore` over HTTP(S).
 
     `verify.url` is the template with "{bucket}", "{region}" and "{key}" in it; with a key in `verify` each HEAD is signed (a
     private bucket). `wall_clock` gives Unix seconds. At most `concurrency` questions are asked at once. `aclose` it.

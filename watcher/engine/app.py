@@ -129,7 +129,7 @@ class Engine:
         """
         try:
             return await self._start(host, port)
-        except BaseException:
+        except BaseException:  # called off or broken: what was begun is undone all the same
             await self._undo.aclose()
             raise
 

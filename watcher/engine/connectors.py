@@ -168,7 +168,7 @@ class DirectoryConnector:
                     file.flush()
                     os.fsync(file.fileno())
                 os.rename(temporary, place[-1], src_dir_fd=incoming, dst_dir_fd=target)
-            except BaseException:
+            except BaseException:  # whatever the caller's writing raised: half an object must not stay
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=incoming)
                 raise

@@ -63,7 +63,7 @@ class JobRunner:
         self._open += 1
         try:
             await self._journal.add(identity, body, base_url, order.webhook)
-        except BaseException:
+        except BaseException:  # a caller who goes away takes no place in the queue either
             self._open -= 1
             raise
         self._queue.put_nowait(identity)
@@ -73,7 +73,7 @@ class JobRunner:
         self._open += 1
         try:
             await self._journal.add(identity, body, base_url, order.webhook, processing=True)
-        except BaseException:
+        except BaseException:  # a caller who goes away leaves no work behind that nobody knows of
             self._open -= 1
             at_work.cancel()
             raise

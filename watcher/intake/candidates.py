@@ -180,9 +180,9 @@ class Candidates:
             taken = await self._take([(relative, each.observation) for relative, each in fresh if isinstance(each, Take)])
             others = [(relative, each) for relative, each in fresh if not isinstance(each, Take)]
             await asyncio.gather(*(self._leave(relative, each) for relative, each in others))
-        except BaseException:
+        except BaseException:  # called off or broken: what was not done must not count as done
             for relative, _ in fresh:
-                self._recent.forget(relative)  # it was not done, so it must not count as done
+                self._recent.forget(relative)
             raise
         return taken
 

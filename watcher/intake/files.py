@@ -168,7 +168,7 @@ def _unfit(path: bytes, message: str, *, lasting: bool) -> Unfit | None:
 
 
 class OpenOriginal:
-    """Implements `watcher.model.Source`. `through_link`: the path is a symbolic link to the file."""
+    """Implements `watcher.edges.Source`. `through_link`: the path is a symbolic link to the file."""
 
     def __init__(self, descriptor: int, path: bytes, observation: Observation, facts: SourceFacts, *, through_link: bool) -> None:
         self._descriptor = descriptor
@@ -205,7 +205,7 @@ class OpenOriginal:
 
 
 class FileOriginals:
-    """Implements `watcher.model.Originals`.
+    """Implements `watcher.edges.Originals`.
 
     `roots` is the intake's, which knows what the folders lie on; `pool` (the loop's own unless given) runs what blocks.
     """
@@ -244,7 +244,7 @@ class FileOriginals:
         try:
             opened = Observation.of(os.fstat(descriptor))
             facts = self._hashed_as_before(descriptor, file, observation, sha1)
-        except BaseException:
+        except BaseException:  # nobody else knows of the descriptor
             os.close(descriptor)
             raise
         self._remember(file, observation, opened)

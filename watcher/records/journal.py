@@ -52,7 +52,7 @@ CLOSE_PATIENCE_SECONDS: Final = 5.0
 
 
 class SqliteJournal:
-    """The Journal of `watcher.model` on SQLite. Made by `open` (the daemon) or `attach` (commands beside a running daemon)."""
+    """The Journal of `watcher.edges` on SQLite. Made by `open` (the daemon) or `attach` (commands beside a running daemon)."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class SqliteJournal:
         except sqlite3.Error as error:
             connection.close()
             raise Unavailable(f"the journal {path} cannot be written: {error}", "make room on its disk") from error
-        except BaseException:
+        except BaseException:  # nobody else knows of the connection
             connection.close()
             raise
         return cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
@@ -303,7 +303,7 @@ def _put_in_order(connection: sqlite3.Connection, now: float, audit: Path | None
     try:
         upkeep.recover(connection, now)
         brought = rebuild(connection, audit, roots, now) if audit is not None and not queries.is_rebuilt(connection) else 0
-    except BaseException:
+    except BaseException:  # half of it must not stay, whatever stopped it
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")

@@ -199,7 +199,7 @@ class Writer:
             for job in batch:
                 make(connection, job)
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # a batch is kept whole or not at all, whatever stopped it
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
