@@ -36,8 +36,8 @@ class OpenedFile:
         return self._descriptor
 
     def is_intact(self) -> bool:
-        status = os.fstat(self.fileno())
-        return (status.st_size, status.st_mtime_ns) == (self._observation.size, self._observation.mtime_ns)
+        now = Observation.of(os.fstat(self.fileno()))
+        return (now.size, now.mtime_ns) == (self._observation.size, self._observation.mtime_ns)
 
     def is_current(self) -> bool:
         return self._path.exists() and self._path.stat().st_ino == self._observation.inode

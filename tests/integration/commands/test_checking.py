@@ -16,8 +16,8 @@ import pytest
 from aiohttp import web
 
 from tests.integration.commands.conftest import configure
-from tests.integration.publish.test_tls import make_certificate
 from tests.support.b2_quirks import b2_quirks
+from tests.support.fronts import make_certificate
 from tests.support.s3 import S3Server
 from tests.support.standin import DEFAULT_KEY, Fault, Standin
 from watcher.commands.check import check_machine, check_ways

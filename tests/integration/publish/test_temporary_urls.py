@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import socket
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,6 +55,20 @@ async def test_the_type_is_that_of_the_bytes(serving: Starter, client: aiohttp.C
     async with client.get(published.url) as response:
         assert response.headers["Content-Type"] == "image/svg+xml"
         assert "sandbox" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("seconds", [-(2**31), 0, 1_000_000_000, 4_000_000_000, 13_000_000_000])
+async def test_no_date_to_come_is_told(serving: Starter, client: aiohttp.ClientSession, tmp_path: Path, seconds: int) -> None:
+    """Files have any date; Last-Modified lies between 1970 and the answer's own Date, as HTTP wants it."""
+    path = write_original(tmp_path, PHOTO)
+    os.utime(path, (seconds, seconds))
+    published = await (await serving()).publish(new_ticket(), OpenedFile(path))
+    async with client.get(published.url) as response:
+        told, now = (parsedate_to_datetime(response.headers[name]).timestamp() for name in ("Last-Modified", "Date"))
+
+        assert await response.read() == PHOTO
+        assert told <= now
+        assert told == max(seconds, 0) or (seconds > now and told > now - 60)
 
 
 async def test_head_tells_the_same_without_the_bytes(serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile) -> None:
