@@ -28,7 +28,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers.inotify import InotifyObserver
-from watchdog.observers.inotify_c import Watch, inotify_add_watch, inotify_init
+from watchdog.observers.inotify_c import InotifyFD, Watch, inotify_add_watch, inotify_init
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from watcher.intake.durable import OWN_PREFIX
@@ -190,7 +190,7 @@ class Observers:
             post.observer.stop()
         post.observer.join(_JOIN_SECONDS)
         reader.join(_JOIN_SECONDS)
-        if not reader.is_alive() and _is_inotify(reader._inotify_fd):  # noqa: SLF001 - only the reader itself closes it
+        if not reader.is_alive() and not _has_closed(reader):
             reader._close_resources()  # noqa: SLF001 - a reader that died leaves the instance open
 
     def check(self) -> None:
@@ -291,11 +291,12 @@ def watched_inodes(descriptor: int) -> set[int]:
     return inodes
 
 
-def _is_inotify(descriptor: int) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{descriptor}") == "anon_inode:inotify"
-    except OSError:
-        return False
+def _has_closed(reader: InotifyFD) -> bool:
+    """Whether a reader whose thread has ended gave its descriptors back: it does so after `close`, when it does not read.
+
+    Their numbers tell nothing: another thread may have been given them since, and would lose its file to a second close.
+    """
+    return reader._closed and not reader._is_reading  # noqa: SLF001 - no public names
 
 
 def watches_left(path: bytes) -> bool:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from watchdog.observers.inotify_c import inotify_rm_watch
+from watchdog.observers.inotify_c import inotify_init, inotify_rm_watch
 
 from tests.support.drops import Drops, drops, in_thread, until
 from tests.support.publishing import wait_until
 from tests.support.ways import picture
-from watcher.intake.watch import Observers, watched_inodes
+from watcher.intake.hints import Hints
+from watcher.intake.watch import Handler, Observers, Watched, watched_inodes
 from watcher.model import Event
 
 QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
@@ -34,6 +35,26 @@ async def takes(bench: Drops, relative: str, number: int = 0) -> None:
 
 def said(bench: Drops, event: Event) -> list[dict[str, str]]:
     return bench.said(event)
+
+
+def test_a_watcher_that_has_ended_takes_nobody_elses_descriptors_along(tmp_path: Path) -> None:
+    """Its numbers may have been given to others since: what is thrown away then was closed already, and is not closed again."""
+    observers = Observers(lambda *_: None)
+    post = observers.arm(
+        "drop", Watched(os.fsencode(tmp_path), True, Handler(os.fsencode(tmp_path), Hints(lambda: None), lambda _: None))
+    )
+    reader = post.observer._inotify_fd
+    numbers = {reader._inotify_fd, reader._kill_r, reader._kill_w}
+    post.observer.stop()
+    post.observer.join()
+    reader.join()
+    others = [inotify_init(), *os.pipe()]
+    assert {*others} == numbers, "the system gives the lowest free numbers"
+
+    observers.retire(post)
+
+    for descriptor in others:
+        os.close(descriptor)  # raises where it was closed behind our back
 
 
 class TestDeafWatchers:
