@@ -36,11 +36,11 @@ from benchmarks.common import (
 )
 from tests.support.standin import DEFAULT_KEY, StandinProcess
 from watcher.app import App
-from watcher.commands.service import open_log
-from watcher.configuration import load_settings, read_toml
-from watcher.records.audit import AuditFile
-from watcher.records.journal import SqliteJournal
-from watcher.records.recorder import Recorder
+from watcher.commands.run import open_log
+from watcher.config.loading import load_settings, read_toml
+from watcher.records.audit_file import AuditFile
+from watcher.records.outbox import OutboxRelay
+from watcher.records.sqlite_journal import SqliteJournal
 
 BAR = 0.8
 WARM_UP = 50
@@ -61,7 +61,7 @@ class Forgetful(App):
         )
         self._stack.push_async_callback(self.journal.close)
         self.audit = AuditFile(self.settings.audit_path)
-        self.recorder = Recorder(self.journal, self.audit, self.events)
+        self.recorder = OutboxRelay(self.journal, self.audit, self.events)
         await self.recorder.start()
         self._stack.push_async_callback(self.recorder.stop)
 

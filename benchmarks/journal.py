@@ -34,9 +34,9 @@ from watcher.model import (
     StoredObject,
     Ticket,
 )
-from watcher.records.audit import AuditFile
-from watcher.records.journal import SqliteJournal
-from watcher.records.recorder import Recorder
+from watcher.records.audit_file import AuditFile
+from watcher.records.outbox import OutboxRelay
+from watcher.records.sqlite_journal import SqliteJournal
 
 RULE = Rule("bench", Path("/srv/bench"), (OutputRule(None, {}, {"id": "c", "bucket": "b", "region": "r", "path": "{name}"}),))
 FACTS = SourceFacts("photo.jpg", "a" * 40, 1_000, Format.JPEG)
@@ -72,7 +72,7 @@ async def run(path: Path | str, audit: Path, images: int, in_flight: int) -> tup
     """(images a second, milliseconds of CPU an image) with the audit file written beside."""
     numbers = itertools.count()
     journal = SqliteJournal.open(path, events=Silent(), clock=SystemClock(), keep=1e9, new_id=lambda: f"{next(numbers):032x}")
-    recorder = Recorder(journal, AuditFile(audit), Silent())
+    recorder = OutboxRelay(journal, AuditFile(audit), Silent())
     await recorder.start()
     await journal.take(
         [Sighting(FileRef("bench", RULE.root, b"%d.jpg" % n), Observation(1, n, n, n), RULE, 1.0) for n in range(images)]

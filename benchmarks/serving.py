@@ -43,8 +43,8 @@ async def serve(paths: list[Path]) -> None:
     """Publish the files, say the URLs, and serve until standard input ends."""
     from tests.support.publishing import OpenedFile, RecordedLog, new_ticket
     from watcher.clock import SystemClock
+    from watcher.config.schema import ServeSettings
     from watcher.publish.serve import TemporaryUrls
-    from watcher.settings import ServeSettings
 
     urls = TemporaryUrls(ServeSettings(listen="127.0.0.1:0", require_header=False), RecordedLog(), SystemClock())
     await urls.start()

@@ -97,7 +97,7 @@ build_release() {
   install -m 644 -t "$release/share" "$source_dir/config.example.toml" "$source_dir/docs/SERVICE.md" \
     "$source_dir/systemd/folders.conf" "$source_dir/systemd/$name@.service" "$source_dir/systemd/$name.sysusers" \
     "$source_dir/systemd/$name.service" "$source_dir/systemd/$name.logrotate" "$source_dir/systemd/60-$name.conf"
-  setpriv --reuid=65534 --regid=65534 --clear-groups "$release/bin/python" -c 'import watcher.app, watcher.cli, watcher.engine.app' ||
+  setpriv --reuid=65534 --regid=65534 --clear-groups "$release/bin/python" -c 'import watcher.app, watcher.cli, watcher.engine.server' ||
     die "the new environment $release does not work; what is in force stays as it is"
   touch "$release/.complete"
 }

@@ -24,33 +24,33 @@ from watcher.compressor.circuit import Phase
 from watcher.compressor.client import CompressorClient
 from watcher.compressor.gate import Gate
 from watcher.compressor.stored import HttpObjectStore
-from watcher.dispatch import Dispatcher
+from watcher.config.reload import changed, keeping, waiting_for_restart
+from watcher.config.rules import folder_rules
+from watcher.config.schema import MOST_REQUESTS, split_address
+from watcher.delivery.dispatcher import Dispatcher
+from watcher.delivery.pipeline import Pipeline, Policy, Ports
 from watcher.errors import ConfigurationError, Unavailable, WatcherError
 from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
 from watcher.model import Event, Ticket
-from watcher.pipeline import Edges, Pipeline, Policy
 from watcher.publish.serve import TemporaryUrls
-from watcher.records.audit import AuditFile
-from watcher.records.journal import SqliteJournal
-from watcher.records.recorder import Recorder
-from watcher.reloading import changed, keeping, waiting_for_restart
-from watcher.rules import folder_rules
+from watcher.records.audit_file import AuditFile
+from watcher.records.outbox import OutboxRelay
+from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.admin import AdminServer, Figures
 from watcher.service.instance import InstanceLock, instance_id
 from watcher.service.supervisor import Supervisor
 from watcher.service.systemd import Notifier, confinement
 from watcher.service.vitals import Vitals
-from watcher.settings import MOST_REQUESTS, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.edges import ObjectStore, Publisher
+    from watcher.config.schema import Settings
     from watcher.log import LevelledLog
+    from watcher.ports import ObjectStore, Publisher
     from watcher.publish.presign import StagedLinks
     from watcher.service.vitals import Check
-    from watcher.settings import Settings
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FILE_THREADS: Final = 4
@@ -156,7 +156,7 @@ class App:
         )
         self._stack.push_async_callback(self.journal.close)
         self.audit = AuditFile(settings.audit_path)
-        self.recorder = Recorder(self.journal, self.audit, self.events)
+        self.recorder = OutboxRelay(self.journal, self.audit, self.events)
         await self.recorder.start()
         self._stack.push_async_callback(self.recorder.stop)
 
@@ -221,7 +221,7 @@ class App:
 
     async def _start_engine(self) -> str:
         """The embedded engine on a loopback port, with a key that nobody else knows. Gives the API's URL."""
-        from watcher.engine.app import Engine  # an extra: only who runs the engine needs its parts
+        from watcher.engine.server import Engine  # an extra: only who runs the engine needs its parts
         from watcher.engine.store import ConnectorStore
 
         self._engine_key = secrets.token_urlsafe(32)
@@ -256,9 +256,9 @@ class App:
             confinement=confinement(os.environ),
         )
         originals = FileOriginals(self.intake.roots, pool)
-        edges = Edges(self.journal, originals, self.publisher, self.client, self.gate, self._store, self.events, self._clock)
+        ports = Ports(self.journal, originals, self.publisher, self.client, self.gate, self._store, self.events, self._clock)
         self.pipeline = Pipeline(
-            edges,
+            ports,
             self._policy(settings),
             concurrency=settings.compressor.concurrency,
             new_ticket=self._new_ticket,

@@ -21,8 +21,8 @@ from watcher.errors import ConfigurationError, Unavailable, WatcherError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from watcher.coherence import Purpose
-    from watcher.settings import Settings
+    from watcher.config.schema import Settings
+    from watcher.config.validation import Purpose
 
 Word = TypeVar("Word")
 
@@ -84,7 +84,7 @@ def run(config: ConfigOption = None) -> None:
     JSON lines go to standard output. SIGTERM or Ctrl-C lets requests in flight end (up to `drain`), a second one ends at once;
     SIGHUP reads the configuration anew.
     """
-    from watcher.commands.service import run_daemon
+    from watcher.commands.run import run_daemon
 
     _exit(_wait(run_daemon(*_settings(config, "daemon"))))
 
@@ -95,7 +95,7 @@ def once(config: ConfigOption = None) -> None:
 
     Shows a progress bar on a terminal. Exit status 1 if any image failed.
     """
-    from watcher.commands.service import run_once
+    from watcher.commands.run import run_once
 
     settings, _ = _settings(config, "daemon")
     _exit(_wait(run_once(settings)))
@@ -175,7 +175,7 @@ def list_(
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, with a header row.")] = False,
 ) -> None:
     """List images, newest first: a line for the folder's own output, and one for each rendition."""
-    from watcher.commands.images import check_state, list_images, parse_since
+    from watcher.commands.listing import check_state, list_images, parse_since
 
     wanted = None if state is None else _word(check_state, state)
     start = None if since is None else _word(lambda text: parse_since(text, time.time()), since)
@@ -191,7 +191,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one image's whole history."""
-    from watcher.commands.images import show_image
+    from watcher.commands.listing import show_image
 
     settings, _ = _settings(config, "read")
     _exit(show_image(settings, what, as_json=as_json))
@@ -222,7 +222,7 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more, or end there.")] = True,
 ) -> None:
     """Follow the audit file."""
-    from watcher.commands.audit import tail_audit
+    from watcher.commands.tail import tail_audit
 
     settings, _ = _settings(config, "read")
     _exit(tail_audit(settings, lines=lines, as_json=as_json, follow=follow))
@@ -231,14 +231,14 @@ def tail(
 @audit_app.command()
 def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the audit file: one line per ended image, in order, none missing, none twice, none changed."""
-    from watcher.commands.audit import verify_audit
+    from watcher.commands.tail import verify_audit
 
     settings, _ = _settings(config, "read")
     _exit(verify_audit(settings, as_json=as_json))
 
 
 def _settings(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
-    from watcher.configuration import find_config_file, load_settings, read_toml
+    from watcher.config.loading import find_config_file, load_settings, read_toml
 
     path = find_config_file(config, os.environ).absolute()
     try:

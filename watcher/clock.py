@@ -7,7 +7,7 @@ import time
 
 
 class SystemClock:
-    """Implements `watcher.edges.Clock`."""
+    """Implements `watcher.ports.Clock`."""
 
     def now(self) -> float:
         """Unix seconds."""

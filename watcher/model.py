@@ -1,4 +1,4 @@
-"""The words everybody speaks: files, rules, images, outputs, endings, failures. Pure. (What the edges promise: `edges`.)
+"""The words everybody speaks: files, rules, images, outputs, endings, failures. Pure. (What the edges promise: `ports`.)
 
 One image's life, as the journal keeps it:
 

@@ -23,7 +23,6 @@ from tests.support.records import (
     stored_object,
     take_one,
 )
-from watcher.edges import Journal
 from watcher.model import (
     ENDINGS,
     Event,
@@ -36,7 +35,8 @@ from watcher.model import (
     OutputState,
     Postponement,
 )
-from watcher.records.journal import SqliteJournal
+from watcher.ports import Journal
+from watcher.records.sqlite_journal import SqliteJournal
 
 
 @pytest.fixture(params=["memory", "file"])

@@ -12,11 +12,11 @@ import pytest
 
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, curl, new_ticket, wait_until, write_original
 from tests.support.s3 import S3Server
-from watcher.edges import Publication, Publisher
+from watcher.config.schema import PresignSettings, ServeSettings
 from watcher.model import Format
+from watcher.ports import Publication, Publisher
 from watcher.publish.presign import StagedLinks
 from watcher.publish.serve import TemporaryUrls
-from watcher.settings import PresignSettings, ServeSettings
 
 Starter = Callable[[], Awaitable[Publisher]]
 PHOTO = os.urandom(200_000)

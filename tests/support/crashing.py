@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 POINTS = {
-    "journal.take": ("watcher.records.journal", "SqliteJournal.take"),
-    "journal.hashed": ("watcher.records.journal", "SqliteJournal.hashed"),
-    "journal.requested": ("watcher.records.journal", "SqliteJournal.requested"),
-    "journal.enqueued": ("watcher.records.journal", "SqliteJournal.enqueued"),
-    "journal.postponed": ("watcher.records.journal", "SqliteJournal.postponed"),
-    "journal.unchanged": ("watcher.records.journal", "SqliteJournal.unchanged"),
-    "journal.end": ("watcher.records.journal", "SqliteJournal.end"),
-    "journal.finish": ("watcher.records.journal", "SqliteJournal.finish"),
-    "journal.mark": ("watcher.records.journal", "SqliteJournal.mark"),
+    "journal.take": ("watcher.records.sqlite_journal", "SqliteJournal.take"),
+    "journal.hashed": ("watcher.records.sqlite_journal", "SqliteJournal.hashed"),
+    "journal.requested": ("watcher.records.sqlite_journal", "SqliteJournal.requested"),
+    "journal.enqueued": ("watcher.records.sqlite_journal", "SqliteJournal.enqueued"),
+    "journal.postponed": ("watcher.records.sqlite_journal", "SqliteJournal.postponed"),
+    "journal.unchanged": ("watcher.records.sqlite_journal", "SqliteJournal.unchanged"),
+    "journal.end": ("watcher.records.sqlite_journal", "SqliteJournal.end"),
+    "journal.finish": ("watcher.records.sqlite_journal", "SqliteJournal.finish"),
+    "journal.mark": ("watcher.records.sqlite_journal", "SqliteJournal.mark"),
     "journal.commit": ("watcher.records.writer", "Writer._commit"),
     "publisher.publish": ("watcher.publish.serve", "TemporaryUrls.publish"),
     "publisher.withdraw": ("watcher.publish.serve", "TemporaryUrls.withdraw"),
@@ -39,8 +39,8 @@ POINTS = {
     "delete.aside": ("watcher.intake.durable", "_finish_delete"),
     "move.place": ("watcher.intake.durable", "place"),
     "move.original": ("watcher.intake.durable", "delete_version"),
-    "audit.append": ("watcher.records.audit", "AuditFile.append"),
-    "audit.torn": ("watcher.records.audit", "AuditFile._write"),
+    "audit.append": ("watcher.records.audit_file", "AuditFile.append"),
+    "audit.torn": ("watcher.records.audit_file", "AuditFile._write"),
 }
 """Where each point is: a module, and a function or method in it. At "audit.torn" half of what is to be written is written."""
 

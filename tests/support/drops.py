@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
-from watcher.configuration import load_settings
+from watcher.config.loading import load_settings
+from watcher.config.rules import folder_rules
 from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
 from watcher.model import Event, FileRef, Image, Observation
-from watcher.records.journal import SqliteJournal
-from watcher.rules import folder_rules
+from watcher.records.sqlite_journal import SqliteJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from watcher.rules import FolderRules
+    from watcher.config.rules import FolderRules
 
 STORE = {"id": "connector", "bucket": "bucket", "region": "eu-central-003"}
 QUICK = {"guard": 0.1, "canary": 1e9, "poll": 0.05, "settle": 0.2, "pause": 0.05, "rearm": 0.3}

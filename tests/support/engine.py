@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 from aiohttp import web
 
-from watcher.engine.app import Capacity, Engine
-from watcher.settings import EngineSettings
+from watcher.config.schema import EngineSettings
+from watcher.engine.server import Capacity, Engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

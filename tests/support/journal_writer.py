@@ -12,9 +12,9 @@ from pathlib import Path
 from tests.support.publishing import MovedClock, RecordedLog
 from tests.support.records import DAY, sighting, stored
 from watcher.model import Image, OutputState
-from watcher.records.audit import AuditFile
-from watcher.records.journal import SqliteJournal
-from watcher.records.recorder import Recorder
+from watcher.records.audit_file import AuditFile
+from watcher.records.outbox import OutboxRelay
+from watcher.records.sqlite_journal import SqliteJournal
 
 FILES = 40
 
@@ -28,7 +28,7 @@ async def work(folder: Path, seed: int) -> None:
     journal = SqliteJournal.open(
         folder / "journal.db", events=RecordedLog(), clock=MovedClock(), keep=90 * DAY, new_id=lambda: str(uuid.uuid4())
     )
-    recorder = Recorder(journal, AuditFile(folder / "audit.jsonl"), RecordedLog())
+    recorder = OutboxRelay(journal, AuditFile(folder / "audit.jsonl"), RecordedLog())
     await recorder.start()
     chance = random.Random(seed)
     say("ready")

@@ -24,8 +24,8 @@ from typing import Any
 from tests.support.publishing import RecordedLog
 from watcher.compressor.gate import Gate
 from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
-from watcher.dispatch import Dispatcher
-from watcher.edges import Publication, Source
+from watcher.delivery.dispatcher import Dispatcher
+from watcher.delivery.pipeline import Pipeline, Policy, Ports
 from watcher.errors import CallFailed
 from watcher.intake.files import FileOriginals
 from watcher.intake.roots import Roots
@@ -42,9 +42,9 @@ from watcher.model import (
     Sighting,
     Ticket,
 )
-from watcher.pipeline import Edges, Pipeline, Policy
+from watcher.ports import Publication, Source
 from watcher.records import database, queries, upkeep
-from watcher.records.journal import SqliteJournal
+from watcher.records.sqlite_journal import SqliteJournal
 
 BUCKET, REGION = "bucket", "eu-central-003"
 EPOCH = 1_750_000_000.0
@@ -407,7 +407,7 @@ class Bench:
         gate = Gate(self.vendor.account, self.events, self.clock, self.random.random)
         edge = lambda inner: Edge(self.life, inner)  # noqa: E731 - one word for one thing
         journal = edge(self.journal)
-        edges = Edges(
+        ports = Ports(
             journal,
             edge(FileOriginals(roots, InPlace())),
             edge(urls),
@@ -418,7 +418,7 @@ class Bench:
             self.clock,
         )
         self.pipeline = Pipeline(
-            edges,
+            ports,
             self.policy,
             concurrency=4,
             new_ticket=lambda now: Ticket(f"token-{next(_numbers)}", "secret", now + TTL),

@@ -202,11 +202,6 @@ def _wait(request: dict[str, Any]) -> int | None:
 
 def _import_everything() -> None:
     """What every life needs, so that none has to load it."""
-    import watcher.app
-    import watcher.cli
-    import watcher.commands.audit
-    import watcher.commands.images
-    import watcher.commands.service  # noqa: F401 - imported to be there
 
 
 def _serve() -> None:

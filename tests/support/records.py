@@ -10,7 +10,6 @@ from typing import Any
 
 from tests.support.publishing import MovedClock, RecordedLog
 from watcher.compressor.wire import FileFacts, Result
-from watcher.endings import Told, failed_record, stored_record, superseded_record, vanished_record
 from watcher.model import (
     Ending,
     Event,
@@ -27,7 +26,8 @@ from watcher.model import (
     StoredObject,
     Ticket,
 )
-from watcher.records.journal import SqliteJournal
+from watcher.records.sqlite_journal import SqliteJournal
+from watcher.result_records import ResultDetails, failed_record, stored_record, superseded_record, vanished_record
 
 ROOT = Path("/srv/drop/products")
 BUCKET = "my-bucket"
@@ -63,7 +63,7 @@ def stored_object(image: Image, rendition: str | None = None, key: str = "produc
 
 def stored(image: Image, rendition: str | None = None, key: str = "products/a.jpg", now: float = 1_001.0) -> Ending:
     result = Result("request-1", f"https://example.com/{key}", FileFacts(), FileFacts("a.jpg", size=400, sha1="0" * 40))
-    record = stored_record(image, image.output_rule(rendition), image.facts or FACTS, result, Told(key), now)
+    record = stored_record(image, image.output_rule(rendition), image.facts or FACTS, result, ResultDetails(key), now)
     return Ending(Event.IMAGE_STORED, record, stored_object(image, rendition, key))
 
 

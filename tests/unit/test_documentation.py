@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from watcher.cli import app, audit_app
+from watcher.config.schema import B2Connector, DirectoryConnector, Folder, Rendition, Settings, StoreTable
 from watcher.model import Event, FailedReason, IgnoredReason
-from watcher.settings import B2Connector, DirectoryConnector, Folder, Rendition, Settings, StoreTable
 
 LOG = Path("docs/LOG.md").read_text(encoding="utf-8")
 README = Path("README.md").read_text(encoding="utf-8")

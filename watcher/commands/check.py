@@ -11,7 +11,7 @@ from rich.text import Text
 from watcher.commands.checks.finding import State
 from watcher.commands.checks.folders import check_folders
 from watcher.commands.checks.identity import acting_as, describe, service_user
-from watcher.commands.checks.service import check_api, check_staging, check_stores, check_verify
+from watcher.commands.checks.remote import check_api, check_staging, check_stores, check_verify
 from watcher.commands.checks.serving import check_ports, check_serving
 from watcher.commands.checks.state import check_state
 from watcher.commands.output import console, plain, say, state_text, write_json
@@ -21,7 +21,7 @@ from watcher.service.instance import running_pid
 
 if TYPE_CHECKING:
     from watcher.commands.checks.finding import Finding
-    from watcher.settings import Settings
+    from watcher.config.schema import Settings
 
 
 async def check(settings: Settings, *, probe: bool, as_json: bool = False) -> int:

@@ -16,15 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from watcher.app import App
-from watcher.configuration import load_settings
+from watcher.config.loading import load_settings
+from watcher.config.units import human_size
 from watcher.errors import WatcherError
 from watcher.log import JsonLog, quiet_libraries
 from watcher.model import Event
-from watcher.units import human_size
 
 if TYPE_CHECKING:
+    from watcher.config.schema import Settings
     from watcher.log import Level
-    from watcher.settings import Settings
 
 BUCKET: Final = "demo-bucket"
 PATIENCE_SECONDS: Final = 120.0

@@ -7,13 +7,13 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from watcher.commands.signals import stop_on_signals
-from watcher.engine.app import Engine
+from watcher.config.schema import split_address
+from watcher.engine.server import Engine
 from watcher.log import quiet_libraries
 from watcher.service.instance import InstanceLock
-from watcher.settings import split_address
 
 if TYPE_CHECKING:
-    from watcher.settings import Settings
+    from watcher.config.schema import Settings
 
 DEFAULT_ENGINE_ADDRESS: Final = "127.0.0.1:8787"
 

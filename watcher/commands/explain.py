@@ -13,17 +13,17 @@ from rich.console import Console
 
 from watcher.clock import SystemClock
 from watcher.compressor.wire import FetchRequest
-from watcher.endings import printable
-from watcher.intake.containers import judge
-from watcher.intake.files import Glass, Unfit, look_at
-from watcher.keys import InvalidKey, KeyFields, render_key
+from watcher.config.keys import InvalidKey, KeyFields, render_key
+from watcher.config.rules import folder_rules
+from watcher.formats.containers import judge
+from watcher.intake.files import Inspector, Unsuitable, look_at
 from watcher.model import IgnoredReason, SourceFacts, path_fields
-from watcher.rules import folder_rules
+from watcher.result_records import printable
 
 if TYPE_CHECKING:
+    from watcher.config.rules import FolderRules
+    from watcher.config.schema import Settings
     from watcher.model import OutputRule
-    from watcher.rules import FolderRules
-    from watcher.settings import Settings
 
 WHY = {
     IgnoredReason.NOT_AN_IMAGE: "its bytes are no image that the API takes (the name does not matter)",
@@ -70,8 +70,8 @@ def _facts(rules: FolderRules, relative: str) -> tuple[SourceFacts | None, dict[
     """What the file's bytes say; or why it would not be taken as it is."""
     real_root = os.path.realpath(os.fsencode(rules.folder.path))
     name = os.fsencode(relative)
-    first = look_at(real_root, name, Glass(leases=False))
-    if isinstance(first, Unfit):
+    first = look_at(real_root, name, Inspector(leases=False))
+    if isinstance(first, Unsuitable):
         return None, {"verdict": "ignored", "reason": str(first.reason), "message": first.message or WHY[first.reason]}
     if first is None:
         return None, None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from watcher.endings import printable
+from watcher.result_records import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watcher.clock import SystemClock
-from watcher.commands.journal import reading
 from watcher.commands.output import console, note, plain, say
+from watcher.commands.reading import reading
+from watcher.config.rules import folder_rules
 from watcher.log import JsonLog
 from watcher.model import OutputState
-from watcher.records.journal import SqliteJournal
-from watcher.rules import folder_rules
+from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import LOCK_NAME, running_pid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from watcher.config.schema import Settings
     from watcher.model import Image, Rule
-    from watcher.records.desk import JournalReader, Story
-    from watcher.settings import Settings
+    from watcher.records.views import JournalViews, Story
 
 PROC: Final = Path("/proc")
 
@@ -49,7 +49,7 @@ async def retry_images(settings: Settings, ids: Sequence[str], *, all_failed: bo
     return 1 if problems else 0
 
 
-def resolve(journal: JournalReader, settings: Settings, ids: Sequence[str]) -> tuple[list[str], list[str]]:
+def resolve(journal: JournalViews, settings: Settings, ids: Sequence[str]) -> tuple[list[str], list[str]]:
     """The whole ids of the images that can be retried; and what is wrong with the others."""
     found: dict[str, None] = {}
     problems = []
@@ -72,7 +72,7 @@ def _not_one(count: int) -> str:
     return "no image has this id (`list --state failed` shows those that failed; at least 4 characters are needed)"
 
 
-def why_not(journal: JournalReader, settings: Settings, story: Story) -> str | None:
+def why_not(journal: JournalViews, settings: Settings, story: Story) -> str | None:
     """Why an image cannot be retried, or None."""
     image = story.image
     if problem := not_failed(image):

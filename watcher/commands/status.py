@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from watcher.commands.journal import reading
 from watcher.commands.output import console, outcome, plain, say, state_text, write_json
+from watcher.commands.reading import reading
 from watcher.model import Event, timestamp
 from watcher.service.instance import LOCK_NAME, running_pid
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from watcher.config.schema import Folder, Settings
     from watcher.model import Record
-    from watcher.records.desk import JournalReader
-    from watcher.settings import Folder, Settings
+    from watcher.records.views import JournalViews
 
 NOT_RUNNING: Final = 3
 LAST_ERRORS: Final = 5
@@ -53,7 +53,7 @@ def _daemon(settings: Settings) -> Record:
     }
 
 
-def _figures(journal: JournalReader | None, now: float) -> Record:
+def _figures(journal: JournalViews | None, now: float) -> Record:
     if journal is None:
         return empty_figures()
     totals, oldest = journal.totals(), journal.oldest_open()
@@ -89,12 +89,12 @@ def empty_figures() -> Record:
     }
 
 
-def _ended(journal: JournalReader, since: float) -> dict[str, int]:
+def _ended(journal: JournalViews, since: float) -> dict[str, int]:
     counts = journal.ended_since(since)
     return {"stored": counts[Event.IMAGE_STORED], "failed": counts[Event.IMAGE_FAILED]}
 
 
-def _delay(journal: JournalReader) -> Record | None:
+def _delay(journal: JournalViews) -> Record | None:
     """Why the image that was put off last has to wait."""
     if (found := journal.last_delay()) is None:
         return None

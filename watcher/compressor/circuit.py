@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.compressor.retry import blocked_delay, capped_wait, probe_delay
+from watcher.backoff import blocked_delay, capped_wait, probe_delay
 from watcher.model import Event, Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Phase(StrEnum):
     OPEN = "open"
     THROTTLED = "throttled"
     BLOCKED = "blocked"
-    TRIAL = "trial"
+    HALF_OPEN = "half_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +135,12 @@ class Step:
 
 def may_enter(circuit: Circuit, name: str) -> bool:
     """Whether `name` may send now."""
-    return circuit.phase is Phase.CLOSED or (circuit.phase is Phase.TRIAL and circuit.trial in (None, name))
+    return circuit.phase is Phase.CLOSED or (circuit.phase is Phase.HALF_OPEN and circuit.trial in (None, name))
 
 
 def entered(circuit: Circuit, name: str) -> Circuit:
     """`name` is let in; in a trial it is the one that tries."""
-    return replace(circuit, trial=name) if circuit.phase is Phase.TRIAL else circuit
+    return replace(circuit, trial=name) if circuit.phase is Phase.HALF_OPEN else circuit
 
 
 def waits(circuit: Circuit, name: str) -> Circuit:
@@ -169,7 +169,7 @@ def succeeded(circuit: Circuit, name: str, now: float) -> Step:
     if circuit.phase is Phase.CLOSED:
         blamed = circuit.streak - {name}
         return Step(_closed(circuit, blamed), charged=blamed)
-    if circuit.phase is Phase.TRIAL and circuit.trial == name:
+    if circuit.phase is Phase.HALF_OPEN and circuit.trial == name:
         return Step(_closed(circuit, circuit.streak - {name}), _recovery(circuit, now))
     if circuit.phase is Phase.OPEN:
         return Step(replace(circuit, wake_at=now))
@@ -193,7 +193,7 @@ def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jit
     if failure.kind is FailureKind.PERMANENT:
         return succeeded(circuit, request.name, now)
     circuit = waits(circuit, request.name)
-    in_trial = circuit.phase is Phase.TRIAL and circuit.trial == request.name
+    in_trial = circuit.phase is Phase.HALF_OPEN and circuit.trial == request.name
     if failure.kind is FailureKind.BLOCKED:
         return _blocked(circuit, failure, now, again=in_trial)
     if failure.kind is FailureKind.THROTTLED:
@@ -241,7 +241,7 @@ def woke(circuit: Circuit) -> Step:
 
 
 def _trial(circuit: Circuit) -> Circuit:
-    return replace(circuit, phase=Phase.TRIAL, trial=None, wake_at=None)
+    return replace(circuit, phase=Phase.HALF_OPEN, trial=None, wake_at=None)
 
 
 def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float, *, idle: bool = False) -> Step:
@@ -249,7 +249,7 @@ def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float,
 
     `idle`: nobody waits who could try.
     """
-    if circuit.phase in (Phase.TRIAL, Phase.THROTTLED):
+    if circuit.phase in (Phase.HALF_OPEN, Phase.THROTTLED):
         return Step(circuit)
     if failure is None or failure.kind is FailureKind.PERMANENT:
         return _account_answers(circuit, now, idle=idle)

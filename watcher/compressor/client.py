@@ -15,6 +15,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from watcher import __version__
+from watcher.backoff import parse_retry_after
 from watcher.compressor.failures import (
     CAUGHT,
     Reply,
@@ -24,10 +25,9 @@ from watcher.compressor.failures import (
     secrets_of_key,
     secrets_of_request,
 )
-from watcher.compressor.retry import parse_retry_after
 from watcher.compressor.wire import Pending, Refused, Result, read_answer
+from watcher.config.schema import is_loopback
 from watcher.errors import CallFailed
-from watcher.settings import is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -97,7 +97,7 @@ class _Client(httpx.AsyncClient):
 
 
 class CompressorClient:
-    """Calls the API; implements `edges.Api`.
+    """Calls the API; implements `watcher.ports.Api`.
 
     `url` is the API's base ("https://api.compressor.app/1.0"). `api_key` is asked at every call, so that a key can be changed
     while others are under way. `timeout` (seconds) bounds a whole call, connecting and reading included. At most `concurrency`

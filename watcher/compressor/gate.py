@@ -17,8 +17,8 @@ from watcher.errors import CallFailed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from watcher.edges import Clock, EventLog
     from watcher.model import Failure
+    from watcher.ports import Clock, EventLog
 
 _CATCH_UP_SECONDS: Final = 0.1
 """A pace that was missed for so long is made up for; longer ones are not, so that no burst breaks a rate limit."""
@@ -192,7 +192,7 @@ class Gate:
         if self._circuit.phase is Phase.CLOSED:
             for turn in self._waiting:
                 _wake(turn)
-        elif self._circuit.phase is Phase.TRIAL and self._circuit.trial is None and (turns := self._awaiting_turns()):
+        elif self._circuit.phase is Phase.HALF_OPEN and self._circuit.trial is None and (turns := self._awaiting_turns()):
             chosen = self._choose(turns)
             self._circuit = rules.entered(self._circuit, self._waiting[chosen])
             _wake(chosen)

@@ -12,12 +12,12 @@ import httpx
 from watcher.compressor.client import USER_AGENT, uses_proxies
 from watcher.compressor.failures import CAUGHT, failure_of_exception
 from watcher.model import Absence, HeadAnswer
-from watcher.sigv4 import Credentials, signed_headers
+from watcher.s3.signing import Credentials, signed_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.settings import VerifySettings
+    from watcher.config.schema import VerifySettings
 
 TIMEOUT_SECONDS: Final = 30.0
 _S3_METADATA: Final = "x-amz-meta-"
@@ -26,7 +26,7 @@ _ASK_AGAIN: Final = frozenset({408, 425, 429})
 
 
 class HttpObjectStore:
-    """Implements `edges.ObjectStore` over HTTP(S).
+    """Implements `watcher.ports.ObjectStore` over HTTP(S).
 
     `verify.url` is the template with "{bucket}", "{region}" and "{key}" in it; with a key in `verify` each HEAD is signed (a
     private bucket). `wall_clock` gives Unix seconds. At most `concurrency` questions are asked at once. `aclose` it.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig
 
-    from watcher.settings import B2Connector as B2Settings
+    from watcher.config.schema import B2Connector as B2Settings
 
 TRIES: Final = 6
 """Calls of a busy store before it counts as down (three are known to be too few)."""
@@ -53,13 +53,13 @@ class B2Connector:
         endpoint: str | None = None,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        chance: Callable[[], float] = random.random,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._key_id = key_id
         self._application_key = application_key
         self._endpoint = endpoint
         self._sleep = sleep
-        self._chance = chance
+        self._random = random
         self._stores: dict[tuple[str, str, str | None], S3Store] = {}
 
     @classmethod
@@ -136,7 +136,7 @@ class B2Connector:
             self._stores.pop(place, None)
             if not failure.retryable or attempt == TRIES - 1:
                 raise failure
-            await self._sleep(_FIRST_PAUSE * 2**attempt * (0.5 + self._chance() / 2))
+            await self._sleep(_FIRST_PAUSE * 2**attempt * (0.5 + self._random() / 2))
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _store(self, place: tuple[str, str, str | None]) -> S3Store:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 from urllib.parse import quote
 
-from watcher import settings as configuration
+from watcher.config import schema
 from watcher.engine.orders import key_problem
 from watcher.errors import WatcherError
 
@@ -259,13 +259,13 @@ def _as_store_error(done: str) -> Iterator[None]:
         raise StoreError(f"the object cannot be {done}: {error.strerror}", retryable=not lasting) from None
 
 
-def build_connectors(settings: configuration.EngineSettings) -> dict[str, Connector]:
+def build_connectors(settings: schema.EngineSettings) -> dict[str, Connector]:
     """The configured stores by id. Raises WatcherError where one lacks its keys."""
     return {identity: _built(identity, kind) for identity, kind in settings.connectors.items()}
 
 
-def _built(identity: str, settings: configuration.Connector) -> Connector:
-    if isinstance(settings, configuration.DirectoryConnector):
+def _built(identity: str, settings: schema.Connector) -> Connector:
+    if isinstance(settings, schema.DirectoryConnector):
         return DirectoryConnector(settings.path)
     from watcher.engine.b2 import B2Connector  # loads the object store's library, which a directory does not need
 

@@ -19,8 +19,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from watcher.config.units import human_duration, human_size
 from watcher.engine.refusal import Refusal, unprocessable
-from watcher.units import human_duration, human_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ConnectorStore:
-    """Implements `watcher.edges.ObjectStore` on the engine's own connectors."""
+    """Implements `watcher.ports.ObjectStore` on the engine's own connectors."""
 
     def __init__(self, connectors: Mapping[str, Connector]) -> None:
         self._connectors = connectors

@@ -27,22 +27,22 @@ _LONGEST_PAUSE: Final = 600.0
 _AT_ONCE: Final = 16
 
 
-def pause(tries: int, chance: float) -> float:
-    """Seconds until the next try after `tries` failed before this one: doubling, capped, with `chance` (0 to 1) as jitter."""
+def pause(tries: int, random: float) -> float:
+    """Seconds until the next try after `tries` failed before this one: doubling, capped, with `random` (0 to 1) as jitter."""
     whole = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries, 30))
-    return whole * (0.5 + chance / 2)
+    return whole * (0.5 + random / 2)
 
 
 class Webhooks:
-    """Delivers what is due. `chance` gives random numbers from 0 to 1."""
+    """Delivers what is due. `random` gives random numbers from 0 to 1."""
 
     def __init__(
-        self, journal: JobJournal, policy: AddressPolicy, clock: Callable[[], float], chance: Callable[[], float]
+        self, journal: JobJournal, policy: AddressPolicy, clock: Callable[[], float], random: Callable[[], float]
     ) -> None:
         self._journal = journal
         self._policy = policy
         self._clock = clock
-        self._chance = chance
+        self._random = random
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -69,7 +69,7 @@ class Webhooks:
         if await self._is_confirmed(session, delivery) or self._clock() - delivery.ended > KEPT_SECONDS:
             await self._journal.delivered(delivery.id)
         else:
-            await self._journal.try_again(delivery.id, self._clock() + pause(delivery.tries, self._chance()))
+            await self._journal.try_again(delivery.id, self._clock() + pause(delivery.tries, self._random()))
 
     async def _is_confirmed(self, session: aiohttp.ClientSession, delivery: Delivery) -> bool:
         try:

@@ -13,10 +13,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from watcher.config.units import human_duration
 from watcher.engine.refusal import unprocessable
 from watcher.engine.work import read_answer
 from watcher.errors import Unavailable
-from watcher.units import human_duration
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

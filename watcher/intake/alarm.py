@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from watcher.edges import Clock
+    from watcher.ports import Clock
 
 
 class Alarm:

@@ -9,17 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from watcher.intake.durable import OWN_PREFIX
-from watcher.intake.files import Glass, Unfit, look_at, unlooked
-from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Leave, Look, Take, Wait, settle
+from watcher.intake.files import Inspector, Unsuitable, look_at, unlooked
+from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Inspection, Leave, Take, Wait, settle
 from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from watcher.config.rules import FolderRules
     from watcher.intake.alarm import Alarm
-    from watcher.intake.tools import Tools
+    from watcher.intake.context import IntakeContext
     from watcher.model import Stamp
-    from watcher.rules import FolderRules
 
 CHUNK: Final = 128
 """Files looked at in one go of a thread, and taken in one commit."""
@@ -30,7 +30,7 @@ FRESH_SECONDS: Final = 2.0
 REMEMBERED: Final = 10_000
 """Paths whose last judgement is kept in memory, so that several hints for one version are one."""
 
-Outcome = Take | GiveUp | Leave | Unfit
+Outcome = Take | GiveUp | Leave | Unsuitable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Recent:
 class Candidates:
     """`rules` may be replaced while it runs; files taken before keep theirs."""
 
-    def __init__(self, rules: FolderRules, tools: Tools, alarm: Alarm) -> None:
+    def __init__(self, rules: FolderRules, tools: IntakeContext, alarm: Alarm) -> None:
         self.rules = rules
         self._tools = tools
         self._alarm = alarm
@@ -105,7 +105,7 @@ class Candidates:
             self._tools.events.event(Event.IMAGE_IGNORED, **self._file(relative).fields(), reason=reason)
 
     async def examine(self, relatives: Iterable[bytes], *, looked_up: bool = False) -> int:
-        """Look at files whose names are for us, and act on what is seen; gives how many were taken.
+        """Inspection at files whose names are for us, and act on what is seen; gives how many were taken.
 
         `looked_up`: the journal was asked and does not know these versions.
         """
@@ -128,19 +128,19 @@ class Candidates:
     def _file(self, relative: bytes) -> FileRef:
         return FileRef(self.rules.rule.folder, self.rules.rule.root, relative)
 
-    def _glass(self, relative: bytes) -> Glass:
+    def _glass(self, relative: bytes) -> Inspector:
         waiting = self._waiting.get(relative)
         before = waiting.wait if waiting is not None else None
         now, patience = self._tools.clock.monotonic(), self._tools.patience
         still = patience.settle == 0 if before is None else before.stood_still(now, patience)
-        return Glass(self._tools.roots.leases(self.rules.rule.root), before, still)
+        return Inspector(self._tools.roots.leases(self.rules.rule.root), before, still)
 
-    def _judge(self, relative: bytes, look: Look | Unfit | None) -> Outcome | None:
+    def _judge(self, relative: bytes, look: Inspection | Unsuitable | None) -> Outcome | None:
         """What to do now about a look; None for nothing, or nothing yet. Keeps the book of what is waited for."""
         waiting = self._waiting.pop(relative, None)
         if look is None:
             return None
-        if isinstance(look, Unfit):
+        if isinstance(look, Unsuitable):
             if look.reason is IgnoredReason.UNREADABLE:
                 check_at = self._tools.clock.monotonic() + LONGEST_WAIT_CONTENT
                 self._wait(relative, _Waiting(Wait(look.observation, 0.0, check_at), unreadable=True))
@@ -199,15 +199,15 @@ class Candidates:
     def _sighting(self, relative: bytes, observation: Observation) -> Sighting:
         return Sighting(self._file(relative), observation, self.rules.rule, self._tools.clock.now())
 
-    async def _leave(self, relative: bytes, outcome: GiveUp | Leave | Unfit | Take) -> None:
+    async def _leave(self, relative: bytes, outcome: GiveUp | Leave | Unsuitable | Take) -> None:
         journal, file = self._tools.journal, self._file(relative)
         if isinstance(outcome, GiveUp):
             sighting = self._sighting(relative, outcome.observation)
             await journal.give_up(sighting, outcome.reason, outcome.message, outcome.hint)
             self._tools.on_taken()
-        elif isinstance(outcome, Unfit | Leave):
-            message = {"message": outcome.message} if isinstance(outcome, Unfit) and outcome.message else {}
-            if not isinstance(outcome, Unfit) or outcome.lasting:
+        elif isinstance(outcome, Unsuitable | Leave):
+            message = {"message": outcome.message} if isinstance(outcome, Unsuitable) and outcome.message else {}
+            if not isinstance(outcome, Unsuitable) or outcome.lasting:
                 await journal.ignore(file, outcome.observation, outcome.reason)
             self._tools.events.event(Event.IMAGE_IGNORED, **file.fields(), reason=outcome.reason, **message)
 
@@ -217,11 +217,13 @@ def _is_in(stamps: Mapping[bytes, Mapping[bytes, Stamp]], relative: bytes, take:
     return stamps[directory].get(name) == take.observation.stamp
 
 
-def _look_at_all(real_root: bytes, asked: Sequence[tuple[bytes, Glass]]) -> list[tuple[bytes, Look | Unfit | None]]:
+def _look_at_all(
+    real_root: bytes, asked: Sequence[tuple[bytes, Inspector]]
+) -> list[tuple[bytes, Inspection | Unsuitable | None]]:
     return [(relative, _look_safely(real_root, relative, glass)) for relative, glass in asked]
 
 
-def _look_safely(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | None:
+def _look_safely(real_root: bytes, relative: bytes, glass: Inspector) -> Inspection | Unsuitable | None:
     """One file that we cannot cope with must not end the watch on all the others."""
     try:
         return look_at(real_root, relative, glass)

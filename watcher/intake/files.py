@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watcher.errors import SourceChanged, SourceGone, Unavailable
-from watcher.intake.containers import judge
+from watcher.formats.containers import judge
 from watcher.intake.durable import delete_version, is_version, move_version
 from watcher.intake.roots import Roots
-from watcher.intake.settle import Look, Wait, Writers
+from watcher.intake.settle import Inspection, Wait, Writers
 from watcher.model import FileRef, IgnoredReason, Observation, SourceFacts
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMET
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class Unsuitable:
     """Not for us, whatever it holds: no regular file, a link that leads nowhere good, or not readable.
 
     `lasting` is False where the reason may pass without a change of the file (an I/O error): nothing is remembered then.
@@ -55,7 +55,7 @@ def ignore_lease_breaks() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Glass:
+class Inspector:
     """How a file is looked at. `leases`: a lease can be believed here. `before`: what the last look left. `still`: that version,
     if it is still there, has stood long enough to be read although writers cannot be seen."""
 
@@ -64,7 +64,7 @@ class Glass:
     still: bool = False
 
 
-def look_at(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | None:
+def look_at(real_root: bytes, relative: bytes, glass: Inspector) -> Inspection | Unsuitable | None:
     """One look at a file, for `settle`; None where nothing is there (any more)."""
     path = real_root + b"/" + relative
     try:
@@ -75,11 +75,11 @@ def look_at(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | N
                 path, _ = _followed(real_root, path)
                 status = os.lstat(path)
                 if stat.S_ISLNK(status.st_mode):
-                    return Unfit(link, IgnoredReason.SYMLINK_BROKEN)  # it leads to itself
+                    return Unsuitable(link, IgnoredReason.SYMLINK_BROKEN)  # it leads to itself
             except NotThere:
-                return Unfit(link, IgnoredReason.SYMLINK_OUTSIDE)
+                return Unsuitable(link, IgnoredReason.SYMLINK_OUTSIDE)
             except FileNotFoundError:
-                return Unfit(link, IgnoredReason.SYMLINK_BROKEN)
+                return Unsuitable(link, IgnoredReason.SYMLINK_BROKEN)
         return _look_at_file(path, status, glass)
     except NotThere:
         return None
@@ -87,11 +87,11 @@ def look_at(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | N
         return _unreadable(path, error)
 
 
-def _look_at_file(path: bytes, status: os.stat_result, glass: Glass) -> Look | Unfit:
+def _look_at_file(path: bytes, status: os.stat_result, glass: Inspector) -> Inspection | Unsuitable:
     if not stat.S_ISREG(status.st_mode):
-        return Unfit(Observation.of(status), IgnoredReason.NOT_REGULAR)
+        return Unsuitable(Observation.of(status), IgnoredReason.NOT_REGULAR)
     if status.st_size == 0:
-        return Look(Observation.of(status), Writers.UNKNOWN)
+        return Inspection(Observation.of(status), Writers.UNKNOWN)
     descriptor = _open_expected(path)
     try:
         return _look_closely(descriptor, glass)
@@ -99,18 +99,18 @@ def _look_at_file(path: bytes, status: os.stat_result, glass: Glass) -> Look | U
         os.close(descriptor)
 
 
-def _look_closely(descriptor: int, glass: Glass) -> Look:
+def _look_closely(descriptor: int, glass: Inspector) -> Inspection:
     observation = Observation.of(os.fstat(descriptor))
     writers = _writers(descriptor) if glass.leases else Writers.UNKNOWN
     before = glass.before if glass.before is not None and glass.before.observation == observation else None
     if writers is Writers.SOME or (writers is Writers.UNKNOWN and not (before is not None and glass.still)):
-        return Look(observation, writers)
+        return Inspection(observation, writers)
     verdict = before.verdict if before is not None else None
     if verdict is None:
         verdict = judge(_reader(descriptor), observation.size)
     if Observation.of(os.fstat(descriptor)) != observation:
-        return Look(observation, Writers.SOME)
-    return Look(observation, writers, verdict)
+        return Inspection(observation, Writers.SOME)
+    return Inspection(observation, writers, verdict)
 
 
 def _open_expected(path: bytes) -> int:
@@ -147,28 +147,28 @@ def _writers(descriptor: int) -> Writers:
     return Writers.NONE
 
 
-def _unreadable(path: bytes, error: OSError) -> Unfit | None:
+def _unreadable(path: bytes, error: OSError) -> Unsuitable | None:
     if error.errno in _GONE:
         return None
     rights = error.errno in (errno.EACCES, errno.EPERM)
     return _unfit(path, error.strerror or str(error), lasting=rights)
 
 
-def unlooked(real_root: bytes, relative: bytes, message: str) -> Unfit | None:
+def unlooked(real_root: bytes, relative: bytes, message: str) -> Unsuitable | None:
     """For a file at which no look can be had for another reason than its own; None where it is not there."""
     return _unfit(real_root + b"/" + relative, message, lasting=False)
 
 
-def _unfit(path: bytes, message: str, *, lasting: bool) -> Unfit | None:
+def _unfit(path: bytes, message: str, *, lasting: bool) -> Unsuitable | None:
     try:
         observation = Observation.of(os.lstat(path))
     except OSError:
         return None  # what cannot even be asked about is found again by the next scan
-    return Unfit(observation, IgnoredReason.UNREADABLE, message, lasting=lasting)
+    return Unsuitable(observation, IgnoredReason.UNREADABLE, message, lasting=lasting)
 
 
 class OpenOriginal:
-    """Implements `watcher.edges.Source`. `through_link`: the path is a symbolic link to the file."""
+    """Implements `watcher.ports.Source`. `through_link`: the path is a symbolic link to the file."""
 
     def __init__(self, descriptor: int, path: bytes, observation: Observation, facts: SourceFacts, *, through_link: bool) -> None:
         self._descriptor = descriptor
@@ -205,7 +205,7 @@ class OpenOriginal:
 
 
 class FileOriginals:
-    """Implements `watcher.edges.Originals`.
+    """Implements `watcher.ports.Originals`.
 
     `roots` is the intake's, which knows what the folders lie on; `pool` (the loop's own unless given) runs what blocks.
     """

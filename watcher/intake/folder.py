@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from watcher.config.rules import FolderRules
+    from watcher.intake.context import IntakeContext
     from watcher.intake.hints import Heard
-    from watcher.intake.roots import Ground
-    from watcher.intake.tools import Tools
-    from watcher.rules import FolderRules
+    from watcher.intake.roots import RootInfo
 
 Answer = TypeVar("Answer")
 Mode = Literal["watching", "polling", "lost"]
@@ -56,7 +56,7 @@ class FolderStatus:
 class WatchedFolder:
     """The conductor of one folder. Two tasks of it run all the time: `follow` and `sweep`."""
 
-    def __init__(self, rules: FolderRules, tools: Tools) -> None:
+    def __init__(self, rules: FolderRules, tools: IntakeContext) -> None:
         self.name = rules.folder.name
         self.mode: Mode = "lost"
         self._rules = rules
@@ -67,7 +67,7 @@ class WatchedFolder:
         self._hints = Hints(self._wake_from_thread)
         self._candidates = Candidates(rules, tools, self._hint_alarm)
         self._scanner = Scanner(rules, tools, self._candidates)
-        self._ground: Ground | None = None
+        self._ground: RootInfo | None = None
         self._said: tuple[Mode, str] | None = None
         self._message = ""
         self._busy = 0
@@ -164,7 +164,7 @@ class WatchedFolder:
         self._events_trusted = False
         self._scan_alarm.ring()
 
-    async def _survey(self) -> Ground:
+    async def _survey(self) -> RootInfo:
         root = self._rules.rule.root
         to_change = (self._rules.rule.on_success, self._rules.rule.on_failure) != ("keep", "keep")
         look = self._loop.run_in_executor(self._tools.far, partial(survey, root, to_change=to_change))
@@ -173,15 +173,15 @@ class WatchedFolder:
         except TimeoutError:
             raise RootMissing(f"{root} does not answer") from None
 
-    def _wants_events(self, ground: Ground) -> bool:
+    def _wants_events(self, ground: RootInfo) -> bool:
         polling = self._rules.folder.polling
         return polling is False or (polling == "auto" and not ground.remote)
 
-    def _can_lease(self, ground: Ground) -> bool:
+    def _can_lease(self, ground: RootInfo) -> bool:
         """Where somebody chose polling, closes cannot be seen from here; a share answers for its own clients only."""
         return not ground.remote and self._rules.folder.polling is not True
 
-    async def _watch(self, ground: Ground) -> OSError | None:
+    async def _watch(self, ground: RootInfo) -> OSError | None:
         """Have the root watched; the error where it cannot be."""
         watched = Watched(ground.real, self._rules.folder.recursive, Handler(ground.real, self._hints, self._canary_heard))
         async with self._tools.watching:
@@ -195,7 +195,7 @@ class WatchedFolder:
         self._next_canary = self._tools.clock.monotonic() + self._tools.settings.canary
         return None
 
-    def _say_armed(self, ground: Ground, problem: OSError | None, note: str, *, came_back: bool) -> None:
+    def _say_armed(self, ground: RootInfo, problem: OSError | None, note: str, *, came_back: bool) -> None:
         if problem is not None:
             self.fall_back(*_watch_problem(problem))
         elif not self._wants_events(ground):
@@ -430,7 +430,7 @@ class WatchedFolder:
             await self._send_canaries(self._ground)
         return True
 
-    async def _send_canaries(self, ground: Ground) -> None:
+    async def _send_canaries(self, ground: RootInfo) -> None:
         """One in the root, one in a directory picked at random: either may have gone unwatched."""
         directories = [b""]
         if self._rules.folder.recursive and self._last.inodes:

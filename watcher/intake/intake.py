@@ -11,20 +11,20 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from watcher.intake.context import IntakeContext, IntakeSettings
 from watcher.intake.files import ignore_lease_breaks
 from watcher.intake.folder import FolderStatus, WatchedFolder
 from watcher.intake.roots import Roots
-from watcher.intake.tools import IntakeSettings, Tools
-from watcher.intake.watch import Observers, Post, Trouble
+from watcher.intake.watch import Observers, ObserverSlot, Trouble
 from watcher.model import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
-    from watcher.edges import Clock, EventLog, Journal
+    from watcher.config.rules import FolderRules
     from watcher.model import FileRef
-    from watcher.rules import FolderRules
+    from watcher.ports import Clock, EventLog, Journal
 
 __all__ = ["FolderStatus", "Intake", "IntakeSettings"]
 
@@ -56,7 +56,7 @@ class Intake:
         self._clock = clock
         self._events = events
         observers = Observers(self._trouble_from_thread)
-        self._tools = Tools(settings, journal, events, clock, random, self.roots, observers, on_taken, confinement)
+        self._tools = IntakeContext(settings, journal, events, clock, random, self.roots, observers, on_taken, confinement)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._folders: dict[str, WatchedFolder] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
@@ -146,7 +146,7 @@ class Intake:
     # --- what others ask ------------------------------------------------------------------------------------------------------
 
     async def rescan(self) -> None:
-        """Look through all folders now; returns when that is done."""
+        """Inspection through all folders now; returns when that is done."""
         await asyncio.gather(*(folder.ask_scan() for folder in self._folders.values() if folder.mode != "lost"))
 
     async def reload(self, rules: Mapping[str, FolderRules], settings: IntakeSettings | None = None) -> None:
@@ -204,17 +204,17 @@ class Intake:
                 if not await folder.canary():
                     self._tools.observers.distrust(name)
 
-    def _trouble_from_thread(self, post: Post, trouble: Trouble) -> None:
+    def _trouble_from_thread(self, post: ObserverSlot, trouble: Trouble) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._in_trouble, post, trouble)
 
-    def _in_trouble(self, post: Post, trouble: Trouble) -> None:
+    def _in_trouble(self, post: ObserverSlot, trouble: Trouble) -> None:
         self._help(f"replace {id(post)}", self._replace(post, trouble))
 
     def _replacing(self) -> bool:
         return any(name.startswith("replace ") for name in self._helpers)
 
-    async def _replace(self, post: Post, trouble: Trouble) -> None:
+    async def _replace(self, post: ObserverSlot, trouble: Trouble) -> None:
         """Throw an observer away; its folders get another one and are looked through, or are polled if that happens too often."""
         async with self._tools.watching:
             names = list(post.watched)  # only now: a folder may just have been given to this observer

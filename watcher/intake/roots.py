@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class RootInfo:
     """What a root is made of: its path without symbolic links, which directory it is, and what it lies on.
 
     `remote`: others can write there unseen, so neither events nor leases can be believed.
@@ -32,8 +32,8 @@ class RootMissing(Exception):
     """The folder is not to be had; the text says why, for people."""
 
 
-def survey(root: Path, *, to_change: bool = False) -> Ground:
-    """Look at a root, whose files are `to_change` (moved, deleted) or not. Blocks.
+def survey(root: Path, *, to_change: bool = False) -> RootInfo:
+    """Inspection at a root, whose files are `to_change` (moved, deleted) or not. Blocks.
 
     Raises RootMissing where it is not there, cannot be listed, lacks its mount, or is mounted read-only and is to be changed.
     """
@@ -50,7 +50,7 @@ def survey(root: Path, *, to_change: bool = False) -> Ground:
     if (point := missing_mount(real)) is not None:
         raise RootMissing(f"{root}: {os.fsdecode(point)} is in /etc/fstab but not mounted")
     mount = current_mounts().get(identity.mount)
-    return Ground(real, identity, mount.kind if mount else "unknown", mount.remote if mount else False)
+    return RootInfo(real, identity, mount.kind if mount else "unknown", mount.remote if mount else False)
 
 
 def _is_to_be_had(root: Path) -> bool:
@@ -69,9 +69,9 @@ class Roots:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._armed: dict[Path, tuple[Ground, bool] | None] = {}
+        self._armed: dict[Path, tuple[RootInfo, bool] | None] = {}
 
-    def arm(self, root: Path, ground: Ground, *, leases: bool) -> None:
+    def arm(self, root: Path, ground: RootInfo, *, leases: bool) -> None:
         """From now on this directory is the folder; `leases` says whether a lease tells there who writes."""
         with self._lock:
             self._armed[root] = ground, leases
@@ -117,6 +117,6 @@ class Roots:
         except OSError:
             return False
 
-    def _get(self, root: Path) -> tuple[Ground, bool] | None:
+    def _get(self, root: Path) -> tuple[RootInfo, bool] | None:
         with self._lock:
             return self._armed.get(root)

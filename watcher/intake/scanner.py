@@ -14,11 +14,11 @@ from watcher.model import Event, FileRef, IgnoredReason, KnownDirectory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from watcher.config.rules import FolderRules
     from watcher.intake.candidates import Candidates
+    from watcher.intake.context import IntakeContext
     from watcher.intake.scan import Listing
-    from watcher.intake.tools import Tools
     from watcher.model import Stamp
-    from watcher.rules import FolderRules
 
 
 _NOTHING: Final = KnownDirectory({}, {})
@@ -38,7 +38,7 @@ class ScanResult:
 class Scanner:
     """`rules` may be replaced while it runs."""
 
-    def __init__(self, rules: FolderRules, tools: Tools, candidates: Candidates) -> None:
+    def __init__(self, rules: FolderRules, tools: IntakeContext, candidates: Candidates) -> None:
         self.rules = rules
         self._tools = tools
         self._candidates = candidates
@@ -46,7 +46,7 @@ class Scanner:
         self._unreadable = Recent()
 
     def start_afresh(self) -> None:
-        """Look everything up again: other rules are in force, or another directory is the folder."""
+        """Inspection everything up again: other rules are in force, or another directory is the folder."""
         self._digests.clear()
 
     async def full(self) -> ScanResult:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from watcher.model import FailedReason, IgnoredReason, Observation
 
 if TYPE_CHECKING:
-    from watcher.intake.containers import Verdict
+    from watcher.formats.containers import Verdict
 
 SHORTEST_WAIT: Final = 0.05
 """Seconds to the first look after one that said "not yet"."""
@@ -32,7 +32,7 @@ class Writers(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Inspection:
     """One look at a file. `verdict` is None where its content was not read: it is empty, being written or not yet still."""
 
     observation: Observation
@@ -90,7 +90,7 @@ class Leave:
 Decision = Take | Wait | GiveUp | Leave
 
 
-def settle(before: Wait | None, look: Look, now: float, wall: float, patience: Patience) -> Decision:
+def settle(before: Wait | None, look: Inspection, now: float, wall: float, patience: Patience) -> Decision:
     """What follows from a look, given what the last one left. `now` is monotonic, `wall` Unix seconds.
 
     How long a version has stood is measured by us, and for giving up also by its ctime, so that restarts do not start it anew.
@@ -117,7 +117,7 @@ def _pause(still: float, longest: float) -> float:
     return min(max(still / 4, SHORTEST_WAIT), longest)
 
 
-def _incomplete(look: Look, since: float, now: float, stood: float, patience: Patience) -> Wait | GiveUp:
+def _incomplete(look: Inspection, since: float, now: float, stood: float, patience: Patience) -> Wait | GiveUp:
     if stood < patience.max_wait:
         return Wait(look.observation, since, now + _pause(now - since, LONGEST_WAIT_CONTENT), look.verdict)
     if look.verdict is None:

@@ -111,7 +111,7 @@ class Watched:
 
 
 @dataclass(eq=False, slots=True)
-class Post:
+class ObserverSlot:
     """One observer and the roots it watches, by folder name."""
 
     observer: InotifyObserver
@@ -134,11 +134,11 @@ class Observers:
     `on_trouble` is called from watchdog's threads, once for each observer.
     """
 
-    def __init__(self, on_trouble: Callable[[Post, Trouble], None], limit: int = OBSERVERS) -> None:
+    def __init__(self, on_trouble: Callable[[ObserverSlot, Trouble], None], limit: int = OBSERVERS) -> None:
         self._on_trouble = on_trouble
         self._limit = limit
-        self._posts: list[Post] = []
-        self._ears = _Ears(self._overheard)
+        self._posts: list[ObserverSlot] = []
+        self._ears = _DirectoryReader(self._overheard)
 
     def open(self) -> None:
         """Begin to listen to what watchdog logs and to threads that die."""
@@ -151,11 +151,11 @@ class Observers:
         self._ears.close()
 
     @property
-    def posts(self) -> tuple[Post, ...]:
+    def posts(self) -> tuple[ObserverSlot, ...]:
         """The observers in use."""
         return tuple(self._posts)
 
-    def arm(self, folder: str, watched: Watched) -> Post:
+    def arm(self, folder: str, watched: Watched) -> ObserverSlot:
         """Watch a root. Raises OSError: no inotify instance (EMFILE) or watch (ENOSPC) left, or no such directory."""
         post = self._roomiest()
         path = os.fsdecode(watched.real_root)
@@ -180,7 +180,7 @@ class Observers:
         except Exception:  # noqa: BLE001 - watchdog raises whatever its books give (KeyError, OSError); the observer goes
             self._report(post, Trouble.DIED)
 
-    def retire(self, post: Post) -> None:
+    def retire(self, post: ObserverSlot) -> None:
         """Stop an observer, in whatever state it is, and give its inotify instance back."""
         post.retired = True
         if post in self._posts:
@@ -216,7 +216,7 @@ class Observers:
             return set()
         return set(inodes) - watched_inodes(post.observer._inotify_fd._inotify_fd)  # noqa: SLF001 - no public name
 
-    def _roomiest(self) -> Post:
+    def _roomiest(self) -> ObserverSlot:
         if len(self._posts) < self._limit:
             try:
                 observer = InotifyObserver()
@@ -225,7 +225,7 @@ class Observers:
                     raise
             else:
                 observer.start()
-                self._posts.append(Post(observer))
+                self._posts.append(ObserverSlot(observer))
                 return self._posts[-1]
         return min(self._posts, key=lambda post: (post.retired, len(post.watched)))
 
@@ -237,13 +237,13 @@ class Observers:
                 return True
         return False
 
-    def _report(self, post: Post, trouble: Trouble) -> None:
+    def _report(self, post: ObserverSlot, trouble: Trouble) -> None:
         if not post.retired:
             post.retired = True
             self._on_trouble(post, trouble)
 
 
-class _Ears(logging.Handler):
+class _DirectoryReader(logging.Handler):
     """Hears what watchdog does not tell its handlers: its warnings (an overflow), and threads that end by an exception."""
 
     def __init__(self, overheard: Callable[[threading.Thread, Trouble], bool]) -> None:

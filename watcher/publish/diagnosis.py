@@ -15,8 +15,8 @@ from watcher.publish.staging import Bucket, StoreRefused, Trouble, Version, refu
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from watcher.edges import Clock
-    from watcher.settings import PresignSettings
+    from watcher.config.schema import PresignSettings
+    from watcher.ports import Clock
 
 PROBE: Final = b"compressor-watcher check\n"
 LINK_SECONDS: Final = 300

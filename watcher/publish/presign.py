@@ -24,23 +24,23 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from watcher.edges import Publication
+from watcher.config.schema import PRESIGN_LIMIT_SECONDS
 from watcher.errors import Unavailable
 from watcher.model import Event
+from watcher.ports import Publication
 from watcher.publish.answers import shown_name
 from watcher.publish.diagnosis import CheckLine, diagnose
 from watcher.publish.staging import Bucket, Stored, StoreRefused, Version
-from watcher.settings import PRESIGN_LIMIT_SECONDS
-from watcher.sigv4 import Credentials
+from watcher.s3.signing import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
 
     from pydantic import SecretStr
 
-    from watcher.edges import Clock, EventLog, Source
+    from watcher.config.schema import PresignSettings
     from watcher.model import Ticket
-    from watcher.settings import PresignSettings
+    from watcher.ports import Clock, EventLog, Source
 
 MARK: Final = "watcher-"
 SWEEP_SECONDS: Final = 3600.0
@@ -110,7 +110,7 @@ class StagedLinks:
     """The Publisher of `[publish] mode = "presign"`.
 
     `owner` (letters and digits, lower case) names this daemon among those that share bucket and prefix; it must stay the same
-    over restarts. `chance` gives numbers from 0 to 1 for the waits between tries.
+    over restarts. `random` gives numbers from 0 to 1 for the waits between tries.
     """
 
     def __init__(
@@ -120,13 +120,13 @@ class StagedLinks:
         clock: Clock,
         *,
         owner: str = "",
-        chance: Callable[[], float] = random.random,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._log = log
         self._clock = clock
         self._owner = owner
-        self.bucket = Bucket(settings.endpoint, settings.bucket, _credentials(settings), clock, chance)
+        self.bucket = Bucket(settings.endpoint, settings.bucket, _credentials(settings), clock, random)
         self._started_at = clock.now()
         self._staged: dict[str, _Staged] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}

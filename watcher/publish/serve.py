@@ -24,20 +24,20 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from watcher.edges import Publication
+from watcher.config.schema import split_address
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.model import Event
+from watcher.ports import Publication
 from watcher.publish.answers import Answer, Representation, answer, prefixes_of, shown_name, temporary_url, token_in
 from watcher.publish.denials import Denials, Refusal, Report
 from watcher.publish.tls import ServerCertificate
-from watcher.settings import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from watcher.edges import Clock, EventLog, Source
+    from watcher.config.schema import ServeSettings
     from watcher.model import SourceFacts, Ticket
-    from watcher.settings import ServeSettings
+    from watcher.ports import Clock, EventLog, Source
 
 KEY_HEADER: Final = "X-Watcher-Key"
 """The request header that carries a ticket's second secret."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from watcher.sigv4 import Credentials, object_url, query_text, signed_headers, signed_link
+from watcher.s3.signing import Credentials, object_url, query_text, signed_headers, signed_link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 
-    from watcher.edges import Clock
+    from watcher.ports import Clock
 
 TRIES: Final = 6
 FIRST_WAIT_SECONDS: Final = 0.5
@@ -147,12 +147,12 @@ def _error_fields(body: str) -> tuple[str, str]:
     return _text(root, "Code"), _text(root, "Message")[:300]
 
 
-def wait_before(attempt: int, retry_after: float, chance: float) -> float:
+def wait_before(attempt: int, retry_after: float, random: float) -> float:
     """Seconds before try number `attempt` (the second is 2, and goes out at once unless the store asks for a pause)."""
     if attempt <= 2:
         return min(retry_after, LONGEST_WAIT_SECONDS)
     grown = FIRST_WAIT_SECONDS * 2.0 ** (attempt - 3)
-    return min(max(retry_after, grown * (0.5 + chance)), LONGEST_WAIT_SECONDS)
+    return min(max(retry_after, grown * (0.5 + random)), LONGEST_WAIT_SECONDS)
 
 
 def version_page(body: str) -> Page:
@@ -211,13 +211,13 @@ class Bucket:
     """A bucket, spoken to with an application key: `credentials`, which may be replaced. Every call raises StoreRefused."""
 
     def __init__(
-        self, endpoint: str, name: str, credentials: Credentials, clock: Clock, chance: Callable[[], float], page_size: int = 1000
+        self, endpoint: str, name: str, credentials: Credentials, clock: Clock, random: Callable[[], float], page_size: int = 1000
     ) -> None:
         self.name = name
         self._endpoint = endpoint
         self.credentials = credentials
         self._clock = clock
-        self._chance = chance
+        self._random = random
         self._page_size = page_size
         self._tls = httpx.create_ssl_context()
         self._client = self._new_client()
@@ -285,7 +285,7 @@ class Bucket:
                 if attempt == TRIES or error.trouble not in (Trouble.BUSY, Trouble.UNREACHABLE):
                     raise
                 attempt += 1
-                await self._clock.sleep(wait_before(attempt, error.retry_after, self._chance()))
+                await self._clock.sleep(wait_before(attempt, error.retry_after, self._random()))
 
     async def _try(
         self,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.endings import failed_record, printable, superseded_record
 from watcher.model import Event, OutputState
 from watcher.records.rows import (
     OPEN,
@@ -18,6 +17,7 @@ from watcher.records.rows import (
     rule_digest,
     split_path,
 )
+from watcher.result_records import failed_record, printable, superseded_record
 
 if TYPE_CHECKING:
     import sqlite3

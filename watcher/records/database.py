@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MEMORY: Final = ":memory:"
 APPLICATION_ID: Final = 0x434D5057
-"""Marks a SQLite file as ours ("CMPW")."""
+"""OutboxCursor a SQLite file as ours ("CMPW")."""
 CHECK_SECONDS: Final = 1.0
 """How long the integrity check at start may take; what it has not seen by then counts as sound."""
 BUSY_SECONDS: Final = 5.0

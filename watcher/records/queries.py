@@ -45,7 +45,7 @@ class NumberedEnding:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class OutboxCursor:
     """How far the endings are written down: to `audited` in the audit file (`hash` is that line's), to `logged` in the log."""
 
     audited: int
@@ -126,9 +126,9 @@ def last_seq(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def marks(connection: sqlite3.Connection) -> Marks:
+def marks(connection: sqlite3.Connection) -> OutboxCursor:
     """How far the endings are written down."""
-    return Marks(*connection.execute("SELECT audited, hash, logged FROM marks").fetchone())
+    return OutboxCursor(*connection.execute("SELECT audited, hash, logged FROM marks").fetchone())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.errors import Unavailable
-from watcher.records.handover import Job, deliver
+from watcher.records.write_jobs import Job, deliver
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,7 +24,7 @@ MAX_BATCH: Final = 50
 """Questions answered before those who asked are told."""
 
 
-class Reader:
+class ReadThread:
     """Owns the reading connection and the thread that uses it. `ask` and `accept_no_more` are for the event loop."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.records.handover import Job, call, deliver
+from watcher.records.write_jobs import Job, call, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.edges import Clock, EventLog
+    from watcher.ports import Clock, EventLog
 
 Change = TypeVar("Change")
 
@@ -67,7 +67,7 @@ class _Outage:
     tries: int = 0
 
 
-class Writer:
+class WriteThread:
     """Owns the writing connection and the thread that uses it. `submit` is for the event loop, everything else for its owner."""
 
     def __init__(self, connection: sqlite3.Connection, *, events: EventLog, clock: Clock) -> None:

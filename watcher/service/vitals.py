@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from watcher.edges import Clock
+    from watcher.ports import Clock
     from watcher.service.systemd import Notifier
 
 Check = Callable[[], bool | Awaitable[bool]]

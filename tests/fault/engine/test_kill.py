@@ -19,8 +19,8 @@ from tests.support.pictures import decoded, jpeg
 SERVE = """
 import asyncio, json, sys
 from pathlib import Path
-from watcher.engine.app import Engine
-from watcher.settings import EngineSettings
+from watcher.engine.server import Engine
+from watcher.config.schema import EngineSettings
 
 async def main():
     folder, key = Path(sys.argv[1]), sys.argv[2]

@@ -14,10 +14,10 @@ from tests.support.drops import STORE, drops
 from tests.support.publishing import wait_until
 from tests.support.ways import picture
 from watcher.app import App
-from watcher.configuration import load_settings
+from watcher.config.loading import load_settings
 from watcher.intake import candidates
-from watcher.intake.files import Glass, Unfit
-from watcher.intake.settle import Look
+from watcher.intake.files import Inspector, Unsuitable
+from watcher.intake.settle import Inspection
 from watcher.log import JsonLog
 from watcher.model import Event, KnownDirectory, Sighting
 
@@ -144,7 +144,7 @@ async def test_a_file_that_is_too_much_for_us_is_said_and_passed_over(tmp_path: 
     """A fault of ours in the look at one file ends neither the scan nor the watch, and leaves all others alone."""
     look_at = candidates.look_at
 
-    def faulty(real_root: bytes, relative: bytes, glass: Glass) -> Look | Unfit | None:
+    def faulty(real_root: bytes, relative: bytes, glass: Inspector) -> Inspection | Unsuitable | None:
         if relative == b"odd.jpg":
             raise LookupError("what is this")
         return look_at(real_root, relative, glass)

@@ -15,9 +15,9 @@ import pytest
 
 import watcher.publish.serve as serve_module
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
+from watcher.config.schema import ServeSettings
 from watcher.model import Event
 from watcher.publish.serve import TemporaryUrls
-from watcher.settings import ServeSettings
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from tests.support.publishing import RecordedLog, wait_until
 from tests.support.records import lines_of, open_journal, sighting, store_all, take_one
 from watcher.errors import Unavailable
 from watcher.model import ENDINGS, Event
-from watcher.records import recorder as recorder_module
+from watcher.records import outbox as outbox_module
 from watcher.records import writer as writer_module
-from watcher.records.audit import AuditFile
+from watcher.records.audit_file import AuditFile
 from watcher.records.chain import line_hash
-from watcher.records.journal import SqliteJournal
-from watcher.records.recorder import Recorder
+from watcher.records.outbox import OutboxRelay
+from watcher.records.sqlite_journal import SqliteJournal
 
 MANY = [sighting(b"directory-%d/a-file-with-a-rather-long-name-%d.jpg" % (number, number)) for number in range(2_000)]
 
@@ -25,7 +25,7 @@ MANY = [sighting(b"directory-%d/a-file-with-a-rather-long-name-%d.jpg" % (number
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries come quickly; nothing else is different."""
     monkeypatch.setattr(writer_module, "MAX_BACKOFF_SECONDS", 0.1)
-    monkeypatch.setattr(recorder_module, "MAX_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(outbox_module, "MAX_BACKOFF_SECONDS", 0.1)
 
 
 class TestJournal:
@@ -67,7 +67,7 @@ class TestJournal:
 
     async def test_closing_on_a_full_disk_tells_who_waits(self, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
         """A stop does not hang: what could not be written is told, and the journal stays sound for the next start."""
-        from watcher.records import journal as journal_module
+        from watcher.records import sqlite_journal as journal_module
 
         monkeypatch.setattr(journal_module, "CLOSE_PATIENCE_SECONDS", 0.3)
         log = RecordedLog()
@@ -99,11 +99,13 @@ class TestJournal:
 
 class TestAudit:
     @pytest.fixture
-    async def service(self, small_disk: SmallDisk, tmp_path: Path) -> AsyncIterator[tuple[SqliteJournal, Recorder, RecordedLog]]:
+    async def service(
+        self, small_disk: SmallDisk, tmp_path: Path
+    ) -> AsyncIterator[tuple[SqliteJournal, OutboxRelay, RecordedLog]]:
         """The audit file on the small disk, the journal elsewhere."""
         log = RecordedLog()
         journal = open_journal(tmp_path / "journal.db", events=log)
-        recorder = Recorder(journal, AuditFile(small_disk.path / "audit.jsonl"), log)
+        recorder = OutboxRelay(journal, AuditFile(small_disk.path / "audit.jsonl"), log)
         await recorder.start()
         yield journal, recorder, log
         await recorder.stop()
@@ -111,7 +113,7 @@ class TestAudit:
 
     @pytest.mark.parametrize("leave", [0, 4096])
     async def test_log_goes_on_and_lines_follow(
-        self, small_disk: SmallDisk, service: tuple[SqliteJournal, Recorder, RecordedLog], leave: int
+        self, small_disk: SmallDisk, service: tuple[SqliteJournal, OutboxRelay, RecordedLog], leave: int
     ) -> None:
         """While the audit file takes nothing the log has every ending once; with room every line is there once, in order."""
         journal, recorder, log = service
@@ -136,7 +138,7 @@ class TestAudit:
         assert ["audit"] == [fields["what"] for fields in log.of(Event.JOURNAL_RECOVERED)]
 
     async def test_restart_on_a_full_disk_repeats_nothing(
-        self, small_disk: SmallDisk, service: tuple[SqliteJournal, Recorder, RecordedLog]
+        self, small_disk: SmallDisk, service: tuple[SqliteJournal, OutboxRelay, RecordedLog]
     ) -> None:
         """Endings told while the audit file took nothing are not told again by the next start; their lines still follow."""
         journal, recorder, log = service
@@ -146,7 +148,7 @@ class TestAudit:
         await wait_until(lambda: len(told(log)) == 3)
         await recorder.stop()
         small_disk.free()
-        again = Recorder(journal, AuditFile(audit), log)
+        again = OutboxRelay(journal, AuditFile(audit), log)
         await again.start()
         await again.stop()
 
@@ -159,7 +161,7 @@ class TestRights:
         log = RecordedLog()
         journal = open_journal(tmp_path / "journal.db", events=log)
         audit = tmp_path / "missing" / "audit.jsonl"
-        recorder = Recorder(journal, AuditFile(audit), log)
+        recorder = OutboxRelay(journal, AuditFile(audit), log)
         await recorder.start()
         await make_endings(journal, 0, 2)
         await wait_until(lambda: len(told(log)) == 2)

@@ -11,11 +11,11 @@ from pathlib import Path
 from tests.support.publishing import MovedClock, RecordedLog
 from tests.support.records import DAY, lines_of, new_id
 from watcher.model import ENDINGS
-from watcher.records.audit import AuditFile
-from watcher.records.desk import JournalReader
-from watcher.records.journal import SqliteJournal
-from watcher.records.recorder import Recorder
-from watcher.records.verify import verify
+from watcher.records.audit_file import AuditFile
+from watcher.records.audit_verification import verify
+from watcher.records.outbox import OutboxRelay
+from watcher.records.sqlite_journal import SqliteJournal
+from watcher.records.views import JournalViews
 
 KILLS = 10
 SEED = 20_261_122
@@ -49,7 +49,7 @@ async def test_killed_at_random_moments(tmp_path: Path) -> None:
 
     log = RecordedLog()
     journal = SqliteJournal.open(tmp_path / "journal.db", events=log, clock=MovedClock(), keep=DAY, new_id=new_id)
-    recorder = Recorder(journal, AuditFile(tmp_path / "audit.jsonl"), log)
+    recorder = OutboxRelay(journal, AuditFile(tmp_path / "audit.jsonl"), log)
     await recorder.start()
     await recorder.stop()
     endings = await journal.endings_after(0, 10_000_000)
@@ -63,7 +63,7 @@ async def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert set(ended) <= {ending.image_id for ending in endings}
     assert [ending.seq for ending in endings] == [line["seq"] for line in lines] == list(range(1, len(endings) + 1))
     assert len({(ending.image_id, ending.rendition) for ending in endings}) == len(endings)
-    with JournalReader.open(tmp_path / "journal.db") as desk:
+    with JournalViews.open(tmp_path / "journal.db") as desk:
         assert verify(tmp_path / "audit.jsonl", desk).sound
         assert taken <= {image.id for image in desk.images()}
     assert not [event for event, _ in log.lines if event not in ENDINGS]

@@ -12,7 +12,7 @@ from tests.support.records import image_of, open_journal, sighting, take_one
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import database
-from watcher.records import journal as journal_module
+from watcher.records import sqlite_journal as journal_module
 from watcher.records import writer as writer_module
 
 

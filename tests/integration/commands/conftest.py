@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.support.records import open_journal, rule, sighting, store_all, take_one
-from watcher.configuration import load_settings
+from watcher.config.loading import load_settings
+from watcher.config.schema import Settings
 from watcher.model import FailedReason
-from watcher.records.journal import SqliteJournal
-from watcher.settings import Settings
+from watcher.records.sqlite_journal import SqliteJournal
 
 BROKEN = b"caf\xe9 \x1b[31m.jpg"
 """A name that is no UTF-8 and would colour a terminal."""

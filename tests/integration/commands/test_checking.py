@@ -25,12 +25,12 @@ from watcher.commands.checks.finding import Finding, State
 from watcher.commands.checks.folders import check_folders, walk
 from watcher.commands.checks.identity import acting_as, service_user
 from watcher.commands.checks.probe import run_probe
-from watcher.commands.checks.service import check_api, check_engine, check_staging, check_verify
+from watcher.commands.checks.remote import check_api, check_engine, check_staging, check_verify
 from watcher.commands.checks.serving import check_certificate, check_ports, check_serving
 from watcher.commands.checks.state import check_state
-from watcher.rules import folder_rules
+from watcher.config.rules import folder_rules
+from watcher.config.schema import Settings
 from watcher.service.instance import InstanceLock
-from watcher.settings import Settings
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.integration.commands.conftest import BROKEN, configure
-from watcher.commands.images import COLUMNS, list_images, show_image
+from watcher.commands.listing import COLUMNS, list_images, show_image
 from watcher.commands.status import show_status
+from watcher.config.schema import Settings
 from watcher.errors import Unavailable
-from watcher.records.journal import SqliteJournal
+from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import InstanceLock
-from watcher.settings import Settings
 
 Captured = pytest.CaptureFixture[str]
 
@@ -197,7 +197,7 @@ async def test_a_retried_failure_is_no_failure_any_more(journal: SqliteJournal, 
 
 
 def sighting_rule(settings: Settings, folder: str) -> Any:
-    from watcher.rules import folder_rules
+    from watcher.config.rules import folder_rules
 
     return folder_rules(settings)[folder].rule
 

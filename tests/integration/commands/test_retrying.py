@@ -9,18 +9,18 @@ import pytest
 from tests.integration.commands.conftest import configure
 from tests.support.records import image_of
 from watcher.commands.retry import retry_images, wake
+from watcher.config.schema import Settings
 from watcher.model import OutputState
-from watcher.records.desk import JournalReader
-from watcher.records.journal import SqliteJournal
+from watcher.records.sqlite_journal import SqliteJournal
+from watcher.records.views import JournalViews
 from watcher.service.instance import LOCK_NAME, InstanceLock
-from watcher.settings import Settings
 
 Captured = pytest.CaptureFixture[str]
 
 
 def identities(settings: Settings, state: str) -> list[str]:
     """The ids of images with an output in this state, newest first."""
-    with JournalReader.open(settings.journal_path) as reader:
+    with JournalViews.open(settings.journal_path) as reader:
         return [image.id for image in reader.images(state=state)]
 
 

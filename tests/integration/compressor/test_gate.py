@@ -118,7 +118,7 @@ async def test_an_outage_lets_one_try_and_then_all(parts: Parts) -> None:
     await settle()
     assert let_in(tasks) == set()
     assert parts.gate.state.waiting == 3
-    await parts.reach(Phase.TRIAL, 1)
+    await parts.reach(Phase.HALF_OPEN, 1)
     await settle()
     assert let_in(tasks) == {"a"}
     parts.gate.succeeded("a")
@@ -149,7 +149,7 @@ async def test_a_trial_that_is_cancelled_passes_the_turn_on(parts: Parts) -> Non
     await parts.gate.enter("first")
     parts.gate.failed("first", DOWN)
     tasks = entering(parts.gate, "a", "b", "c")
-    await parts.reach(Phase.TRIAL, 1)
+    await parts.reach(Phase.HALF_OPEN, 1)
     tasks["a"].cancel()
     await wait_until(lambda: let_in(tasks) == {"b"} or tasks["a"].done())
     if "a" in let_in(tasks):
@@ -172,7 +172,7 @@ async def test_the_turn_of_who_is_cancelled_before_running_is_not_lost(parts: Pa
         tasks["a"].cancel()
 
     monkeypatch.setattr(parts.gate, "_release", release_and_cancel)  # the moment cannot be hit from outside
-    await parts.reach(Phase.TRIAL, 1)
+    await parts.reach(Phase.HALF_OPEN, 1)
     await wait_until(lambda: let_in(tasks) == {"b"})
 
 
@@ -181,7 +181,7 @@ async def test_an_image_that_did_not_fail_tries_first(parts: Parts) -> None:
     await parts.gate.enter("failing")
     parts.gate.failed("failing", DOWN)
     tasks = entering(parts.gate, "failing", "other")
-    await parts.reach(Phase.TRIAL, 1)
+    await parts.reach(Phase.HALF_OPEN, 1)
     await settle()
     assert let_in(tasks) == {"other"}
     parts.gate.succeeded("other")
@@ -218,7 +218,7 @@ async def test_a_throttled_time_holds_everybody(parts: Parts) -> None:
     parts.clock.move(29)
     await settle()
     assert let_in(tasks) == set()
-    await parts.reach(Phase.TRIAL, 1)
+    await parts.reach(Phase.HALF_OPEN, 1)
     await wait_until(lambda: let_in(tasks) == {"b"})
     parts.gate.succeeded("b")
     await wait_until(lambda: let_in(tasks) == {"b", "c"})

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 
 from tests.support.s3 import S3Server, s3  # noqa: F401 - a fixture
 from tests.support.standin import Fault, Standin, StoredItem
+from watcher.compressor.answer_check import is_done
 from watcher.compressor.stored import HttpObjectStore
-from watcher.compressor.verify import is_done
+from watcher.config.schema import VerifySettings
 from watcher.model import Absence, HeadAnswer
-from watcher.settings import VerifySettings
 
 KEYS = ["cat.jpg", "products/a b/c+d&e=f.jpg", "Größe/猫 №1.jpg", "100%25?#.jpg", "it's (1) [2] {3} ~!@$,;:*.jpg"]
 SHA1 = "a" * 40

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from tests.support.publishing import RecordedLog
 from tests.support.standin import DEFAULT_KEY, Fault, Standin
+from watcher.backoff import backoff
 from watcher.compressor.client import CompressorClient
 from watcher.compressor.gate import Gate
-from watcher.compressor.retry import backoff
 from watcher.compressor.wire import FetchRequest
 from watcher.errors import CallFailed
 from watcher.model import Event, FailureKind

@@ -20,8 +20,8 @@ from aiohttp import web
 
 from tests.support.engine import Client, Sources, running_engine, serving_sources, wait_until
 from tests.support.pictures import jpeg
-from watcher.engine.app import Capacity
 from watcher.engine.refusal import Refusal
+from watcher.engine.server import Capacity
 from watcher.engine.work import ImageOrder, Limits, Task
 from watcher.engine.workers import WorkerPool
 from watcher.errors import Unavailable

@@ -16,9 +16,9 @@ from aiohttp import web
 
 from tests.support.engine import KEY, Client, Sources, local_store, running_engine, wait_until
 from tests.support.pictures import jpeg
-from watcher.engine.app import Capacity, Engine
+from watcher.config.schema import EngineSettings
+from watcher.engine.server import Capacity, Engine
 from watcher.errors import ConfigurationError, Unavailable
-from watcher.settings import EngineSettings
 
 
 def basic(user: str, password: str = "") -> dict[str, str]:
@@ -213,6 +213,6 @@ def test_missing_extras_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_main_process_never_loads_libvips() -> None:
     """Image libraries are loaded by workers alone: importing the engine is quick, and a crash of theirs is not ours."""
-    code = "import sys, watcher.engine.app; print([name for name in ('pyvips', 'PIL', 'obstore') if name in sys.modules])"
+    code = "import sys, watcher.engine.server; print([name for name in ('pyvips', 'PIL', 'obstore') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from tests.support.engine import Client, Sources, local_store, running_engine, stored_file, wait_until
 from tests.support.pictures import decoded, jpeg
-from watcher.engine.app import Capacity
 from watcher.engine.jobs import JobJournal
+from watcher.engine.server import Capacity
 
 SMALL = Capacity(async_above=20_000)
 

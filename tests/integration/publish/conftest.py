@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from tests.support.publishing import MovedClock, RecordedLog
+from watcher.config.schema import ServeSettings
 from watcher.publish.serve import TemporaryUrls
-from watcher.settings import ServeSettings
 
 Starter = Callable[..., Awaitable[TemporaryUrls]]
 

@@ -21,10 +21,10 @@ from tests.support.publishing import (
     write_original,
 )
 from tests.support.s3 import S3Server
+from watcher.config.schema import PresignSettings
 from watcher.errors import Unavailable
 from watcher.publish.presign import StagedLinks, staged_key
 from watcher.publish.staging import Version
-from watcher.settings import PresignSettings
 
 Maker = Callable[..., StagedLinks]
 

@@ -14,10 +14,10 @@ import pytest
 
 from tests.integration.publish.conftest import Starter
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
+from watcher.config.schema import ServeSettings
 from watcher.errors import Unavailable
 from watcher.model import Event, Format
 from watcher.publish.serve import KEY_HEADER, TemporaryUrls
-from watcher.settings import ServeSettings
 
 PHOTO = random.Random(1).randbytes(300_000)
 

@@ -13,11 +13,11 @@ import pytest
 from tests.support.publishing import RecordedLog, wait_until
 from tests.support.records import lines_of, open_journal, rule, sighting, store_all, take_one
 from watcher.model import ENDINGS, Event
-from watcher.records import recorder as recorder_module
-from watcher.records.audit import AuditFile
+from watcher.records import outbox as outbox_module
+from watcher.records.audit_file import AuditFile
 from watcher.records.chain import line_hash
-from watcher.records.journal import SqliteJournal
-from watcher.records.recorder import Recorder
+from watcher.records.outbox import OutboxRelay
+from watcher.records.sqlite_journal import SqliteJournal
 
 
 class Service:
@@ -29,11 +29,11 @@ class Service:
         self.log = RecordedLog()
         self.count = 0
         self.journal: SqliteJournal
-        self.recorder: Recorder
+        self.recorder: OutboxRelay
 
     async def start(self) -> None:
         self.journal = open_journal(self.path, events=self.log)
-        self.recorder = Recorder(self.journal, AuditFile(self.audit), self.log)
+        self.recorder = OutboxRelay(self.journal, AuditFile(self.audit), self.log)
         await self.recorder.start()
 
     async def stop(self) -> None:
@@ -295,7 +295,7 @@ class TestDeletion:
 
     async def test_deletion_while_idle_is_noticed(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nothing needs to end for it to be noticed."""
-        monkeypatch.setattr(recorder_module, "LOOK_SECONDS", 0.05)
+        monkeypatch.setattr(outbox_module, "LOOK_SECONDS", 0.05)
         await service.make_endings(1)
         service.audit.unlink()
 

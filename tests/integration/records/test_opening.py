@@ -26,10 +26,10 @@ from tests.support.records import (
 from watcher.errors import Unavailable
 from watcher.model import Event, FailedReason, OutputState, Postponement
 from watcher.records import database
-from watcher.records.audit import AuditFile
-from watcher.records.desk import JournalReader
-from watcher.records.journal import SqliteJournal
-from watcher.records.recorder import Recorder
+from watcher.records.audit_file import AuditFile
+from watcher.records.outbox import OutboxRelay
+from watcher.records.sqlite_journal import SqliteJournal
+from watcher.records.views import JournalViews
 
 
 def schema_of(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
@@ -91,7 +91,7 @@ class TestSchema:
         with pytest.raises(Unavailable, match="newer version") as caught:
             open_journal(path)
         with pytest.raises(Unavailable, match="newer version"):
-            JournalReader.open(path)
+            JournalViews.open(path)
 
         assert "state_dir" in caught.value.hint
         assert [path.name] == [each.name for each in tmp_path.iterdir() if "corrupt" in each.name or each == path]
@@ -131,7 +131,7 @@ class TestFile:
     def test_reader_needs_a_journal(self, tmp_path: Path) -> None:
         """A command on a machine where nothing ever ran says so, and makes nothing."""
         with pytest.raises(Unavailable, match="there is no journal"):
-            JournalReader.open(tmp_path / "journal.db")
+            JournalViews.open(tmp_path / "journal.db")
 
         assert list(tmp_path.iterdir()) == []
 
@@ -179,7 +179,7 @@ class TestDamage:
         spoil(path, "header")
 
         journal = open_journal(path, audit=audit, roots={"products": ROOT})
-        recorder = Recorder(journal, AuditFile(audit), RecordedLog())
+        recorder = OutboxRelay(journal, AuditFile(audit), RecordedLog())
         await recorder.start()
         await store_all(journal, await take_one(journal, sighting(b"c.jpg")))
         await recorder.stop()
@@ -195,7 +195,7 @@ class TestDamage:
     async def _two_stored_with_rotation(self, path: Path, audit: Path) -> None:
         journal = open_journal(path)
         for name in (b"a.jpg", b"b.jpg"):
-            recorder = Recorder(journal, AuditFile(audit), RecordedLog())
+            recorder = OutboxRelay(journal, AuditFile(audit), RecordedLog())
             await recorder.start()
             await store_all(journal, await take_one(journal, sighting(name)))
             await recorder.stop()
@@ -268,7 +268,7 @@ class TestRetention:
         """After `keep`, finished images and their audited endings are gone; present files and their objects are known still."""
         clock = MovedClock()
         journal = open_journal(tmp_path / "journal.db", clock=clock, keep=10 * DAY)
-        recorder = Recorder(journal, AuditFile(tmp_path / "audit.jsonl"), RecordedLog())
+        recorder = OutboxRelay(journal, AuditFile(tmp_path / "audit.jsonl"), RecordedLog())
         await recorder.start()
         now = clock.now()
         for name in (b"d/here.jpg", b"d/gone.jpg"):
@@ -293,7 +293,7 @@ class TestRetention:
     async def test_many_old_objects_of_present_files_stay(self, tmp_path: Path) -> None:
         """More than one portion of them, and the rule that no image has any more goes."""
         journal = open_journal(tmp_path / "journal.db", keep=DAY)
-        recorder = Recorder(journal, AuditFile(tmp_path / "audit.jsonl"), RecordedLog())
+        recorder = OutboxRelay(journal, AuditFile(tmp_path / "audit.jsonl"), RecordedLog())
         await recorder.start()
         await store_all(journal, await take_one(journal, sighting(b"gone.jpg", under=rule("thumb"))))
         await journal.forget("products", {b"gone.jpg": sighting(b"gone.jpg").observation.stamp})

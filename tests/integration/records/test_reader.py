@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from watcher.errors import Unavailable
-from watcher.records.reader import Reader
+from watcher.records.reader import ReadThread
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def connection(tmp_path: Path) -> sqlite3.Connection:
 
 
 @pytest.fixture
-async def reader(connection: sqlite3.Connection) -> AsyncIterator[Reader]:
-    opened = Reader(connection)
+async def reader(connection: sqlite3.Connection) -> AsyncIterator[ReadThread]:
+    opened = ReadThread(connection)
     yield opened
     opened.accept_no_more()
     await asyncio.to_thread(opened.close)
@@ -33,14 +33,14 @@ def square(connection: sqlite3.Connection, number: int) -> int:
     return int(connection.execute("SELECT number * number FROM numbers WHERE number = ?", (number,)).fetchone()[0])
 
 
-async def test_everybody_gets_their_own_answer(reader: Reader) -> None:
+async def test_everybody_gets_their_own_answer(reader: ReadThread) -> None:
     """However many ask at once."""
     asked = [reader.ask(lambda connection, number=number: square(connection, number)) for number in range(1_000)]
 
     assert await asyncio.gather(*asked) == [number * number for number in range(1_000)]
 
 
-async def test_a_wrong_question_is_told_to_who_asked_it(reader: Reader) -> None:
+async def test_a_wrong_question_is_told_to_who_asked_it(reader: ReadThread) -> None:
     """The others, before it and after, do not notice."""
     before = reader.ask(lambda connection: square(connection, 2))
     wrong = reader.ask(lambda connection: connection.execute("SELECT unheard_of"))
@@ -51,7 +51,7 @@ async def test_a_wrong_question_is_told_to_who_asked_it(reader: Reader) -> None:
     assert (await before, await after) == (4, 9)
 
 
-async def test_who_does_not_wait_any_more_is_left_alone(reader: Reader) -> None:
+async def test_who_does_not_wait_any_more_is_left_alone(reader: ReadThread) -> None:
     """A turn that is cancelled while it asks spoils nothing."""
     begun, go_on = threading.Event(), threading.Event()
 
@@ -71,7 +71,7 @@ async def test_who_does_not_wait_any_more_is_left_alone(reader: Reader) -> None:
 
 async def test_the_last_questions_are_answered_and_later_ones_refused(connection: sqlite3.Connection) -> None:
     """What was asked before the end gets its answer; then the file is let go."""
-    reader = Reader(connection)
+    reader = ReadThread(connection)
     asked = [reader.ask(lambda connection, number=number: square(connection, number)) for number in range(100)]
     reader.accept_no_more()
     reader.accept_no_more()

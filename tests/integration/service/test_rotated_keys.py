@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from watcher.compressor.client import CompressorClient
 from watcher.compressor.stored import HttpObjectStore
+from watcher.config.schema import VerifySettings
 from watcher.errors import CallFailed
-from watcher.settings import VerifySettings
 
 
 def verify(key_id: str | None) -> VerifySettings:

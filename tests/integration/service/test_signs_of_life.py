@@ -21,13 +21,13 @@ import pytest
 from tests.support.daemon import wait_until
 from watcher import app as app_module
 from watcher.app import App
-from watcher.configuration import load_settings
+from watcher.config.loading import load_settings
+from watcher.config.schema import Settings
 from watcher.intake import intake as intake_module
-from watcher.intake.tools import IntakeSettings
+from watcher.intake.context import IntakeSettings
 from watcher.log import JsonLog
-from watcher.records import recorder as recorder_module
+from watcher.records import outbox as outbox_module
 from watcher.records import writer as writer_module
-from watcher.settings import Settings
 
 ALLOWED_SECONDS = 1.0
 """WatchdogSec= of these tests; a sign is due every half of it."""
@@ -90,8 +90,8 @@ def settings(tmp_path: Path) -> Settings:
 async def app(tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
     """A daemon that is up, and whose patience with its parts is short."""
     monkeypatch.setattr(writer_module, "STUCK_SECONDS", 1.0)
-    monkeypatch.setattr(recorder_module, "STUCK_SECONDS", 1.0)
-    monkeypatch.setattr(recorder_module, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(outbox_module, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(outbox_module, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(intake_module, "GUARD_PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(app_module, "IntakeSettings", partial(IntakeSettings, guard=0.2))
     async with App(settings(tmp_path), JsonLog(out=io.StringIO(), clock=time.time)) as app:

@@ -7,7 +7,7 @@ import pytest
 from watcher.commands.checks.finding import Finding, State
 from watcher.commands.checks.folders import judge_limits, judge_watches, named
 from watcher.commands.checks.probe import Lines, judge, probe_key
-from watcher.commands.checks.service import judge_call, judge_clock, judge_head, judge_store
+from watcher.commands.checks.remote import judge_call, judge_clock, judge_head, judge_store
 from watcher.commands.checks.serving import (
     Reached,
     judge_addresses,

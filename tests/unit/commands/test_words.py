@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.records import rule, sighting
-from watcher.commands.images import COLUMNS, check_state, listed, parse_since
+from watcher.commands.listing import COLUMNS, check_state, listed, parse_since
 from watcher.commands.output import moment, outcome, plain
 from watcher.commands.retry import not_failed, summary
 from watcher.model import Image, Output, OutputState

@@ -117,7 +117,7 @@ def test_nobody_is_charged_where_nobody_gets_through() -> None:
     assert way.events == []
     for number in range(20):
         way.probe()
-        assert way.circuit.phase is Phase.TRIAL
+        assert way.circuit.phase is Phase.HALF_OPEN
         way.send("abc"[number % 3], ANSWERED_500)
         assert way.circuit.phase is Phase.OPEN
     assert way.events == [Event.API_UNAVAILABLE]
@@ -542,5 +542,5 @@ def test_an_account_that_always_answered_is_no_recovery() -> None:
     way = Way()
     way.send("a", NO_QUOTA)
     way.probe(idle=True)
-    assert way.circuit.phase is Phase.TRIAL
+    assert way.circuit.phase is Phase.HALF_OPEN
     assert way.events == [Event.API_QUOTA]

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from watcher.intake.containers import Verdict
+from watcher.formats.containers import Verdict
 from watcher.intake.settle import (
     LONGEST_WAIT_CONTENT,
     LONGEST_WAIT_WRITER,
     SHORTEST_WAIT,
     Decision,
     GiveUp,
+    Inspection,
     Leave,
-    Look,
     Patience,
     Take,
     Wait,
@@ -28,7 +28,7 @@ WHOLE, CUT, FOREIGN = Verdict(Format.JPEG), Verdict(Format.JPEG, "the end marker
 PATIENCE = Patience(settle=2.0, max_wait=3600.0)
 
 
-def decide(look: Look, before: Wait | None = None, *, after: float = 0.0, patience: Patience = PATIENCE) -> Decision:
+def decide(look: Inspection, before: Wait | None = None, *, after: float = 0.0, patience: Patience = PATIENCE) -> Decision:
     return settle(before, look, NOW + after, WALL + after, patience)
 
 
@@ -40,74 +40,74 @@ def waited(observation: Observation = SEEN, verdict: Verdict | None = None) -> W
 class TestWhereALeaseTells:
     def test_a_whole_file_that_nobody_writes_is_taken_at_once(self) -> None:
         """No waiting where the kernel says that all writers have closed."""
-        assert decide(Look(SEEN, Writers.NONE, WHOLE)) == Take(SEEN)
+        assert decide(Inspection(SEEN, Writers.NONE, WHOLE)) == Take(SEEN)
 
     def test_no_image_is_left(self) -> None:
         """Content decides, and it is complete."""
-        assert decide(Look(SEEN, Writers.NONE, FOREIGN)) == Leave(SEEN, IgnoredReason.NOT_AN_IMAGE)
+        assert decide(Inspection(SEEN, Writers.NONE, FOREIGN)) == Leave(SEEN, IgnoredReason.NOT_AN_IMAGE)
 
     def test_a_file_that_is_being_written_is_looked_at_again_soon(self) -> None:
         """While somebody writes nothing else is asked, and its close is noticed even without an event."""
-        assert decide(Look(SEEN, Writers.SOME)) == Wait(SEEN, NOW, NOW + SHORTEST_WAIT)
+        assert decide(Inspection(SEEN, Writers.SOME)) == Wait(SEEN, NOW, NOW + SHORTEST_WAIT)
 
     def test_looks_become_rarer_while_nothing_happens(self) -> None:
         """A download that takes an hour costs a look a second, not twenty."""
-        decision = decide(Look(SEEN, Writers.SOME), waited(), after=600)
+        decision = decide(Inspection(SEEN, Writers.SOME), waited(), after=600)
 
         assert decision == Wait(SEEN, NOW, NOW + 600 + LONGEST_WAIT_WRITER)
 
     def test_one_who_writes_for_ever_is_waited_for_for_ever(self) -> None:
         """A file that somebody has open is never given up."""
-        assert isinstance(decide(Look(SEEN, Writers.SOME), waited(), after=1e6), Wait)
+        assert isinstance(decide(Inspection(SEEN, Writers.SOME), waited(), after=1e6), Wait)
 
     def test_a_cut_file_is_waited_for(self) -> None:
         """Writers that close and append later are given their time; what was found is kept, so as not to read it again."""
-        assert decide(Look(SEEN, Writers.NONE, CUT)) == Wait(SEEN, NOW, NOW + SHORTEST_WAIT, CUT)
+        assert decide(Inspection(SEEN, Writers.NONE, CUT)) == Wait(SEEN, NOW, NOW + SHORTEST_WAIT, CUT)
 
 
 class TestWhereNothingTells:
     def test_a_new_version_has_to_stand_still(self) -> None:
         """The first look only starts the clock."""
-        assert decide(Look(SEEN, Writers.UNKNOWN)) == Wait(SEEN, NOW, NOW + PATIENCE.settle)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN)) == Wait(SEEN, NOW, NOW + PATIENCE.settle)
 
     def test_one_that_stood_still_is_taken_if_it_is_whole(self) -> None:
         """Size and times unmoved for `settle`, and the container whole."""
-        assert decide(Look(SEEN, Writers.UNKNOWN, WHOLE), waited(), after=2.0) == Take(SEEN)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN, WHOLE), waited(), after=2.0) == Take(SEEN)
 
     def test_a_moment_too_early_it_is_not(self) -> None:
         """A look that comes early waits for the rest."""
-        assert decide(Look(SEEN, Writers.UNKNOWN, WHOLE), waited(), after=1.5) == Wait(SEEN, NOW, NOW + 2.0)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN, WHOLE), waited(), after=1.5) == Wait(SEEN, NOW, NOW + 2.0)
 
     @pytest.mark.parametrize("change", [{"size": 1_001}, {"mtime_ns": 1}, {"ctime_ns": 1}, {"inode": 8}])
     def test_every_change_starts_the_wait_anew(self, change: dict[str, int]) -> None:
         """Size, mtime, ctime and inode: any of them means that somebody was there."""
         moved = replace(SEEN, **change)
 
-        assert decide(Look(moved, Writers.UNKNOWN, WHOLE), waited(), after=2.0) == Wait(moved, NOW + 2.0, NOW + 4.0)
+        assert decide(Inspection(moved, Writers.UNKNOWN, WHOLE), waited(), after=2.0) == Wait(moved, NOW + 2.0, NOW + 4.0)
 
     def test_one_that_stood_still_and_was_not_read_is_read_at_once(self) -> None:
         """Still enough, but without a verdict: the next look brings it."""
-        assert decide(Look(SEEN, Writers.UNKNOWN), waited(), after=5.0) == Wait(SEEN, NOW, NOW + 5.0 + SHORTEST_WAIT)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN), waited(), after=5.0) == Wait(SEEN, NOW, NOW + 5.0 + SHORTEST_WAIT)
 
     def test_standing_still_is_not_enough(self) -> None:
         """A copy that stalls on the network is cut, and stays waited for."""
-        assert decide(Look(SEEN, Writers.UNKNOWN, CUT), waited(), after=60.0) == Wait(SEEN, NOW, NOW + 65.0, CUT)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN, CUT), waited(), after=60.0) == Wait(SEEN, NOW, NOW + 65.0, CUT)
 
     def test_with_no_settle_time_content_alone_decides(self) -> None:
         """settle = "0s" is allowed: who sets it knows that his files arrive by rename."""
-        assert decide(Look(SEEN, Writers.UNKNOWN, WHOLE), patience=replace(PATIENCE, settle=0.0)) == Take(SEEN)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN, WHOLE), patience=replace(PATIENCE, settle=0.0)) == Take(SEEN)
 
     def test_an_old_file_has_to_stand_still_all_the_same(self) -> None:
         """The clock of a share may be wrong: only what we saw ourselves counts."""
         old = replace(SEEN, ctime_ns=0)
 
-        assert decide(Look(old, Writers.UNKNOWN)) == Wait(old, NOW, NOW + PATIENCE.settle)
+        assert decide(Inspection(old, Writers.UNKNOWN)) == Wait(old, NOW, NOW + PATIENCE.settle)
 
 
 class TestGivingUp:
     def test_a_file_that_stays_empty_fails_as_empty(self) -> None:
         """After max_wait, with words for people."""
-        decision = decide(Look(EMPTY, Writers.UNKNOWN), waited(EMPTY), after=3600.0)
+        decision = decide(Inspection(EMPTY, Writers.UNKNOWN), waited(EMPTY), after=3600.0)
 
         assert isinstance(decision, GiveUp)
         assert (decision.reason, decision.observation) == (FailedReason.EMPTY, EMPTY)
@@ -116,7 +116,7 @@ class TestGivingUp:
 
     def test_a_file_that_stays_cut_fails_as_truncated(self) -> None:
         """The message says what is missing."""
-        decision = decide(Look(SEEN, Writers.NONE, CUT), waited(), after=3600.0)
+        decision = decide(Inspection(SEEN, Writers.NONE, CUT), waited(), after=3600.0)
 
         assert isinstance(decision, GiveUp)
         assert decision.reason is FailedReason.TRUNCATED
@@ -125,7 +125,7 @@ class TestGivingUp:
 
     def test_just_before_it_is_still_waited_for(self) -> None:
         """max_wait is a promise to slow writers."""
-        wait = decide(Look(EMPTY, Writers.UNKNOWN), waited(EMPTY), after=3599.0)
+        wait = decide(Inspection(EMPTY, Writers.UNKNOWN), waited(EMPTY), after=3599.0)
 
         assert wait == Wait(EMPTY, NOW, NOW + 3599.0 + LONGEST_WAIT_CONTENT)
 
@@ -133,16 +133,16 @@ class TestGivingUp:
         """A file whose last change lies longer back than max_wait is given up at the first look of a new process."""
         old = replace(SEEN, ctime_ns=int((WALL - 3601) * 1e9))
 
-        assert isinstance(decide(Look(old, Writers.NONE, CUT)), GiveUp)
+        assert isinstance(decide(Inspection(old, Writers.NONE, CUT)), GiveUp)
 
     def test_a_change_starts_the_wait_anew(self) -> None:
         """Somebody is still at it."""
         grown = replace(SEEN, size=2_000, ctime_ns=int((WALL + 3599) * 1e9))
 
-        assert isinstance(decide(Look(grown, Writers.NONE, CUT), waited(), after=3600.0), Wait)
+        assert isinstance(decide(Inspection(grown, Writers.NONE, CUT), waited(), after=3600.0), Wait)
 
     def test_a_clock_that_is_ahead_gives_nothing_up(self) -> None:
         """A ctime in the future (a share's clock) counts as now."""
         ahead = replace(SEEN, ctime_ns=int((WALL + 1e6) * 1e9))
 
-        assert isinstance(decide(Look(ahead, Writers.NONE, CUT)), Wait)
+        assert isinstance(decide(Inspection(ahead, Writers.NONE, CUT)), Wait)

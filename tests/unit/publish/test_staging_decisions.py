@@ -9,7 +9,7 @@ from watcher.model import Ticket
 from watcher.publish.diagnosis import key_hint
 from watcher.publish.presign import is_leftover, key_name, signing_window, staged_key
 from watcher.publish.staging import HINTS, Page, StoreRefused, Trouble, Version, object_page, refusal, version_page, wait_before
-from watcher.sigv4 import Credentials
+from watcher.s3.signing import Credentials
 
 NOW = 1_800_000_000.0
 TOKEN = "T" * 43

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watcher.commands.checks.finding import fail, ok, warn
+from watcher.config.rules import folder_rules
+from watcher.config.schema import MoveTo
+from watcher.config.units import human_duration
 from watcher.intake.mounts import current_mounts, missing_mount, root_identity
 from watcher.intake.watch import watch_limit, watches_left
-from watcher.rules import folder_rules
-from watcher.settings import MoveTo
-from watcher.units import human_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from watcher.commands.checks.finding import Finding
-    from watcher.rules import FolderRules
-    from watcher.settings import Settings
+    from watcher.config.rules import FolderRules
+    from watcher.config.schema import Settings
 
 SURVEY_SECONDS: Final = 20.0
 """So long a folder's tree is walked at most; what was not seen by then is not counted."""

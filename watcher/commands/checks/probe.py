@@ -18,17 +18,17 @@ from watcher.app import App
 from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.recording import RecordingLog
 from watcher.commands.checks.tiny import tiny_png
+from watcher.config.schema import DEFAULT_KEY_TEMPLATE, AdminSettings, LogSettings, output_store
 from watcher.errors import WatcherError
 from watcher.log import quiet_libraries
 from watcher.model import ENDINGS, Event
-from watcher.settings import DEFAULT_KEY_TEMPLATE, AdminSettings, LogSettings, output_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from watcher.commands.checks.finding import Finding
+    from watcher.config.schema import Settings
     from watcher.model import Record
-    from watcher.settings import Settings
 
 NAME: Final = ".compressor-watcher-probe"
 PATIENCE_SECONDS: Final = 60.0

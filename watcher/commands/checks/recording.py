@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RecordingLog:
-    """Implements `edges.EventLog` and `log.LevelledLog`; `lines` holds (event, fields). For one event loop."""
+    """Implements `watcher.ports.EventLog` and `log.LevelledLog`; `lines` holds (event, fields). For one event loop."""
 
     def __init__(self) -> None:
         self.level: Level = "debug"

@@ -18,17 +18,17 @@ from watcher.commands.checks.finding import fail, ok, warn
 from watcher.commands.checks.recording import RecordingLog
 from watcher.commands.checks.tiny import tiny_png, tiny_source
 from watcher.compressor.failures import CAUGHT, failure_of_exception
+from watcher.config.schema import is_loopback, split_address
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.model import Event, Ticket
 from watcher.publish.serve import TemporaryUrls, default_listen
 from watcher.publish.tls import ServerCertificate
-from watcher.settings import is_loopback, split_address
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from watcher.commands.checks.finding import Finding
-    from watcher.settings import ServeSettings, Settings
+    from watcher.config.schema import ServeSettings, Settings
 
 ANSWER_SECONDS: Final = 15.0
 CERTIFICATE_DAYS: Final = 14

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.folders import RIGHTS_HINT, existing, file_system
+from watcher.config.units import human_size
 from watcher.errors import Unavailable
-from watcher.records.desk import JournalReader
+from watcher.records.views import JournalViews
 from watcher.service.instance import running_pid
-from watcher.units import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from watcher.commands.checks.finding import Finding
-    from watcher.settings import Settings
+    from watcher.config.schema import Settings
 
 LITTLE_BYTES: Final = 1_000_000_000
 TOO_LITTLE_BYTES: Final = 50_000_000
@@ -82,7 +82,7 @@ def _journal(path: Path) -> Iterator[Finding]:
     if not os.path.lexists(path):
         return
     try:
-        with JournalReader.open(path) as journal:
+        with JournalViews.open(path) as journal:
             waiting = journal.totals().open
     except Unavailable as error:
         yield fail("journal", error.message, error.hint)

@@ -30,7 +30,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 class TinySource:
-    """Implements `edges.Source` over an open file that nobody else knows."""
+    """Implements `watcher.ports.Source` over an open file that nobody else knows."""
 
     def __init__(self, descriptor: int, content: bytes) -> None:
         self._descriptor = descriptor

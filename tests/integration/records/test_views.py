@@ -1,0 +1,129 @@
+"""What the commands read: figures, lists, one image's story."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.records import ROOT, open_journal, rule, sighting, store_all, take_one
+from watcher.model import FailedReason, Postponement
+from watcher.records.sqlite_journal import SqliteJournal
+from watcher.records.views import JournalViews
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    """One stored, one failed, three waiting; detected at 1000, 1001, ..."""
+    opened = open_journal(tmp_path / "journal.db")
+    await store_all(opened, await take_one(opened, sighting(b"stored.jpg", at=1_000.0)), 1_500.0)
+    await opened.give_up(sighting(b"failed.jpg", at=1_001.0, under=rule(folder="other")), FailedReason.EMPTY, "empty", "")
+    await opened.take([sighting(b"d/%d.jpg" % number, at=1_002.0 + number) for number in range(3)])
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def desk(journal: SqliteJournal, tmp_path: Path) -> Iterator[JournalViews]:
+    with JournalViews.open(tmp_path / "journal.db") as reader:
+        yield reader
+
+
+def names(desk: JournalViews, **filters: object) -> list[str]:
+    return [image.file.relative_text for image in desk.images(**filters)]  # type: ignore[arg-type]
+
+
+def test_list_is_newest_first(desk: JournalViews) -> None:
+    """Everything, in the reverse order of taking."""
+    assert names(desk) == ["d/2.jpg", "d/1.jpg", "d/0.jpg", "failed.jpg", "stored.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"state": "failed"}, ["failed.jpg"]),
+        ({"state": "waiting"}, ["d/2.jpg", "d/1.jpg", "d/0.jpg"]),
+        ({"state": "finished"}, ["stored.jpg"]),
+        ({"folder": "other"}, ["failed.jpg"]),
+        ({"since": 1_003.0}, ["d/2.jpg", "d/1.jpg"]),
+        ({"limit": 2}, ["d/2.jpg", "d/1.jpg"]),
+        ({"state": "waiting", "folder": "products", "since": 1_002.0, "limit": 1}, ["d/2.jpg"]),
+        ({"state": "vanished"}, []),
+    ],
+)
+def test_list_is_filtered(desk: JournalViews, filters: dict[str, object], expected: list[str]) -> None:
+    """By the state of any output or of the image, by folder, by time, by number."""
+    assert expected == names(desk, **filters)
+
+
+def test_unknown_state_is_refused(desk: JournalViews) -> None:
+    """A misspelt state is not an empty list."""
+    with pytest.raises(ValueError, match="no such state 'stord'; there are waiting, "):
+        desk.page(state="stord")
+
+
+async def test_pages_join(desk: JournalViews, journal: SqliteJournal) -> None:
+    """Page by page gives the same as all at once, however many there are."""
+    await journal.take([sighting(b"more/%d.jpg" % number) for number in range(1_203)])
+
+    assert len(set(names(desk))) == 1_208
+    assert len(names(desk, limit=1_100)) == 1_100
+    first = desk.page(limit=3)
+    assert [listed.number for listed in desk.page(limit=6)][3:] == [
+        listed.number for listed in desk.page(limit=3, before=first[-1].number)
+    ]
+
+
+def test_figures(desk: JournalViews) -> None:
+    """Totals, endings of late, the oldest that waits, the last failures."""
+    totals = desk.totals()
+
+    assert (totals.waiting, totals.stored, totals.failed) == (3, 1, 1)
+    assert desk.ended_since(1_501.0) == {"image.failed": 1, "image.stored": 0, "image.superseded": 0, "image.vanished": 0}
+    assert desk.oldest_open() == 1_002.0
+    assert [ending.record["reason"] for ending in desk.last_failures(5)] == ["empty"]
+
+
+async def test_story_of_an_image(desk: JournalViews, journal: SqliteJournal) -> None:
+    """By id, by the beginning of an id, or by path: what happened, step by step, and its endings."""
+    image = next(iter(desk.images(limit=1)))
+    await journal.requested(image.id, None, "k", 1_010.0)
+    await journal.postponed(image.id, None, Postponement(1_020.0, 1, 1, False, "HTTP 500"), 1_011.0)
+
+    (story,) = desk.stories(image.id)
+
+    assert [step.event for step in story.steps] == ["image.detected", "image.requested", "image.retry"]
+    assert story.steps[2].detail["message"] == "HTTP 500"
+    assert [image.id] == [each.image.id for each in desk.stories(str(ROOT / "d/2.jpg"))]
+    assert len(desk.stories("image-")) == 5
+    assert [] == desk.stories("ima") == desk.stories("/elsewhere/x.jpg") == desk.stories("no-such-id")
+
+
+def test_story_of_a_path_has_its_endings(desk: JournalViews) -> None:
+    """All versions of a file, each with how it ended."""
+    (story,) = desk.stories(str(ROOT / "stored.jpg"))
+
+    assert [ending.record["event"] for ending in story.endings] == ["image.stored"]
+
+
+def test_reader_cannot_write(desk: JournalViews) -> None:
+    """Reading commands never get in the daemon's way."""
+    import sqlite3
+
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        desk._connection.execute("DELETE FROM images")
+
+
+class TestSpeed:
+    """Not how fast, but which way: an index is used where a backlog would make a scan slow."""
+
+    @pytest.mark.parametrize("query", ["_DUE_OUTPUTS", "_DUE_IMAGES"])
+    def test_due_is_read_from_an_index_in_order(self, desk: JournalViews, query: str) -> None:
+        """Neither sorted nor searched: the first rows of an index are the answer."""
+        from watcher.records import queries
+
+        plan = desk._connection.execute(f"EXPLAIN QUERY PLAN {getattr(queries, query)}", (1.0,)).fetchall()
+
+        words = " | ".join(row[3] for row in plan)
+        assert "INDEX outputs_due" in words or "INDEX images_put_away" in words
+        assert "TEMP B-TREE" not in words
+        assert "SCAN outputs" not in words.replace("SCAN outputs USING", "")

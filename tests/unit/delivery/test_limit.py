@@ -1,0 +1,103 @@
+"""The limit of requests in flight, and its changes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from watcher.delivery.limit import Limit
+
+
+class Crowd:
+    """Tasks that go in and stay until they are told to leave."""
+
+    def __init__(self, limit: Limit) -> None:
+        self._limit = limit
+        self.inside: list[int] = []
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+        self._leave: dict[int, asyncio.Event] = {}
+
+    async def come(self, *numbers: int) -> None:
+        """These come, in this order."""
+        for number in numbers:
+            self._leave[number] = asyncio.Event()
+            self.tasks[number] = asyncio.create_task(self._stay(number))
+        await settled()
+
+    async def go(self, number: int) -> None:
+        """One of those inside leaves."""
+        self._leave[number].set()
+        await settled()
+
+    async def _stay(self, number: int) -> None:
+        async with self._limit:
+            self.inside.append(number)
+            try:
+                await self._leave[number].wait()
+            finally:
+                self.inside.remove(number)
+
+    async def end(self) -> None:
+        """Send everybody home."""
+        for task in self.tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+
+async def settled() -> None:
+    """Until every task has gone as far as it can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_than_the_limit_are_in_and_the_first_comes_first() -> None:
+    """Those who wait are let in by the order in which they came."""
+    crowd = Crowd(Limit(2))
+    await crowd.come(1, 2, 3, 4)
+    assert crowd.inside == [1, 2]
+    await crowd.go(1)
+    assert crowd.inside == [2, 3]
+    await crowd.end()
+
+
+async def test_a_larger_limit_lets_those_in_who_wait_already() -> None:
+    """Nobody who waited under the old limit stays behind."""
+    limit = Limit(1)
+    crowd = Crowd(limit)
+    await crowd.come(1, 2, 3, 4)
+    limit.change(3)
+    await settled()
+    assert crowd.inside == [1, 2, 3]
+    await crowd.end()
+
+
+async def test_a_smaller_limit_sends_nobody_out_and_lets_nobody_in_before_its_time() -> None:
+    """Those inside are counted against the new limit."""
+    limit = Limit(3)
+    crowd = Crowd(limit)
+    await crowd.come(1, 2, 3, 4)
+    limit.change(1)
+    await crowd.go(1)
+    await crowd.go(2)
+    assert crowd.inside == [3]
+    await crowd.go(3)
+    assert crowd.inside == [4]
+    await crowd.end()
+
+
+async def test_who_is_called_off_while_waiting_takes_no_place() -> None:
+    """Neither one that still waits nor one that was let in at that very moment."""
+    crowd = Crowd(Limit(1))
+    await crowd.come(1, 2, 3)
+    crowd.tasks[2].cancel()
+    await crowd.go(1)
+    assert crowd.inside == [3]
+    await crowd.come(4, 5)
+    crowd._leave[3].set()
+    await asyncio.sleep(0)  # 3 leaves, which lets 4 in before it has noticed
+    crowd.tasks[4].cancel()
+    await settled()
+    assert crowd.inside == [5]
+    await crowd.end()
+    await crowd.come(6)
+    assert crowd.inside == [6]
+    await crowd.end()

@@ -1,0 +1,80 @@
+"""`run` and `once`: the commands that do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from watcher.app import App
+from watcher.config.loading import load_settings, read_toml
+from watcher.log import JsonLog, quiet_libraries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from watcher.config.schema import Settings
+
+
+def open_log(settings: Settings) -> JsonLog:
+    """The log on standard output, in the form that the configuration says (people's form on a terminal)."""
+    quiet_libraries()
+    form = settings.log.format or ("console" if sys.stdout.isatty() else "json")
+    return JsonLog(settings.log.level, form, clock=time.time)
+
+
+async def run_daemon(settings: Settings, config: Path) -> int:
+    """The daemon, until a signal says stop. `config` is an absolute path: a reload reads it again."""
+
+    def load() -> Settings:
+        return load_settings(read_toml(config), os.environ)
+
+    app = App(settings, open_log(settings), load=load)
+    app.catch_signals()
+    async with app:
+        return await app.run()
+
+
+async def run_once(settings: Settings) -> int:
+    """What lies in the folders now. Exit status 1 if any of it failed, or if the API refuses us altogether."""
+    app = App(settings, open_log(settings))
+    app.catch_signals()
+    async with app:
+        before = await app.journal.totals()
+        app.ready()
+        with _progress() as (progress, show):
+            watching = asyncio.create_task(_follow(app, before.ended, show))
+            try:
+                done = await app.until_done()
+            finally:
+                watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            progress.refresh()
+        failed = (await app.journal.totals()).failed - before.failed
+        return 0 if done and not failed else 1
+
+
+async def _follow(app: App, ended_before: int, show: Callable[[int, int], None]) -> None:
+    """Move the progress bar until cancelled."""
+    while True:
+        totals = await app.journal.totals()
+        ended = totals.ended - ended_before
+        show(ended, ended + totals.open + app.intake.waiting())
+        await asyncio.sleep(0.2)
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Progress, Callable[[int, int], None]]]:
+    """A bar on standard error where that is a terminal; nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("images", total=None)
+        yield progress, lambda done, total: progress.update(task, completed=done, total=total or None)

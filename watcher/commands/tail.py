@@ -1,0 +1,246 @@
+"""`tail` and `audit verify`: the audit file for people."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from watcher.commands.output import console, flush, note, outcome, plain, say, state_text, write_bytes, write_json
+from watcher.commands.reading import is_there
+from watcher.config.units import human_duration, human_size
+from watcher.errors import Unavailable
+from watcher.records.audit_verification import verify
+from watcher.records.chain import read_line
+from watcher.records.rotated import READ_ERRORS, audit_files, open_lines
+from watcher.records.views import JournalViews
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from watcher.config.schema import Settings
+    from watcher.model import Record
+    from watcher.records.audit_verification import Verification
+
+POLL_SECONDS: Final = 0.2
+_BLOCK: Final = 1 << 16
+
+
+# --- tail -------------------------------------------------------------------------------------------------------------------
+
+
+def tail_audit(settings: Settings, *, lines: int, as_json: bool, follow: bool) -> int:
+    """Print the last lines, then those that come, across rotation, until Ctrl-C (or not, where `follow` is False)."""
+    path = settings.audit_path
+    if not is_there(path):
+        note(f"there is no audit file at {path} yet" + (": waiting for the first ending" if follow else ""))
+    show = write_bytes if as_json else _show_line
+    follower = Follower(path)
+    try:
+        for data in follower.last(lines):
+            show(data)
+        flush()
+        while follow:
+            for data in follower.new():
+                show(data)
+                flush()
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        follower.close()
+    return 0
+
+
+class Follower:
+    """Reads an audit file as it grows: whole lines (with their line feeds), each once, when it is rotated or truncated too."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._offset = 0
+        self._rest = b""
+        self._seq = 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def last(self, count: int) -> list[bytes]:
+        """The last so many lines there are now, those of rotated files included; `new` goes on behind them."""
+        kept: deque[bytes] = deque(self._read_end(count), maxlen=count)
+        older = [each for each in audit_files(self._path) if each != self._path]
+        while older and len(kept) < count:
+            before = deque(_lines_of(older.pop()), maxlen=count - len(kept))
+            kept.extendleft(reversed(before))
+        return list(kept)
+
+    def new(self) -> Iterator[bytes]:
+        """The lines that came since the last call."""
+        if self._descriptor is None and not self._open():
+            return
+        yield from self._read()
+        if self._moved():
+            # whoever wrote may have gone on between our last look and the rename
+            yield from self._read()
+            yield from self._missed()
+            self.close()
+
+    def _open(self) -> bool:
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise Unavailable(f"{self._path}: {error.strerror}", "run this as the daemon's user or as root") from None
+        self._offset, self._rest = 0, b""
+        return True
+
+    def _read_end(self, count: int) -> list[bytes]:
+        """Open the file, and give its last lines."""
+        if not self._open() or self._descriptor is None:
+            return []
+        size = os.fstat(self._descriptor).st_size
+        start, data = size, b""
+        while start > 0 and data.count(b"\n") <= count:
+            length = min(_BLOCK, start)
+            start -= length
+            data = os.pread(self._descriptor, length, start) + data
+        lines = data.splitlines(keepends=True)
+        self._offset = size
+        self._rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        if lines:
+            self._note(lines[-1])
+        return lines[-count:] if count else []
+
+    def _read(self) -> Iterator[bytes]:
+        if self._descriptor is None:
+            return
+        while data := os.pread(self._descriptor, _BLOCK, self._offset):
+            self._offset += len(data)
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            for each in whole:
+                self._note(each)
+                yield each + b"\n"
+
+    def _note(self, data: bytes) -> None:
+        if (line := read_line(data)) is not None:
+            self._seq = max(self._seq, line.seq)
+
+    def _moved(self) -> bool:
+        """Whether the path leads to another file, or this one was cut."""
+        if self._descriptor is None:
+            return False
+        ours = os.fstat(self._descriptor)
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return True
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino) or ours.st_size < self._offset
+
+    def _missed(self) -> Iterator[bytes]:
+        """Lines that went straight into rotated files: two rotations since the last look, or a copy that was truncated."""
+        seen, missed = self._seq, []
+        for file in reversed([each for each in audit_files(self._path) if each != self._path]):
+            numbered = [(line.seq, data) for data in _lines_of(file) if (line := read_line(data)) is not None]
+            missed.append([data for seq, data in numbered if seq > seen])
+            if not numbered or numbered[0][0] <= seen:
+                break
+        for data in (each for lines in reversed(missed) for each in lines):
+            self._note(data)
+            yield data
+
+
+def _lines_of(path: Path) -> Iterator[bytes]:
+    try:
+        with open_lines(path) as lines:
+            yield from (data for data in lines if data.endswith(b"\n"))
+    except READ_ERRORS as error:
+        note(f"{path} cannot be read: {error}")
+
+
+def _show_line(data: bytes) -> None:
+    line = read_line(data)
+    if line is not None:
+        say(console(), readable(line.record))
+
+
+def readable(record: Record) -> Text:
+    """An ending for people, on one line: when, how, which file, where to or why not, and what it saved."""
+    event = str(record.get("event", "")).removeprefix("image.")
+    name = plain(record.get("file", ""))
+    if record.get("rendition") is not None:
+        name += f" [{plain(record['rendition'])}]"
+    when = str(record.get("timestamp", ""))[:19].replace("T", " ")
+    line = Text.assemble((when, "dim"), "  ", state_text(event, 10), f"  {name}")
+    if words := outcome(record):
+        line.append(f"  {plain(words)}", "" if event == "stored" else "red")
+    if figures := _figures(record):
+        line.append(f"  {figures}", "dim")
+    return line
+
+
+def _figures(record: Record) -> str:
+    sizes: list[Any] = [(record.get(name) or {}).get("size") for name in ("input", "output")]
+    words = []
+    if None not in sizes:
+        words.append(f"{human_size(sizes[0])} -> {human_size(sizes[1])}")
+    if record.get("seconds") is not None:
+        words.append(human_duration(record["seconds"]))
+    return ", ".join(words)
+
+
+# --- audit verify -----------------------------------------------------------------------------------------------------------
+
+
+def verify_audit(settings: Settings, *, as_json: bool) -> int:
+    """Print what is wrong with the audit file, and a summary. Exit status 0 where it is sound, else 1."""
+    journal = JournalViews.open(settings.journal_path) if is_there(settings.journal_path) else None
+    try:
+        found = verify(settings.audit_path, journal)
+    except OSError as error:
+        raise Unavailable(f"{settings.audit_path}: {error.strerror}", "run this as the daemon's user or as root") from None
+    finally:
+        if journal is not None:
+            journal.close()
+    if as_json:
+        write_json(_as_data(found))
+    else:
+        _show_verdict(found, settings.audit_path)
+    return 0 if found.sound else 1
+
+
+def _as_data(found: Verification) -> Record:
+    return {
+        "sound": found.sound,
+        "lines": found.lines,
+        "first_seq": found.first_seq,
+        "last_seq": found.last_seq,
+        "files": [str(each) for each in found.files],
+        "problems": list(found.problems),
+        "notes": list(found.notes),
+    }
+
+
+def _show_verdict(found: Verification, path: Path) -> None:
+    out = console()
+    for file in found.files:
+        say(out, f"read      {plain(file)}")
+    for words in found.notes:
+        say(out, Text(f"note      {plain(words)}", "yellow"))
+    for words in found.problems:
+        say(out, Text(f"problem   {plain(words)}", "bold red"))
+    if not found.files:
+        say(out, f"there is no audit file at {plain(path)} and nothing that ought to be in it" if found.sound else "")
+    elif found.sound:
+        span = f"numbers {found.first_seq} to {found.last_seq}"
+        say(out, Text(f"sound     {found.lines} lines, {span}: in order, none missing, none twice, none changed", "green"))
+    if not found.sound:
+        count = len(found.problems)
+        say(out, Text(f"NOT SOUND {count} problem{'s' if count != 1 else ''} in {found.lines} lines", "bold red"))

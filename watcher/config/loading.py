@@ -1,0 +1,232 @@
+"""Reads the configuration: TOML file, `WATCHER_` environment and systemd credentials, strictly.
+
+Order of precedence: command line, environment, credentials, file, default. Every problem is collected and reported with its
+place; no value is ever repeated in a message, since it may be a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource, SettingsError
+
+from watcher.config.schema import Settings, merge
+from watcher.config.validation import Purpose, check_whole
+from watcher.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+ENVIRONMENT_PREFIX: Final = "WATCHER_"
+CONFIG_VARIABLE: Final = "WATCHER_CONFIG"
+SYSTEM_CONFIG: Final = Path("/etc/compressor-watcher/config.toml")
+
+
+def find_config_file(given: Path | None, environment: Mapping[str, str]) -> Path:
+    """The file to read: given, else $WATCHER_CONFIG, else ./config.toml, else the one in /etc.
+
+    Raises ConfigurationError where none is there.
+    """
+    named = given or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
+    if named is not None:
+        if not named.is_file():
+            raise ConfigurationError([f"{named}: no such file"])
+        return named
+    for candidate in (Path("config.toml"), SYSTEM_CONFIG):
+        if candidate.is_file():
+            return candidate
+    raise ConfigurationError(
+        [f"no configuration: name one with --config FILE or ${CONFIG_VARIABLE}, or put it at ./config.toml or {SYSTEM_CONFIG}"]
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's tables. Raises ConfigurationError with line and column where it is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{path}: not valid TOML: it must be UTF-8"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+def load_settings(
+    data: Mapping[str, Any],
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+    purpose: Purpose = "daemon",
+) -> Settings:
+    """Merge file data, credentials, environment and command line, and check the whole.
+
+    `purpose` says how much must be there: "daemon" needs folders, stores and secrets; "engine" needs the engine's keys;
+    "read" (commands that only read or steer) needs no secret at all. Raises ConfigurationError with every problem.
+    """
+    problems = list(_misspelt(environment))
+    try:
+        from_environment = _environment_values(environment)
+    except SettingsError as error:
+        raise ConfigurationError([*problems, f"environment: {error}"]) from None
+    merged: dict[str, Any] = {}
+    credentials = _credentials(data, environment)
+    for source in (data, credentials, from_environment, overrides or {}):
+        merged = merge(merged, source)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        places = Places(from_environment)
+        raise ConfigurationError([*problems, *_describe(error, merged, places)]) from None
+    problems += check_whole(settings, purpose)
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _environment_values(environment: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(Settings, env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__")
+    source.env_vars = {key.lower(): value for key, value in environment.items() if key.upper() != CONFIG_VARIABLE}
+    return source()
+
+
+def _misspelt(environment: Mapping[str, str]) -> Iterator[str]:
+    for variable in sorted(environment):
+        upper = variable.upper()
+        if upper.startswith(ENVIRONMENT_PREFIX) and upper != CONFIG_VARIABLE:
+            first = upper.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
+            if first not in Settings.model_fields:
+                yield f"environment variable {variable}: no such setting{_did_you_mean(first, Settings.model_fields)}"
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _credentials(data: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Secrets from the service's credentials: the file's name is the setting's path joined by `_`. An empty file is none.
+
+    Raises ConfigurationError for one that cannot be read.
+    """
+    paths = {"_".join(path): path for path in secret_paths(data)}
+    texts: dict[str, str] = {}
+    for directory in _credential_directories(environment):
+        for name, file in _credential_files(directory, paths).items():
+            texts[name] = texts.get(name) or _credential(file)
+    result: dict[str, Any] = {}
+    for name, text in texts.items():
+        value: Any = text.split() if name == "engine_api_keys" else text
+        for key in reversed(paths[name]):
+            value = {key: value}
+        result = merge(result, value) if text else result
+    return result
+
+
+def _credential_directories(environment: Mapping[str, str]) -> Iterator[Path]:
+    """Where the service manager puts credentials, the newest first.
+
+    systemd 252 fills $CREDENTIALS_DIRECTORY at the start only; the unit's ExecReload= puts fresh copies into $RUNTIME_DIRECTORY.
+    """
+    if runtime := environment.get("RUNTIME_DIRECTORY"):
+        yield Path(runtime.split(":")[0]) / "credentials"
+    if directory := environment.get("CREDENTIALS_DIRECTORY"):
+        yield Path(directory)
+
+
+def _credential_files(directory: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The file of each credential that is there.
+
+    systemd's directory form of LoadCredential= puts the credential's own name before the file's: `secrets_compressor_api_key`.
+    """
+    found: dict[str, Path] = {}
+    files = [each for each in directory.iterdir() if each.is_file()] if directory.is_dir() else []
+    for file in sorted(files, key=lambda each: (len(each.name), each.name)):
+        fitting = [name for name in names if file.name == name or file.name.endswith(f"_{name}")]
+        if fitting:
+            found.setdefault(max(fitting, key=len), file)
+    return found
+
+
+def _credential(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError([f"credential {file}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"credential {file}: cannot be read: it is not UTF-8 text"]) from None
+
+
+def secret_paths(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Where a secret may stand, for this file's connectors."""
+    pair = ("key_id", "application_key")
+    engine = data.get("engine")
+    connectors = engine.get("connectors") if isinstance(engine, dict) else None
+    return [
+        ("compressor", "api_key"),
+        ("engine", "api_keys"),
+        *(("publish", "presign", key) for key in pair),
+        *(("verify", key) for key in pair),
+        *(("engine", "connectors", name, key) for name in (connectors or {}) for key in pair),
+    ]
+
+
+class Places:
+    """Tells where a setting was written, for the messages."""
+
+    def __init__(self, environment: Mapping[str, Any]) -> None:
+        self._environment = environment
+
+    def name(self, path: Sequence[str | int]) -> str:
+        """`folders[0].image.compression`, or the environment variable's name where it was set there."""
+        if self._in_environment(path):
+            return "environment variable " + ENVIRONMENT_PREFIX + "__".join(str(part).upper() for part in path)
+        text = ""
+        for part in path:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        return text or "configuration"
+
+    def _in_environment(self, path: Sequence[str | int]) -> bool:
+        value: Any = self._environment
+        for part in path:
+            if not isinstance(value, dict) or part not in value:
+                return False
+            value = value[part]
+        return bool(path)
+
+
+def _describe(error: ValidationError, data: Mapping[str, Any], places: Places) -> list[str]:
+    problems: list[str] = []
+    for detail in error.errors(include_input=False, include_url=False, include_context=False):
+        path = _real_path(detail["loc"], data)
+        text = f"{places.name(path)}: {_message(detail)}"
+        if text not in problems:
+            problems.append(text)
+    return problems
+
+
+def _message(detail: Any) -> str:
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return "no such setting"
+    if kind == "missing":
+        return "is missing"
+    return str(detail["msg"]).removeprefix("Value error, ")
+
+
+def _real_path(location: Sequence[str | int], data: Any) -> list[str | int]:
+    """`location` without the names that the validator adds for alternatives of a union."""
+    path: list[str | int] = []
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(data, dict) and (part in data or last):
+            data = data.get(part)
+        elif isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            continue
+        path.append(part)
+    return path

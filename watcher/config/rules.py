@@ -1,0 +1,184 @@
+"""From a path to its rule, or to the reason why it is not taken. Pure.
+
+The lists below are data: what browsers, copy programs, synchronisers and desktops leave in folders under names that are not the
+file's final one, in upper or lower case. `ignore` in the configuration adds to them. Names that begin with a dot (rsync,
+Syncthing, FTP servers with hidden stores, .DS_Store, ._*, .Trash-*) are left as a rule of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pathspec import GitIgnoreSpec
+
+from watcher.config.schema import DEFAULT_KEY_TEMPLATE, MoveTo, output_image, output_store
+from watcher.model import IgnoredReason, OutputRule, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from watcher.config.schema import Folder, Settings
+
+TEMPORARY_NAMES: Final = (
+    "*~",  # editors' backups
+    "~*",  # Office locks, ~syncthing~*
+    "#*#",  # Emacs
+    "*.part",  # Firefox, KDE, FTP clients
+    "*.partial",  # Internet Explorer, rclone
+    "*.crdownload",  # Chromium
+    "*.download",  # Safari; a directory that holds the file under its final name
+    "*.opdownload",  # Opera
+    "*.filepart",  # WinSCP
+    "*.filezilla",
+    "*.tmp",
+    "*.temp",
+    "*.lrtmp",  # Lightroom
+    "*.swp",  # vim
+    "*.swo",
+    "*.swx",
+    "*.kate-swp",
+    "*.aria2",
+    "*.!ut",  # torrent clients
+    "*.!qb",
+    "*.!bt",
+    "*.!sync",  # Resilio
+    "*.bts",
+    "*.upload",
+    "*.uploading",
+    "*.syncing",
+    "*.lock",
+    "Thumbs.db",
+    "ehthumbs*.db",
+    "desktop.ini",
+    "Icon\r",
+)
+"""Names of files and directories that are never taken."""
+
+TEMPORARY_DIRECTORIES: Final = (
+    "@eaDir",  # Synology
+    "@tmp",
+    "@Recycle",  # QNAP
+    "@Recently-Snapshot",
+    "#recycle",
+    "#snapshot",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "Network Trash Folder",
+    "Temporary Items",
+    "__MACOSX",
+    "lost+found",
+)
+"""Directories whose contents are never taken."""
+_TEMPORARY_DIRECTORIES: Final = frozenset(name.casefold() for name in TEMPORARY_DIRECTORIES)
+
+
+_LINE_ENDS: Final = {ord("\n"): "\0", ord("\r"): "\1"}
+"""They may be part of a name, and are the end of a line to what globs become; no name holds the first put for them, hardly one
+the second."""
+
+
+class Globs:
+    """A set of shell globs on "/"-separated paths, as in .gitignore files (`**` crosses directories)."""
+
+    def __init__(self, patterns: Iterable[str], *, ignore_case: bool = False) -> None:
+        self._patterns = tuple(patterns)
+        self._ignore_case = ignore_case
+        self._spec = GitIgnoreSpec.from_lines(self._plain(_anchored(pattern)) for pattern in self._patterns)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Globs):
+            return NotImplemented
+        return (self._patterns, self._ignore_case) == (other._patterns, other._ignore_case)
+
+    def __hash__(self) -> int:
+        return hash((self._patterns, self._ignore_case))
+
+    def match(self, path: str) -> bool:
+        """Whether any glob matches the path inside the folder."""
+        return self._spec.match_file(self._plain(path))
+
+    def _plain(self, text: str) -> str:
+        text = text.translate(_LINE_ENDS)
+        return text.lower() if self._ignore_case else text
+
+
+def _anchored(pattern: str) -> str:
+    """A glob with no slash in it is for the top of the folder, like `*.jpg` in a shell; `**/*.jpg` is for every depth."""
+    escaped = "\\" + pattern if pattern[:1] in "#!" else pattern
+    return escaped if escaped.startswith("/") else "/" + escaped
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRules:
+    """A folder's rule and its names, ready to be asked for each path."""
+
+    folder: Folder
+    rule: Rule
+    include: Globs
+    exclude: Globs
+    ignore: Globs
+    move_targets: tuple[Path, ...]
+
+    def ignores_directory(self, relative: str) -> IgnoredReason | None:
+        """Why nothing below this directory (path inside the folder) is taken, or None."""
+        name = relative.rpartition("/")[2]
+        if name.startswith("."):
+            return IgnoredReason.HIDDEN
+        if name.casefold() in _TEMPORARY_DIRECTORIES or self.ignore.match(name):
+            return IgnoredReason.TEMPORARY_NAME
+        if not self.folder.recursive:
+            return IgnoredReason.SUBFOLDER
+        if self.folder.path / relative in self.move_targets:
+            return IgnoredReason.MOVE_TARGET
+        return None
+
+    def ignores_name(self, relative: str) -> IgnoredReason | None:
+        """Why this file is not taken whatever it holds, judged by its own name and the globs; its directories are not asked."""
+        name = relative.rpartition("/")[2]
+        if name.startswith("."):
+            return IgnoredReason.HIDDEN
+        if self.ignore.match(name):
+            return IgnoredReason.TEMPORARY_NAME
+        if self.exclude.match(relative):
+            return IgnoredReason.EXCLUDED
+        if not self.include.match(relative):
+            return IgnoredReason.NOT_INCLUDED
+        return None
+
+    def ignores(self, relative: str) -> IgnoredReason | None:
+        """Why this file is not taken whatever it holds, its directories asked from the top down; or None."""
+        parts = relative.split("/")
+        for depth in range(1, len(parts)):
+            if reason := self.ignores_directory("/".join(parts[:depth])):
+                return reason
+        return self.ignores_name(relative)
+
+
+def folder_rules(settings: Settings) -> dict[str, FolderRules]:
+    """The rules of all configured folders, by the folder's name."""
+    targets = tuple(
+        after.move for folder in settings.folders for after in (folder.on_success, folder.on_failure) if isinstance(after, MoveTo)
+    )
+    ignore = Globs((*TEMPORARY_NAMES, *settings.ignore), ignore_case=True)
+    return {
+        folder.name: FolderRules(
+            folder, build_rule(settings, folder), Globs(folder.include), Globs(folder.exclude), ignore, targets
+        )
+        for folder in settings.folders
+    }
+
+
+def build_rule(settings: Settings, folder: Folder) -> Rule:
+    """The snapshot of a folder's configuration that its images carry."""
+    outputs = []
+    for rendition in (None, *folder.renditions):
+        store = {"path": DEFAULT_KEY_TEMPLATE, **output_store(settings, folder, rendition)}
+        link = (rendition.link if rendition else None) or folder.link
+        outputs.append(OutputRule(rendition.name if rendition else None, output_image(folder, rendition), store, link))
+    return Rule(folder.name, folder.path, tuple(outputs), _after(folder.on_success), _after(folder.on_failure))
+
+
+def _after(action: str | MoveTo) -> str:
+    return f"move:{action.move}" if isinstance(action, MoveTo) else action

@@ -1,0 +1,110 @@
+"""What no table of the configuration can see alone: secrets, stores, overlaps, names, times. Pure but for realpath."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+from watcher.config.schema import DEFAULT_KEY_TEMPLATE, is_loopback, output_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from watcher.config.schema import Folder, Settings
+
+Purpose = Literal["daemon", "engine", "read"]
+"""How much must be there: all (daemon), the engine's own (engine), or no secret at all (read: commands that read or steer)."""
+MAX_METADATA_BYTES: Final = 2_048
+"""Name and value bytes of `store.metadata`, ours included (S3 rule; B2's own is 7,000, less with encryption)."""
+
+
+def check_whole(settings: Settings, purpose: Purpose) -> list[str]:
+    """What no table can see alone: secrets, stores of folders, overlaps, names, times."""
+    if purpose == "engine":
+        return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
+    problems = [*_check_folders(settings), *_check_publish(settings)]
+    if purpose == "daemon":
+        problems += _check_daemon(settings)
+    return problems
+
+
+def _check_daemon(settings: Settings) -> Iterator[str]:
+    if not settings.folders:
+        yield "folders: is missing; add a [[folders]] table with a `path`"
+    if settings.compressor.api_key is None and not settings.compressor.embedded:
+        yield (
+            "compressor.api_key: is missing; set WATCHER_COMPRESSOR__API_KEY, or a systemd credential named compressor_api_key"
+        )
+    presign = settings.publish.presign
+    if settings.publish.mode == "presign" and presign is not None:
+        for key in ("key_id", "application_key"):
+            if getattr(presign, key) is None:
+                yield f"publish.presign.{key}: is missing; set WATCHER_PUBLISH__PRESIGN__{key.upper()} or a systemd credential"
+
+
+def _check_publish(settings: Settings) -> Iterator[str]:
+    publish, timeout = settings.publish, settings.compressor.timeout
+    if publish.mode == "presign":
+        if publish.presign is None:
+            yield 'publish.presign: is missing; mode "presign" needs `endpoint`, `region` and `bucket`'
+        elif publish.presign.ttl < timeout:
+            yield "publish.presign.ttl: is below compressor.timeout, so a link could die while it is fetched"
+        return
+    if publish.serve.ttl < timeout:
+        yield "publish.serve.ttl: is below compressor.timeout, so a URL could die while it is fetched"
+    if publish.serve.public_url is None and not settings.compressor.embedded:
+        host = urlsplit(settings.compressor.url).hostname
+        if not is_loopback(host):
+            yield "publish.serve.public_url: is missing; it says how the API reaches this machine (see README)"
+
+
+def _check_folders(settings: Settings) -> Iterator[str]:
+    yield from _check_names("folders", [folder.name for folder in settings.folders])
+    yield from _check_overlaps(settings.folders)
+    for number, folder in enumerate(settings.folders):
+        place = f"folders[{number}]"
+        yield from _check_names(f"{place}.renditions", [rendition.name for rendition in folder.renditions])
+        yield from _check_stores(settings, folder, place)
+
+
+def _check_names(place: str, names: Sequence[str]) -> Iterator[str]:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield f"{place}[{number}].name: another one has the same name"
+
+
+def _check_overlaps(folders: Sequence[Folder]) -> Iterator[str]:
+    resolved = [Path(os.path.realpath(folder.path)) for folder in folders]
+    for number, path in enumerate(resolved):
+        for other, above in enumerate(resolved):
+            inside = path.is_relative_to(above) and number != other
+            if inside and (folders[other].recursive or path == above) and not (path == above and other > number):
+                yield f"folders[{number}].path: lies in folders[{other}].path; watched folders must not overlap"
+
+
+def _check_stores(settings: Settings, folder: Folder, place: str) -> Iterator[str]:
+    """Required keys, and no two outputs of one image at one key."""
+    stores = [("", output_store(settings, folder, None))]
+    stores += [(rendition.name, output_store(settings, folder, rendition)) for rendition in folder.renditions]
+    addresses: dict[tuple[str, str, str], str] = {}
+    for name, store in stores:
+        where = place if not name else f"{place}, rendition `{name}`"
+        missing = [key for key in ("id", "bucket", "region") if not store.get(key)]
+        for key in missing if not name else ():
+            yield f"{where}: store.{key} is missing; set it in [store] or [folders.store]"
+        template = str(store.get("path", DEFAULT_KEY_TEMPLATE)).replace("{rendition}", name)
+        address = (str(store.get("id")), str(store.get("bucket")), template)
+        if address in addresses:
+            other = addresses[address] or "the folder's own output"
+            yield f"{where}: store.path gives the same key as {other}; use another path or {{rendition}}"
+        addresses[address] = f"rendition `{name}`" if name else ""
+        if (size := metadata_bytes(store.get("metadata") or {})) > MAX_METADATA_BYTES:
+            yield f"{where}: store.metadata has {size} bytes with ours; {MAX_METADATA_BYTES} are allowed"
+
+
+def metadata_bytes(metadata: Mapping[str, str]) -> int:
+    """What `metadata` and our own two keys weigh together."""
+    ours = len("source-sha1") + 40 + len("rule") + 40
+    return ours + sum(len(key) + len(value) for key, value in metadata.items())

@@ -1,0 +1,145 @@
+"""Gives images their turns: as many at once as there are slots, oldest first, never two turns of one image.
+
+Nothing grows with the backlog: what waits, waits in the journal, and only the next few images are held in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import traceback
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from watcher.backoff import backoff
+from watcher.errors import Unavailable
+from watcher.model import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcher.delivery.pipeline import Pipeline
+    from watcher.model import Image
+    from watcher.ports import Clock, EventLog, Journal
+
+LONGEST_IDLE: Final = 30.0
+"""Seconds after which the journal is looked at again though nobody called: a wall clock may have been set meanwhile."""
+
+
+class Dispatcher:
+    """Runs the pipeline over what the journal says is due, `slots` images at once; that may be changed (reload)."""
+
+    def __init__(
+        self, journal: Journal, pipeline: Pipeline, events: EventLog, clock: Clock, *, slots: int, random: Callable[[], float]
+    ) -> None:
+        self._journal = journal
+        self._pipeline = pipeline
+        self._events = events
+        self._clock = clock
+        self.slots = slots
+        self._random = random
+        self._wake = asyncio.Event()
+        self._next: deque[Image] = deque()
+        self._turns: dict[str, asyncio.Task[None]] = {}
+        self._resting: dict[str, tuple[float, int]] = {}
+        self._looked_at = 0.0
+
+    def wake(self) -> None:
+        """There may be something to do. Cheap; call it as often as you like."""
+        self._wake.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Images that have their turn now."""
+        return len(self._turns)
+
+    async def run(self) -> None:
+        """Dispatch until cancelled."""
+        while True:
+            self._wake.clear()
+            await self._use_slots()
+            if len(self._turns) >= self.slots:
+                await self._wake.wait()
+            else:
+                await self._wait_for_work()
+
+    async def _use_slots(self) -> None:
+        """Start turns until the slots or the due images are used up."""
+        self._start_turns()
+        more = True
+        while more and len(self._turns) < self.slots:
+            more = await self._fill()
+            self._start_turns()
+
+    async def _fill(self) -> bool:
+        """Look for due images, the few at hand being used up. True where there may be more than were asked for."""
+        self._looked_at = self._clock.now()
+        self._resting = {
+            key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns
+        }
+        busy = {*self._turns, *self._resting}
+        limit = self.slots
+        found = await self._journal.due(self._looked_at, limit, busy)
+        self._next.extend(found)
+        return len(found) >= limit
+
+    def _start_turns(self) -> None:
+        while self._next and len(self._turns) < self.slots:
+            image = self._next.popleft()
+            if image.id not in self._turns:
+                task = asyncio.create_task(self._turn(image), name=f"image {image.id}")
+                self._turns[image.id] = task
+                task.add_done_callback(partial(self._ended, image.id))
+
+    def _ended(self, image_id: str, _: asyncio.Task[None]) -> None:
+        self._turns.pop(image_id, None)
+        self._wake.set()
+
+    async def _wait_for_work(self) -> None:
+        due = await self._journal.next_due(self._looked_at)
+        rests = [until - self._clock.monotonic() for until, _ in self._resting.values()]
+        waits = [LONGEST_IDLE, *rests, *([due - self._clock.now()] if due is not None else [])]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.005, min(waits))):
+                await self._wake.wait()
+
+    async def _turn(self, image: Image) -> None:
+        try:
+            await self._pipeline.process(image)
+        except Unavailable as error:
+            await self._broken_off(image, str(error))
+        except Exception as error:  # noqa: BLE001 - the boundary of one image: a fault of ours must not stop the others
+            traceback.print_exception(error, file=sys.stderr)
+            name = type(error).__name__
+            await self._broken_off(image, f"internal error ({name}); this is a fault of compressor-watcher, please report it")
+        else:
+            self._resting.pop(image.id, None)
+
+    async def _broken_off(self, image: Image, reason: str) -> None:
+        self._rest(image, reason)
+        with contextlib.suppress(Unavailable):  # a journal that is closed by now puts this in order when it is opened again
+            await self._journal.interrupted(image.id, self._clock.now())
+
+    def _rest(self, image: Image, reason: str) -> None:
+        """Another turn later; paced in memory, since the journal itself may be what is failing."""
+        _, tries = self._resting.get(image.id, (0.0, 0))
+        wait = max(1.0, backoff(tries + 1, self._random))
+        self._resting[image.id] = (self._clock.monotonic() + wait, tries + 1)
+        self._events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))
+
+    async def drain(self, seconds: float) -> int:
+        """End: images without a request on its way stop at once, the others have `seconds`. Gives how many were cut off."""
+        self._pipeline.stopping = True
+        self._next.clear()
+        for image_id, task in list(self._turns.items()):
+            if not self._pipeline.is_asking(image_id):
+                task.cancel()
+        pending = set(self._turns.values())
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=seconds)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        return len(pending)

@@ -1,0 +1,82 @@
+"""What the parts of the intake share: the edges they are given, the pools their blocking work runs in, and their times."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from watcher.intake.settle import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from watcher.intake.roots import Roots
+    from watcher.intake.watch import Observers
+    from watcher.ports import Clock, EventLog, Journal
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSettings:
+    """Times in seconds."""
+
+    rescan: float = 300.0
+    """Between full scans of a folder; each is spread by a quarter to either side."""
+    settle: float = 2.0
+    """How long a file stands still where the close cannot be seen."""
+    max_wait: float = 3600.0
+    """A file that stays cut or empty that long is given up."""
+    guard: float = 5.0
+    """Between looks at the folders' roots and the observers' threads."""
+    canary: float = 60.0
+    """Between proofs that a watched folder's events arrive."""
+    canary_patience: float = 5.0
+    """How long the event of a canary may take."""
+    rearm: float = 60.0
+    """Between tries to watch again where a folder had to fall back to polling."""
+    poll: float = 1.0
+    """The shortest time between two scans of a polled folder."""
+    pause: float = 1.0
+    """Between an observer thrown away and the next one, so that a storm can pass."""
+
+
+@dataclass(slots=True)
+class IntakeContext:
+    """Everything a folder needs of the world. `settings` is replaced on reload."""
+
+    settings: IntakeSettings
+    journal: Journal
+    events: EventLog
+    clock: Clock
+    random: Callable[[], float]
+    roots: Roots
+    observers: Observers
+    on_taken: Callable[[], None]
+    confinement: str = ""
+    """What besides permissions keeps folders from this process, and how they are opened to it; for people."""
+    near: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "intake"))
+    far: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(32, "intake-remote"))
+    """Apart, since a share that does not answer keeps its threads."""
+    watching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while observers are armed, disarmed or replaced."""
+    scanning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Full scans at a time."""
+
+    @property
+    def patience(self) -> Patience:
+        """What `settle` wants to know."""
+        return Patience(self.settings.settle, self.settings.max_wait)
+
+    async def in_thread(self, root: Path, work: Callable[[], Answer]) -> Answer:
+        """Run what blocks on a folder's file system, in the pool for its kind."""
+        pool = self.near if self.roots.is_near(root) else self.far
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    def close(self) -> None:
+        """Let the pools go; a thread that hangs on a dead share is not waited for."""
+        self.near.shutdown(wait=False, cancel_futures=True)
+        self.far.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,240 @@
+"""The ports: Protocols of every edge, with their promises. To rewrite an edge, read this page and its contract tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from watcher.compressor.wire import FetchRequest, Pending, Result
+    from watcher.model import (
+        Ending,
+        Event,
+        FailedReason,
+        Failure,
+        FileRef,
+        HeadAnswer,
+        IgnoredReason,
+        Image,
+        Known,
+        KnownDirectory,
+        Observation,
+        Postponement,
+        Sighting,
+        SourceFacts,
+        Stamp,
+        StoredObject,
+        Ticket,
+    )
+
+
+class Clock(Protocol):
+    """Time, as an argument."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class EventLog(Protocol):
+    """Where log lines go."""
+
+    def event(self, event: Event, **fields: Any) -> None:
+        """Write one line; the level follows from the event."""
+
+
+class Source(Protocol):
+    """An original, opened once: everything said of it comes from this descriptor."""
+
+    @property
+    def facts(self) -> SourceFacts:
+        """Name, SHA-1, size and format of the bytes behind the descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor; it pins the inode, whatever happens to the path."""
+
+    def is_intact(self) -> bool:
+        """Whether the bytes behind the descriptor are still those that were hashed (size and times unmoved)."""
+
+    def is_current(self) -> bool:
+        """Whether the path still leads to these bytes: same inode, same version."""
+
+    def close(self) -> None:
+        """Give the descriptor back. May be called twice."""
+
+
+class Originals(Protocol):
+    """The files themselves."""
+
+    async def open(self, file: FileRef, observation: Observation, sha1: str | None = None) -> Source:
+        """Open, check and hash the version that was observed; `sha1` is what it was hashed as before, if it was.
+
+        Raises SourceGone where no regular file is there; SourceChanged where it is another version or no whole image
+        any more; Unavailable where it cannot be had now (rights, I/O error, open for writing): try again later.
+        """
+
+    async def delete(self, file: FileRef, observation: Observation) -> bool:
+        """Delete the observed version, durably. False where another version (or none) is at the path: that one stays."""
+
+    async def is_there(self, file: FileRef) -> bool:
+        """Whether any file is at the path now, readable or not."""
+
+    async def move(self, file: FileRef, observation: Observation, target: Path) -> Path | None:
+        """Move the observed version below `target`, keeping the folder structure, never overwriting, durably.
+
+        Gives the new path, or None where another version (or none) is at the path. Raises Unavailable where the target
+        cannot take it now (full, read-only, missing rights): nothing is lost, try again later.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Where an original can be fetched for now: the URL and the headers that the fetch needs."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Publisher(Protocol):
+    """Gives originals an address for a while."""
+
+    async def publish(self, ticket: Ticket, source: Source) -> Publication:
+        """Make the source available under the ticket until it is withdrawn or expires. Again with the same ticket: the same URL.
+
+        Raises Unavailable where it cannot be done now (the staging store is down): try again later.
+        """
+
+    async def withdraw(self, ticket: Ticket) -> None:
+        """End it. Never raises; an unknown ticket is fine."""
+
+
+class Gate(Protocol):
+    """Decides for everybody whether requests may be sent now, and whose attempt a failure was.
+
+    `name` is one output of one image.
+    """
+
+    async def enter(self, name: str) -> None:
+        """Returns when a request may be sent. To be followed by exactly one of `succeeded`, `failed` and `abandoned`."""
+
+    def succeeded(self, name: str) -> None:
+        """The API gave a result, or took it as a job."""
+
+    def failed(self, name: str, failure: Failure) -> bool:
+        """The request failed. True where this uses up an attempt, as far as is known now."""
+
+    def abandoned(self, name: str) -> None:
+        """Nothing was sent after all, or nothing can be learnt from what came of it."""
+
+    def attempts_charged(self, name: str) -> int:
+        """How many attempts earlier failures turned out to have used since this was last asked."""
+
+    def forget(self, name: str) -> None:
+        """It has ended; nothing of it needs to be kept."""
+
+
+class Api(Protocol):
+    """The Compressor API."""
+
+    async def fetch(self, request: FetchRequest) -> Result | Pending:
+        """`POST /1.0/fetch`. Raises CallFailed."""
+
+    async def job(self, job_id: str) -> Result | Pending:
+        """`GET /1.0/jobs/{id}`. Raises CallFailed; a job that is not known any more is TRANSIENT with `unknown` set."""
+
+    async def account(self) -> None:
+        """`GET /1.0/account`: returns where the key works. Raises CallFailed."""
+
+
+class ObjectStore(Protocol):
+    """Asks for stored objects."""
+
+    async def head(self, bucket: str, region: str, key: str, *, connector: str) -> HeadAnswer:
+        """What lies at the key. Never raises: what cannot be learnt is said by `absence`."""
+
+
+class Journal(Protocol):
+    """What is remembered. Every method that changes something returns after the change is durable.
+
+    Where the disk is full or failing, changes wait inside (journal.unavailable is logged once, journal.recovered after) and
+    are made when there is room: a caller sees only time pass. Changes of state are conditional: False says that the output was
+    no longer in a state that allows it, and nothing was changed.
+    """
+
+    async def known(self, folder: str, directory: bytes) -> dict[bytes, Known]:
+        """What is remembered of the files directly in a directory (path inside the folder, b"" for its top), by name."""
+
+    async def known_in(self, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+        """The same of many directories in one question, in their order."""
+
+    async def take(self, sightings: Sequence[Sighting]) -> list[str]:
+        """Remember the files and queue an image with its outputs for each; ids in the same order.
+
+        An open image of the same path whose outputs wait without a request is superseded (its endings are made here).
+        A path whose newest image has the very same observation is not taken again (its id is given).
+        """
+
+    async def give_up(self, sighting: Sighting, reason: FailedReason, message: str, hint: str) -> str:
+        """Remember a file that never became whole, as an image whose outputs have all failed."""
+
+    async def ignore(self, file: FileRef, observation: Observation, reason: IgnoredReason) -> None:
+        """Remember that this version is not taken, so that it is looked at only once."""
+
+    async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
+        """These paths are gone from the tree, unless another version is known there by now. Their images stay."""
+
+    async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
+        """Images with something to do now, oldest first: open ones whose outputs are due, ended ones not yet finished.
+
+        A version is not due before the older one of the same path has ended: what is asked for later must also arrive later.
+        """
+
+    async def next_due(self, now: float) -> float | None:
+        """When, after `now`, the next image is due (Unix seconds); None when none waits for later."""
+
+    async def stored_at(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
+        """What we put at these (bucket, key)."""
+
+    async def is_own_output(self, folder: str, sha1: str) -> bool:
+        """Whether this content came out of an image of this folder (and was not also what went in)."""
+
+    async def hashed(self, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
+        """Remember what the open descriptor said, and the ticket. Need not be durable before the image's next change is."""
+
+    async def requested(self, image_id: str, rendition: str | None, key: str, now: float) -> bool:
+        """A request is about to be sent: from here on its answer is unknown until told."""
+
+    async def enqueued(self, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
+        """The API took it as a job."""
+
+    async def postponed(self, image_id: str, rendition: str | None, wait: Postponement, now: float) -> bool:
+        """Back to waiting, and the job, if there was one, is forgotten."""
+
+    async def interrupted(self, image_id: str, now: float) -> None:
+        """A turn broke: requests of the image whose answers were awaited are in doubt, as after a restart."""
+
+    async def unchanged(self, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float) -> bool:
+        """Nothing had to be sent: this content already lies at the key. The object now belongs to this path."""
+
+    async def dismiss(self, image_id: str, reason: IgnoredReason, now: float) -> None:
+        """The image need not be sent at all (it is one of our own outputs): waiting outputs become unchanged, it is finished."""
+
+    async def end(self, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
+        """The ending of an output, exactly once: state, line for the audit and the object at the key, in one commit.
+
+        With its last ending (this, `unchanged`, `dismiss`) an image whose rule keeps every original is finished.
+        """
+
+    async def finish(self, image_id: str, note: str, now: float) -> None:
+        """The image is finished: moved, deleted or left where it is (`note` says which)."""
+
+    async def finish_later(self, image_id: str, due_at: float, reason: str, now: float) -> None:
+        """The original could not be moved or deleted now; again at `due_at` (Unix seconds)."""

@@ -1,0 +1,211 @@
+"""`audit verify`: whether the audit file, with its rotated ones, holds what was written, all of it, once, in order."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from watcher.records.chain import NEW_CHAIN, Line, read_line
+from watcher.records.rotated import READ_ERRORS, audit_files, open_lines, rotated_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from watcher.records.views import JournalViews
+
+TRIES: Final = 3
+"""How often files that change under the check are checked."""
+SHOWN_NUMBERS: Final = 5
+"""So many ranges of missing lines are named; a count says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found. `notes` are worth knowing and no problem."""
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    lines: int
+    files: tuple[Path, ...]
+    first_seq: int | None
+    last_seq: int | None
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+
+def verify(path: Path, journal: JournalViews | None) -> Verification:
+    """Check the audit file at `path` and the rotated files beside it; against the journal where there is one.
+
+    Older files may have been removed: the first line there is may have any number. The file may grow meanwhile, and be rotated:
+    a problem counts where the files stood still, or where it is found again.
+    """
+    for _ in range(TRIES - 1):
+        before = _shapes(path)
+        found = _verify(path, journal)
+        if found.sound or _shapes(path) == before:
+            return found
+    return _verify(path, journal)
+
+
+def _shapes(path: Path) -> set[tuple[Path, int, int]]:
+    """Which files there are, and how long they are."""
+    shapes = set()
+    for each in (path, *rotated_files(path)):
+        with suppress(OSError):
+            status = each.stat()
+            shapes.add((each, status.st_ino, status.st_size))
+    return shapes
+
+
+def _verify(path: Path, journal: JournalViews | None) -> Verification:
+    audited = journal.marks().audited if journal is not None else 0  # before the files, which hold all of that and may hold more
+    files = audit_files(path)
+    check = Check(journal)
+    for file in files:
+        check.file(file)
+    if journal is not None:
+        check.against_journal(journal, audited)
+    return Verification(tuple(check.problems), tuple(check.notes), check.lines, tuple(files), check.seen.first, check.seen.last)
+
+
+class Ranges:
+    """A set of numbers that mostly follow each other."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, number: int) -> bool:
+        """False where it was there."""
+        if number in self:
+            return False
+        index = bisect_right(self._starts, number)
+        if index and self._ends[index - 1] == number - 1:
+            self._ends[index - 1] = number
+        else:
+            self._starts.insert(index, number)
+            self._ends.insert(index, number)
+        return True
+
+    def __contains__(self, number: int) -> bool:
+        index = bisect_right(self._starts, number)
+        return bool(index) and number <= self._ends[index - 1]
+
+    @property
+    def first(self) -> int | None:
+        """The least."""
+        return self._starts[0] if self._starts else None
+
+    @property
+    def last(self) -> int | None:
+        """The greatest."""
+        return max(self._ends, default=None)
+
+    def __str__(self) -> str:
+        shown = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(self._starts, self._ends, strict=True)]
+        more = len(shown) - SHOWN_NUMBERS
+        return ", ".join(shown[:SHOWN_NUMBERS]) + (f" and {more} more ranges" if more > 0 else "")
+
+
+@dataclass(slots=True)
+class Check:
+    """The walk along the lines, and what it has found so far."""
+
+    journal: JournalViews | None = None
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lines: int = 0
+    seen: Ranges = field(default_factory=Ranges)
+    _last: Line | None = None
+    _outputs: set[bytes] = field(default_factory=set)
+
+    def file(self, path: Path) -> None:
+        """Every line of one file, in order."""
+        try:
+            with open_lines(path) as lines:
+                for number, data in enumerate(lines, 1):
+                    self._data(f"{path.name}, line {number}", data)
+        except READ_ERRORS as error:
+            self.problems.append(f"{path.name}: cannot be read to its end: {error}")
+
+    def _data(self, place: str, data: bytes) -> None:
+        if not data.endswith(b"\n"):
+            self.problems.append(f"{place}: is cut off")
+            return
+        line = read_line(data[:-1])
+        if line is None:
+            self.problems.append(f"{place}: is no line of ours")
+            return
+        self.lines += 1
+        self._order(place, line)
+        self._once(place, line)
+        self._content(place, line)
+        self._last = line
+
+    def _order(self, place: str, line: Line) -> None:
+        last = self._last
+        if line.chain == NEW_CHAIN and line.prev is None:
+            self.notes.append(f"{place}: a new chain begins at number {line.seq}; the lines before it were deleted by somebody")
+        elif last is None:
+            self._first(place, line)
+        elif line.seq != last.seq + 1 or line.prev != last.hash:
+            self.problems.append(f"{place}: {_break(line, last)}")
+
+    def _first(self, place: str, line: Line) -> None:
+        if line.prev is not None:
+            self.notes.append(f"{place}: begins with number {line.seq}; older files are not here")
+        elif line.seq != 1:
+            self.problems.append(f"{place}: number {line.seq} says that nothing came before it")
+
+    def _once(self, place: str, line: Line) -> None:
+        if not self.seen.add(line.seq):
+            self.problems.append(f"{place}: number {line.seq} is there twice")
+        identity = f"{line.record.get('id')}\0{line.record.get('rendition')!r}".encode()
+        digest = hashlib.blake2b(identity, digest_size=12).digest()
+        if digest in self._outputs:
+            self.problems.append(
+                f"{place}: image {line.record.get('id')} has ended before (rendition {line.record.get('rendition')})"
+            )
+        self._outputs.add(digest)
+
+    def _content(self, place: str, line: Line) -> None:
+        """Compare with the journal, as far back as it remembers."""
+        if self.journal is None:
+            return
+        ending = self.journal.ending(line.seq)
+        if ending is not None and ending.record != line.record:
+            self.problems.append(f"{place}: number {line.seq} is not what the journal says")
+        elif ending is None and line.seq > self.journal.last_seq():
+            self.problems.append(f"{place}: the journal knows nothing of number {line.seq}")
+
+    def against_journal(self, journal: JournalViews, audited: int) -> None:
+        """What the journal has and the file has not, though it was to hold the lines up to `audited`."""
+        missing, waiting = Ranges(), Ranges()
+        for number in journal.ending_numbers():
+            if number not in self.seen and self._should_be_here(number):
+                (missing if number <= audited else waiting).add(number)
+        if missing.first is not None:
+            self.problems.append(f"missing lines, by their number: {missing}")
+        if waiting.first is not None:
+            self.notes.append(f"not written yet, the daemon will do it: {waiting}")
+        for identity, rendition in journal.ended_without_line():
+            self.problems.append(f"image {identity} (rendition {rendition}) has ended and has no line")
+
+    def _should_be_here(self, number: int) -> bool:
+        """Lines before the first one that is here may have been rotated away."""
+        return self.seen.first is None or number > self.seen.first
+
+
+def _break(line: Line, last: Line) -> str:
+    """What is wrong between two lines."""
+    if line.seq > last.seq + 1:
+        return f"number {last.seq} is followed by {line.seq}: lines between were removed"
+    if line.seq <= last.seq:
+        return f"number {line.seq} comes after {last.seq}: lines were moved or written twice"
+    return f"does not continue line {last.seq}: that line was changed, or one was removed or added here"

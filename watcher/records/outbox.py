@@ -1,0 +1,205 @@
+"""Follows the endings in the journal and writes each down once: first into the audit file, then into the log."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from watcher.model import Event
+from watcher.records.audit_file import Disturbed
+from watcher.records.chain import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from watcher.ports import EventLog
+    from watcher.records.audit_file import AuditFile
+    from watcher.records.queries import NumberedEnding
+    from watcher.records.sqlite_journal import SqliteJournal
+
+Answer = TypeVar("Answer")
+
+BATCH: Final = 500
+"""Endings in one write to the audit file."""
+LOOK_SECONDS: Final = 5.0
+"""How often the file is looked at when nothing ends: whether it is still there."""
+STUCK_SECONDS: Final = 60.0
+"""A write or a look at the audit file that takes so long hangs."""
+FIRST_BACKOFF_SECONDS: Final = 0.1
+MAX_BACKOFF_SECONDS: Final = 5.0
+MAX_DISTURBANCES: Final = 10
+"""How often in a row the file may be found changed before that counts as a failure."""
+
+
+class OutboxRelay:
+    """Keeps audit file and log level with the journal. `start` repairs, `stop` writes down what is there and ends.
+
+    A disk that takes no audit lines is said once (journal.unavailable, `what` "audit"); the log goes on meanwhile, and the
+    lines follow when there is room.
+    """
+
+    def __init__(self, journal: SqliteJournal, audit: AuditFile, events: EventLog) -> None:
+        self._journal = journal
+        self._audit = audit
+        self._events = events
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._is_open = False
+        self._failures = 0
+        self._moved_at = 0.0
+        self._logged = 0
+        self._marked = (Place(0, None), 0)
+
+    # --- for its owner --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Repair the audit file from the journal, write down what is missing, and follow the endings from now on."""
+        marks = await self._journal.marks()
+        self._audit.place, self._logged = Place(marks.audited, marks.hash), marks.logged
+        self._marked = (self._audit.place, self._logged)
+        await self.flush()
+        self._task = asyncio.create_task(self._follow(), name="recorder")
+
+    async def flush(self) -> bool:
+        """Write down every ending that is committed now. False where the audit file does not take its lines."""
+        async with self._lock:
+            while await self._step():
+                pass
+            return self._failures == 0
+
+    async def reopen(self) -> None:
+        """The audit file may have been rotated (SIGHUP): look at the path again."""
+        self._is_open = False
+        await self.flush()
+
+    async def stop(self) -> None:
+        """Write down what is committed, then end. May be called twice."""
+        if self._task is not None:
+            self._stopping = True
+            self._journal.endings_added.set()
+            await self._task
+            self._task = None
+            await self._in_thread(self._audit.close)
+            self._thread.shutdown(wait=False)
+
+    def alive(self) -> bool:
+        """Whether it follows the endings. Waiting for room for the audit file is part of it, a write that hangs is not."""
+        if self._task is None or self._task.done():
+            return False
+        return self._task.get_loop().time() - self._moved_at < STUCK_SECONDS
+
+    # --- following ------------------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        while not self._stopping:
+            self._journal.endings_added.clear()
+            await self.flush()
+            await self._wait()
+        await self.flush()
+
+    async def _wait(self) -> None:
+        """Until there is another ending; or for a while, to look after the file or to try it again."""
+        pause = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 10)) if self._failures else LOOK_SECONDS
+        try:
+            async with asyncio.timeout(pause):
+                await self._journal.endings_added.wait()
+        except TimeoutError:
+            await self._look()
+
+    async def _look(self) -> None:
+        async with self._lock:
+            try:
+                await self._in_thread(self._audit.check)
+            except (Disturbed, OSError):
+                # the flush that follows opens it again, and says what there is to say
+                self._is_open = False
+
+    async def _step(self) -> bool:
+        """A batch for the audit file, and the same for the log. True where anything was written down."""
+        before = (self._audit.place, self._logged)
+        self._moved_at = asyncio.get_running_loop().time()
+        self._log(await self._unlogged(await self._audit_some()))
+        await self._mark()
+        return (self._audit.place, self._logged) != before
+
+    async def _audit_some(self) -> Sequence[NumberedEnding]:
+        """Bring the audit file on by a batch. Gives the endings written, none where it does not take them."""
+        try:
+            endings = await self._append_some()
+        except OSError as error:
+            self._is_open = False
+            self._tell_failure(error)
+            return ()
+        self._tell_recovered()
+        return endings
+
+    async def _append_some(self) -> Sequence[NumberedEnding]:
+        for _ in range(MAX_DISTURBANCES):
+            if not self._is_open:
+                await self._resume()
+            endings = await self._journal.endings_after(self._audit.place.seq, BATCH)
+            try:
+                if endings:
+                    await self._in_thread(partial(self._audit.append, endings))
+            except Disturbed:
+                self._is_open = False
+                continue
+            return endings
+        raise OSError(None, "another process keeps changing it")
+
+    async def _resume(self) -> None:
+        place = self._audit.place
+        found = await self._in_thread(self._audit.resume)
+        self._is_open = True
+        if not found:
+            self._tell_lost(place.seq)
+
+    async def _unlogged(self, audited: Sequence[NumberedEnding]) -> Sequence[NumberedEnding]:
+        """What the log has not been told and may be told: what the audit file holds, or all while it takes nothing."""
+        if audited and audited[0].seq <= self._logged + 1:
+            return audited
+        endings = await self._journal.endings_after(self._logged, BATCH)
+        return [ending for ending in endings if self._failures or ending.seq <= self._audit.place.seq]
+
+    def _log(self, endings: Sequence[NumberedEnding]) -> None:
+        for ending in endings:
+            if ending.seq > self._logged:
+                fields = {name: value for name, value in ending.record.items() if name != "event"}
+                self._events.event(Event(ending.record["event"]), **fields)
+                self._logged = ending.seq
+
+    async def _mark(self) -> None:
+        """Note in the journal how far this is, so that the next start neither repeats nor leaves out anything."""
+        place = self._audit.place
+        if (place, self._logged) != self._marked:
+            await self._journal.mark(place.seq, place.hash, self._logged)
+            self._marked = (place, self._logged)
+
+    async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    # --- what is said ---------------------------------------------------------------------------------------------------------
+
+    def _tell_failure(self, error: OSError) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            reason = error.strerror or str(error)
+            hint = "make room or give the right to write it; the lines are kept in the journal and follow by themselves"
+            message = f"the audit file {self._audit.path} cannot be written: {reason}"
+            self._events.event(Event.JOURNAL_UNAVAILABLE, what="audit", message=message, hint=hint)
+
+    def _tell_recovered(self) -> None:
+        if self._failures:
+            self._failures = 0
+            message = f"the audit file {self._audit.path} can be written again"
+            self._events.event(Event.JOURNAL_RECOVERED, what="audit", message=message)
+
+    def _tell_lost(self, seq: int) -> None:
+        message = f"the audit file {self._audit.path} was deleted, and no rotated file beside it holds its last line"
+        hint = "let logrotate keep old files in the same folder; the journal still knows the images of the last `keep`"
+        self._events.event(Event.JOURNAL_UNAVAILABLE, what="audit", message=message, hint=hint)
+        self._events.event(Event.JOURNAL_RECOVERED, what="audit", message=f"a new chain begins after line {seq}", chain="new")

@@ -1,0 +1,233 @@
+"""The journal for people: what the commands ask, read without the daemon and without getting in its way."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from watcher.model import ENDINGS, Event, ImageState, OutputState
+from watcher.records import database, queries
+from watcher.records.queries import NumberedEnding
+from watcher.records.rows import OPEN, load_images, parse_rule
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from watcher.model import Image, Record
+    from watcher.records.queries import OutboxCursor, Totals
+
+PAGE: Final = 500
+SHORTEST_ID: Final = 4
+"""So many characters of an id are needed to name an image."""
+RECENT_STEPS: Final = 10_000
+"""So far back a delay is looked for."""
+_ENDING: Final = "SELECT seq, image_id, rendition, record FROM endings"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An image in a list; `number` is where the next page goes on."""
+
+    number: int
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an image's history."""
+
+    at: float
+    event: str
+    rendition: str | None
+    detail: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything the journal knows of one image."""
+
+    image: Image
+    steps: tuple[Step, ...]
+    endings: tuple[NumberedEnding, ...]
+
+
+class JournalViews:
+    """A read-only view of a journal file. Not for several threads at once. Close it, or use it in a `with`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> JournalViews:
+        """Open the journal at `path`. Raises Unavailable where there is none, or it is of another version."""
+        return cls(database.open_beside(path, len(database.migrations()), writable=False))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    # --- figures --------------------------------------------------------------------------------------------------------------
+
+    def totals(self) -> Totals:
+        """How many outputs stand where."""
+        return queries.totals(self._connection)
+
+    def ended_since(self, since: float) -> dict[str, int]:
+        """How many outputs ended at or after `since` (Unix seconds), by event; every ending event is there."""
+        query = "SELECT event, count(*) FROM endings WHERE at >= ? GROUP BY event"
+        return {**{str(event): 0 for event in sorted(ENDINGS)}, **dict(self._connection.execute(query, (since,)))}
+
+    def failed_now(self) -> int:
+        """How many outputs have failed and were neither retried nor replaced by a newer version of their file."""
+        query = """SELECT count(*) FROM outputs CROSS JOIN images ON images.number = outputs.image
+                   WHERE outputs.state = 'failed' AND images.newest = 1"""
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def oldest_open(self) -> float | None:
+        """When the image that has been waiting longest was detected (Unix seconds); None where nothing waits."""
+        query = f"SELECT min(image) FROM outputs WHERE state IN {OPEN}"  # noqa: S608 - a constant
+        row = self._connection.execute(f"SELECT detected_at FROM images WHERE number = ({query})").fetchone()  # noqa: S608 - as above
+        return float(row[0]) if row else None
+
+    def last_failures(self, limit: int) -> list[NumberedEnding]:
+        """The newest failed endings, newest first."""
+        return self._endings("WHERE event = 'image.failed' ORDER BY seq DESC LIMIT ?", limit)
+
+    def last_delay(self) -> tuple[Image, Step] | None:
+        """The newest step that put an image off, which is why it waits; None where none of the last ones did."""
+        query = """SELECT image, at, event, rendition, detail FROM history
+                   WHERE event = 'image.retry' AND number > (SELECT max(number) FROM history) - ? ORDER BY number DESC LIMIT 1"""
+        row = self._connection.execute(query, (RECENT_STEPS,)).fetchone()
+        if row is None:
+            return None
+        number, at, event, rendition, detail = row
+        (image,) = load_images(self._connection, [number])
+        return image, Step(at, event, rendition, json.loads(detail))
+
+    # --- images ---------------------------------------------------------------------------------------------------------------
+
+    def page(
+        self,
+        *,
+        state: str | None = None,
+        folder: str | None = None,
+        since: float | None = None,
+        before: int | None = None,
+        limit: int = PAGE,
+    ) -> list[Listed]:
+        """Images, newest first, below the number `before`.
+
+        `state` is one of OutputState (any output of the image is in it) or ImageState; `since` is Unix seconds.
+        Raises ValueError for an unknown state.
+        """
+        conditions, values = _conditions(state, folder, since, before)
+        query = f"SELECT number FROM images WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"  # noqa: S608 - words of this module
+        numbers = [int(row[0]) for row in self._connection.execute(query, (*values, limit))]
+        return [Listed(number, image) for number, image in zip(numbers, load_images(self._connection, numbers), strict=True)]
+
+    def images(
+        self, *, state: str | None = None, folder: str | None = None, since: float | None = None, limit: int = 0
+    ) -> Iterator[Image]:
+        """Like `page`, as many as `limit` (0: all), fetched page by page."""
+        before, left = None, limit
+        while page := self.page(state=state, folder=folder, since=since, before=before, limit=min(left, PAGE) if limit else PAGE):
+            yield from (listed.image for listed in page)
+            before, left = page[-1].number, left - len(page)
+            if limit and left <= 0:
+                return
+
+    def stories(self, what: str) -> list[Story]:
+        """Everything about an image, named by its id or the beginning of it, or about all images of a path; newest first."""
+        numbers = self._by_id(what) or self._by_path(what)
+        images = zip(numbers, load_images(self._connection, numbers), strict=True)
+        return [Story(image, self._steps(number, image), self.endings_of(image.id)) for number, image in images]
+
+    def _by_id(self, what: str) -> list[int]:
+        if len(what) < SHORTEST_ID or not what.isascii():
+            return []
+        query = "SELECT number FROM images WHERE id >= ? AND id < ? ORDER BY number DESC LIMIT 20"
+        return [int(row[0]) for row in self._connection.execute(query, (what, what + "\U0010ffff"))]
+
+    def _by_path(self, what: str) -> list[int]:
+        path = os.path.abspath(os.fsencode(what))  # noqa: PTH100 - bytes, and links are to stay as they are
+        places = set()
+        for (body,) in self._connection.execute("SELECT body FROM rules"):
+            rule = parse_rule(body)
+            root = os.fsencode(rule.root).rstrip(b"/") + b"/"
+            if path.startswith(root):
+                places.add((rule.folder, path.removeprefix(root)))
+        query = "SELECT number FROM images WHERE folder = ? AND relative = ?"
+        return sorted((int(row[0]) for place in places for row in self._connection.execute(query, place)), reverse=True)
+
+    def _steps(self, number: int, image: Image) -> tuple[Step, ...]:
+        query = "SELECT at, event, rendition, detail FROM history WHERE image = ? ORDER BY number"
+        rows = self._connection.execute(query, (number,))
+        detected = Step(image.detected_at, str(Event.IMAGE_DETECTED), None, {})
+        return (detected, *(Step(at, event, rendition, json.loads(detail)) for at, event, rendition, detail in rows))
+
+    # --- endings --------------------------------------------------------------------------------------------------------------
+
+    def endings_of(self, image_id: str) -> tuple[NumberedEnding, ...]:
+        """An image's endings, in order."""
+        return tuple(self._endings("WHERE image_id = ? ORDER BY seq", image_id))
+
+    def ending(self, seq: int) -> NumberedEnding | None:
+        """The ending with this number, where the journal still has it."""
+        return next(iter(self._endings("WHERE seq = ?", seq)), None)
+
+    def ending_numbers(self) -> Iterator[int]:
+        """The numbers of all endings that the journal has, in order."""
+        return (int(row[0]) for row in self._connection.execute("SELECT seq FROM endings ORDER BY seq"))
+
+    def ended_without_line(self) -> list[tuple[str, str | None]]:
+        """(image id, rendition) of outputs that have ended as nothing was written down for: there should be none."""
+        query = """SELECT images.id, outputs.rendition FROM outputs JOIN images ON images.number = outputs.image
+                   WHERE outputs.state IN ('stored', 'failed', 'superseded', 'vanished') AND NOT EXISTS (
+                       SELECT 1 FROM endings WHERE endings.image_id = images.id AND endings.rendition IS outputs.rendition)"""
+        return [(identity, rendition) for identity, rendition in self._connection.execute(query)]
+
+    def last_seq(self) -> int:
+        """The number of the newest ending there ever was."""
+        return queries.last_seq(self._connection)
+
+    def marks(self) -> OutboxCursor:
+        """How far the endings are written down."""
+        return queries.marks(self._connection)
+
+    def _endings(self, rest: str, value: object) -> list[NumberedEnding]:
+        rows = self._connection.execute(f"{_ENDING} {rest}", (value,))
+        return [NumberedEnding(seq, identity, rendition, json.loads(record)) for seq, identity, rendition, record in rows]
+
+
+def _conditions(state: str | None, folder: str | None, since: float | None, before: int | None) -> tuple[list[str], list[Any]]:
+    """The WHERE words of a list, and their values."""
+    conditions: list[str] = ["1"]
+    values: list[Any] = []
+    if state is not None:
+        condition, word = _state_condition(state)
+        conditions.append(condition)
+        values.append(word)
+    for clause, value in (("folder = ?", folder), ("detected_at >= ?", since), ("number < ?", before)):
+        if value is not None:
+            conditions.append(clause)
+            values.append(value)
+    return conditions, values
+
+
+def _state_condition(state: str) -> tuple[str, str]:
+    if state in set(ImageState):
+        return "state = ?", state
+    if state in set(OutputState):
+        return "EXISTS (SELECT 1 FROM outputs WHERE image = number AND state = ?)", state
+    known = ", ".join([*OutputState, *ImageState])
+    raise ValueError(f"no such state {state!r}; there are {known}")
