@@ -53,7 +53,7 @@ async def put(quirks: B2Quirks, bucket: str, folder: Path, **changes: Any) -> li
     """Store a small file through a connector that does not wait between its tries; the pauses it would have made."""
     sleep, pauses = no_pause()
     keys = {"key_id": quirks.store.key_id, "application_key": quirks.store.application_key, **changes}
-    connector = B2Connector(keys["key_id"], keys["application_key"], quirks.endpoint, sleep=sleep, chance=lambda: 1.0)
+    connector = B2Connector(keys["key_id"], keys["application_key"], quirks.endpoint, sleep=sleep, random=lambda: 1.0)
     source = folder / "object"
     source.write_bytes(b"content")
     await connector.put(bucket, REGION, "a.jpg", source, headers={}, metadata={}, acl=changes.get("acl", "public-read"))

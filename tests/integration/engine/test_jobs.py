@@ -128,7 +128,7 @@ async def test_a_webhook_is_tried_until_any_2xx(client: Client, sources: Sources
 async def test_a_webhook_outlives_a_restart(tmp_path: Path, sources: Sources) -> None:
     """What was not confirmed when the engine stopped is told by the next one."""
     hook = Hook(sources, 503)
-    async with running_engine(tmp_path, chance=lambda: 1.0) as client:
+    async with running_engine(tmp_path, random=lambda: 1.0) as client:
         _, answer = await client.fetch({"url": sources.add("/a.jpg", jpeg()), "webhook": {"url": hook.url}})
         await hook.calls(1)
     async with running_engine(tmp_path):
