@@ -35,46 +35,44 @@ from benchmarks.common import (
     wait_for,
 )
 from tests.support.standin import DEFAULT_KEY, StandinProcess
-from watcher.app import App
+from watcher import assembly
+from watcher.app import started
+from watcher.assembly import Context, Records
 from watcher.commands.run import open_log
 from watcher.config.loading import load_settings, read_toml
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
 from watcher.records.sqlite_journal import SqliteJournal
+from watcher.service.control import Control
 
 BAR = 0.8
 WARM_UP = 50
 """Images before the clock starts: connections are made, pools are filled."""
 
 
-class Forgetful(App):
-    """The daemon with a journal in memory; its audit file is as durable as ever."""
-
-    async def _start_records(self) -> None:
-        """As the App does, but for the place."""
-        self.journal = SqliteJournal.open(
-            ":memory:",
-            events=self.events,
-            clock=self._clock,
-            keep=self.settings.keep,
-            new_id=lambda: str(uuid.uuid4()),
-        )
-        self._stack.push_async_callback(self.journal.close)
-        self.audit = AuditFile(self.settings.audit_path)
-        self.recorder = OutboxRelay(self.journal, self.audit, self.events)
-        await self.recorder.start()
-        self._stack.push_async_callback(self.recorder.stop)
+async def start_records_in_memory(context: Context) -> Records:
+    """As the daemon does, but for the place of the journal; the audit file is as durable as ever."""
+    settings = context.settings
+    journal = SqliteJournal.open(
+        ":memory:", events=context.events, clock=context.clock, keep=settings.keep, new_id=lambda: str(uuid.uuid4())
+    )
+    context.life.on_stop(journal.close)
+    relay = OutboxRelay(journal, AuditFile(settings.audit_path), context.events)
+    await relay.start()
+    context.life.on_stop(relay.stop)
+    return Records(journal, relay)
 
 
-KINDS: dict[str, type[App]] = {"durable": App, "memory": Forgetful}
+KINDS = {"durable": assembly.start_records, "memory": start_records_in_memory}
 
 
-async def run(kind: type[App], config: Path) -> None:
+async def run(kind: str, config: Path) -> None:
     """Such a daemon, until SIGTERM."""
     settings = load_settings(read_toml(config), os.environ)
-    app = kind(settings, open_log(settings))
-    app.catch_signals()
-    async with app:
+    assembly.start_records = KINDS[kind]
+    control = Control()
+    control.catch_signals()
+    async with started(settings, open_log(settings), control=control) as app:
         await app.run()
 
 
@@ -139,7 +137,7 @@ def main() -> None:
     parser.add_argument("config", nargs="?", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.run:
-        asyncio.run(run(KINDS[given.run], given.config))
+        asyncio.run(run(given.run, given.config))
         return
     sys.stdout.write(table(measure(given.quick, given.folder)))
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from watcher.app import App
+from watcher.app import started
 from watcher.config.loading import load_settings
 from watcher.config.units import human_size
 from watcher.errors import WatcherError
@@ -23,6 +23,7 @@ from watcher.log import JsonLog, quiet_libraries
 from watcher.model import Event
 
 if TYPE_CHECKING:
+    from watcher.app import App
     from watcher.config.schema import Settings
     from watcher.log import Level
 
@@ -57,7 +58,7 @@ async def run_demo(pictures: Path | None, into: Path) -> int:
     console.print(
         f"\nWatching {place / 'drop'}; the bucket is {place / 'bucket' / BUCKET}. Dropping {len(originals)} pictures …\n"
     )
-    async with App(settings, listener) as app:
+    async with started(settings, listener) as app:
         app.ready()
         for original in originals:
             await asyncio.to_thread(_drop, original, _source_root(pictures, place), place / "drop")

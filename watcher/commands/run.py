@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from watcher.app import App
+from watcher.app import started
 from watcher.config.loading import load_settings, read_toml
 from watcher.log import JsonLog, quiet_libraries
+from watcher.service.control import Control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from watcher.app import App
     from watcher.config.schema import Settings
 
 
@@ -36,18 +38,18 @@ async def run_daemon(settings: Settings, config: Path) -> int:
     def load() -> Settings:
         return load_settings(read_toml(config), os.environ)
 
-    app = App(settings, open_log(settings), load=load)
-    app.catch_signals()
-    async with app:
+    control = Control()
+    control.catch_signals()
+    async with started(settings, open_log(settings), control=control, load=load) as app:
         return await app.run()
 
 
 async def run_once(settings: Settings) -> int:
     """What lies in the folders now. Exit status 1 if any of it failed, or if the API refuses us altogether."""
-    app = App(settings, open_log(settings))
-    app.catch_signals()
-    async with app:
-        before = await app.journal.totals()
+    control = Control()
+    control.catch_signals()
+    async with started(settings, open_log(settings), control=control) as app:
+        before = await app.records.journal.totals()
         app.ready()
         with _progress() as (progress, show):
             watching = asyncio.create_task(_follow(app, before.ended, show))
@@ -57,14 +59,14 @@ async def run_once(settings: Settings) -> int:
                 watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             progress.refresh()
-        failed = (await app.journal.totals()).failed - before.failed
+        failed = (await app.records.journal.totals()).failed - before.failed
         return 0 if done and not failed else 1
 
 
 async def _follow(app: App, ended_before: int, show: Callable[[int, int], None]) -> None:
     """Move the progress bar until cancelled."""
     while True:
-        totals = await app.journal.totals()
+        totals = await app.records.journal.totals()
         ended = totals.ended - ended_before
         show(ended, ended + totals.open + app.intake.waiting())
         await asyncio.sleep(0.2)

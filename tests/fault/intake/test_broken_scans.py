@@ -13,7 +13,7 @@ import pytest
 from tests.support.drops import STORE, drops
 from tests.support.publishing import wait_until
 from tests.support.ways import picture
-from watcher.app import App
+from watcher.app import started
 from watcher.config.loading import load_settings
 from watcher.intake import candidates
 from watcher.intake.files import Inspector, Unsuitable
@@ -180,12 +180,12 @@ async def test_the_daemon_ends_rather_than_run_half_alive(
         "folders": [{"path": str(drop)}],
     }
     out = io.StringIO()
-    async with App(load_settings(data, {}), JsonLog(out=out, clock=time.time)) as app:
+    async with started(load_settings(data, {}), JsonLog(out=out, clock=time.time)) as app:
 
         async def no_thread(folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr(app.journal, "known_in", no_thread)
+        monkeypatch.setattr(app.records.journal, "known_in", no_thread)
         (drop / "b.txt").write_text("another name, so that the directory is looked up")
         asking = asyncio.create_task(app.intake.rescan())
         assert await asyncio.wait_for(app.run(), 20) == 1

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import wait_until
-from watcher import app as app_module
-from watcher.app import App
+from watcher import assembly
+from watcher.app import App, started
 from watcher.config.loading import load_settings
 from watcher.config.schema import Settings
 from watcher.intake import intake as intake_module
@@ -93,8 +93,8 @@ async def app(tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(outbox_module, "STUCK_SECONDS", 1.0)
     monkeypatch.setattr(outbox_module, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(intake_module, "GUARD_PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(app_module, "IntakeSettings", partial(IntakeSettings, guard=0.2))
-    async with App(settings(tmp_path), JsonLog(out=io.StringIO(), clock=time.time)) as app:
+    monkeypatch.setattr(assembly, "IntakeSettings", partial(IntakeSettings, guard=0.2))
+    async with started(settings(tmp_path), JsonLog(out=io.StringIO(), clock=time.time)) as app:
         app.ready()
         await until(manager.is_content)
         yield app
@@ -134,7 +134,7 @@ async def test_a_stuck_writer_of_the_journal_stops_them(app: App, manager: Manag
     def hang(_: sqlite3.Connection) -> None:
         disk.wait(30)
 
-    stuck = app.journal._writer.submit(hang)
+    stuck = app.records.journal._writer.submit(hang)
     await until(is_forgotten(manager))
     assert "stuck: the journal's writer" in capfd.readouterr().err
     disk.set()
@@ -156,7 +156,7 @@ async def test_a_stuck_watch_on_the_folders_stops_them(app: App, manager: Manage
 async def test_a_stuck_audit_file_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
     """While the write of an ending hangs, images would end and nobody would hear of it."""
     disk = threading.Event()
-    hanging = app.recorder._thread.submit(disk.wait, 30)
+    hanging = app.records.relay._thread.submit(disk.wait, 30)
     await until(is_forgotten(manager))
     assert "stuck: the audit file" in capfd.readouterr().err
     disk.set()
@@ -166,9 +166,10 @@ async def test_a_stuck_audit_file_stops_them(app: App, manager: Manager, capfd: 
 
 async def test_a_server_that_answers_nothing_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
     """The port is open and connections pile up unanswered: only a real request finds that out."""
-    assert app._urls is not None
-    assert app._urls._listener is not None
-    asyncio.get_running_loop().remove_reader(app._urls._listener.sockets[0].fileno())
-    assert app._urls.alive()
+    urls = app.publishing.urls
+    assert urls is not None
+    assert urls._listener is not None
+    asyncio.get_running_loop().remove_reader(urls._listener.sockets[0].fileno())
+    assert urls.alive()
     await until(is_forgotten(manager))
     assert "stuck: the server of temporary URLs" in capfd.readouterr().err

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from watcher.app import App
+from watcher.app import started
 from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.recording import RecordingLog
 from watcher.commands.checks.tiny import tiny_png
@@ -53,7 +53,7 @@ async def run_probe(settings: Settings, *, running: bool) -> list[Finding]:
         probe.folders[0].path.mkdir()
         log = RecordingLog()
         try:
-            async with App(probe, log):
+            async with started(probe, log):
                 await _send(log, probe)
         except WatcherError as error:
             return [fail("probe", error.message, error.hint)]
