@@ -1,6 +1,9 @@
 #!/bin/bash
-# Put compressor-watcher on this machine as a service, or take it away again: `sudo make install`, `sudo make uninstall`.
+# Put compressor-watcher on this machine as a service, or take it away again: `sudo make install`, `sudo make uninstall` in a
+# checkout, `sudo compressor-watcher service install` and `uninstall` where the package is installed.
 #
+#   FROM=FILE      the interpreter of an environment that has the package (`service install` sets it): its packages are copied,
+#                  nothing is downloaded
 #   WHEELS=DIR     take all packages from wheels in DIR; nothing is downloaded. Made elsewhere, on the same kind of machine, by
 #                  pip wheel --require-hashes --no-deps -r requirements.txt --wheel-dir DIR
 #   PYTHON=FILE    the interpreter to build on, 3.11 or newer; default: the system's own
@@ -20,6 +23,12 @@ umask 022
 
 readonly source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly name=compressor-watcher
+only_version= base_python=
+if [ -n "${FROM-}" ]; then
+  only_version=$("$FROM" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  base_python=$("$FROM" -c 'import os, sys; print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))')
+fi
+readonly only_version base_python
 readonly prefix=/opt/$name
 readonly command=/usr/local/bin/$name
 readonly etc=/etc/$name
@@ -35,8 +44,11 @@ die() { echo "$name: $*" >&2; exit 1; }
 # --- the environment ------------------------------------------------------------------------------------------------------
 
 # Whether an unprivileged user can run this interpreter (one below /root cannot be reached) and it is new enough.
+# Packages that are copied fit the minor version they were installed for and no other.
 is_fit_python() {
-  setpriv --reuid=65534 --regid=65534 --clear-groups "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+  setpriv --reuid=65534 --regid=65534 --clear-groups "$1" -c \
+    'import sys; sys.exit(sys.version_info < (3, 11) or sys.argv[1] not in ("", "%d.%d" % sys.version_info[:2]))' \
+    "$only_version" 2>/dev/null
 }
 
 find_python() {
@@ -46,15 +58,21 @@ find_python() {
     echo "$PYTHON"
     return
   fi
-  for candidate in /usr/bin/python3 /usr/bin/python3.1[1-9] /usr/local/bin/python3; do
+  for candidate in $base_python /usr/bin/python3 /usr/bin/python3.1[1-9] /usr/local/bin/python3 /usr/local/bin/python3.1[1-9]; do
     if is_fit_python "$candidate"; then echo "$candidate"; return; fi
   done
-  die "no Python 3.11 or newer found that every user can run: apt install python3 python3-venv, or set PYTHON="
+  die "no Python ${only_version:-3.11 or newer} found that every user can run: apt install python3 python3-venv, or set PYTHON="
 }
 
 # Names a release by what goes into it: the same sources on the same Python are the same release.
 release_id() {
   local python=$1 version digest
+  if [ -n "${FROM-}" ]; then
+    version=$("$FROM" -c 'import watcher; print(watcher.__version__)')
+    digest=$("$FROM" -m watcher.service.replica digest)
+    echo "$version-$digest"
+    return
+  fi
   version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$source_dir/watcher/__init__.py")
   digest=$(
     cd "$source_dir"
@@ -86,18 +104,24 @@ install_packages() {
 }
 
 build_release() {
-  local release=$1 python=$2
+  local release=$1 python=$2 modules="watcher.app, watcher.cli"
   rm -rf "$release" # what an install that was broken off left
   mkdir -p "$(dirname "$release")"
-  "$python" -m venv "$release" || die "no environment could be made with $python: apt install python3-venv"
-  install_packages "$release"
-  pip_install "$release" --no-deps --no-build-isolation "$source_dir"
+  if [ -n "${FROM-}" ]; then
+    "$python" -m venv --without-pip "$release"
+    "$FROM" -m watcher.service.replica copy "$release" || die "nothing was changed"
+  else
+    "$python" -m venv "$release" || die "no environment could be made with $python: apt install python3-venv"
+    install_packages "$release"
+    pip_install "$release" --no-deps --no-build-isolation "$source_dir"
+    modules="$modules, watcher.engine.server" # the lock has every extra
+  fi
   install -D -m 755 "$source_dir/systemd/refresh-credentials" "$release/libexec/refresh-credentials"
   mkdir -p "$release/share"
   install -m 644 -t "$release/share" "$source_dir/config.example.toml" "$source_dir/docs/SERVICE.md" \
     "$source_dir/systemd/folders.conf" "$source_dir/systemd/$name@.service" "$source_dir/systemd/$name.sysusers" \
     "$source_dir/systemd/$name.service" "$source_dir/systemd/$name.logrotate" "$source_dir/systemd/60-$name.conf"
-  setpriv --reuid=65534 --regid=65534 --clear-groups "$release/bin/python" -c 'import watcher.app, watcher.cli, watcher.engine.server' ||
+  setpriv --reuid=65534 --regid=65534 --clear-groups "$release/bin/python" -c "import $modules" ||
     die "the new environment $release does not work; what is in force stays as it is"
   touch "$release/.complete"
 }
@@ -185,7 +209,7 @@ reload_systemd() { if [ -d /run/systemd/system ]; then systemctl daemon-reload; 
 
 check_ground() {
   local tool
-  [ "$(id -u)" = 0 ] || die "root is needed: sudo make ${1}"
+  [ "$(id -u)" = 0 ] || die "root is needed: run it with sudo"
   for tool in systemctl systemd-sysusers setpriv; do
     command -v "$tool" >/dev/null || die "$tool is missing; the service needs systemd and util-linux"
   done

@@ -48,6 +48,8 @@ app = typer.Typer(
 )
 audit_app = typer.Typer(help="The audit file: one line for each ended image, chained by hashes.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
+service_app = typer.Typer(help="The systemd service on this machine.", no_args_is_help=True)
+app.add_typer(service_app, name="service")
 
 ConfigOption = Annotated[
     Path | None,
@@ -235,6 +237,29 @@ def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     settings, _ = _settings(config, "read")
     _exit(verify_audit(settings, as_json=as_json))
+
+
+@service_app.command("install")
+def service_install(
+    python: Annotated[
+        Path | None, typer.Option("--python", metavar="FILE", help="Interpreter to build on. Default: found on this machine.")
+    ] = None,
+    wheels: Annotated[
+        Path | None, typer.Option("--wheels", metavar="DIR", help="In a checkout: take all packages from wheels in DIR.")
+    ] = None,
+) -> None:
+    """Put the service onto this machine (as root): unit, user, command, configuration. Enables nothing, says what to do next."""
+    from watcher.commands.service import change_service
+
+    _exit(change_service("install", python=python, wheels=wheels))
+
+
+@service_app.command("uninstall")
+def service_uninstall() -> None:
+    """Take the service away again (as root). Configuration, state and logs stay."""
+    from watcher.commands.service import change_service
+
+    _exit(change_service("uninstall", python=None, wheels=None))
 
 
 def _settings(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
