@@ -1,0 +1,138 @@
+"""Finds calls that block an event loop.
+
+    with LoopWatch() as watch: ...        # in the thread whose loop is watched
+    assert not watch.blocked              # each with its length and where it happened
+
+A thread looks at the loop's thread every few milliseconds. Two looks that find it asleep inside one callback, without having
+run in between, prove one call that waited that long: the kernel counts how often a thread went to sleep. Time that the machine
+took for others, waits for the interpreter's lock and plain computing are not counted, so a loaded machine makes no difference.
+
+Only calls of the project are told: where a test itself blocks its loop (with boto3, `subprocess.run`), that is its own business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+LIMIT_SECONDS = 0.05
+LOOK_SECONDS = 0.01
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_PROJECT = str(_REPOSITORY / "watcher") + "/"
+_TESTS = str(_REPOSITORY / "tests") + "/"
+_ASLEEP = ("S", "D")
+_STARTS = frozenset({("threading.py", "start"), ("subprocess.py", "_execute_child")})
+"""Starting a thread or a process waits until it has begun to run: for the processor, that is, not for a disk or a share."""
+
+
+@dataclass(frozen=True)
+class BlockingCall:
+    """One call that kept the loop waiting: at least so many seconds, and the project's frames, innermost first."""
+
+    seconds: float
+    frames: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.seconds * 1000:.0f} ms in {' < '.join(self.frames)}"
+
+
+@dataclass
+class _Sleep:
+    """A sleep of the thread, recognised by how often it had gone to sleep before."""
+
+    number: str
+    began: float
+    frames: tuple[str, ...]
+
+
+@dataclass
+class LoopWatch:
+    """Watches the loops of the thread that enters it. `blocked` holds what took longer than `limit` seconds."""
+
+    limit: float = LIMIT_SECONDS
+    blocked: list[BlockingCall] = field(default_factory=list)
+    longest: float = 0.0
+    """Seconds of the longest such call, above the limit or not."""
+    _running: bool = False
+    _sleep: _Sleep | None = None
+    _told: _Sleep | None = None
+    _done: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.get_ident()
+        self._status = Path(f"/proc/self/task/{threading.get_native_id()}/status")
+        self._plain_run = asyncio.Handle._run
+        asyncio.Handle._run = self._watched_run()  # type: ignore[method-assign]
+        self._watcher = threading.Thread(target=self._watch, name="loopwatch", daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.Handle._run = self._plain_run  # type: ignore[method-assign]
+        self._done.set()
+        self._watcher.join(5)
+
+    def _watched_run(self) -> Any:
+        plain, thread = self._plain_run, self._thread
+
+        def run(handle: asyncio.Handle) -> None:
+            if threading.get_ident() != thread:
+                return plain(handle)
+            self._running = True
+            try:
+                return plain(handle)
+            finally:
+                self._running = False
+
+        return run
+
+    def _watch(self) -> None:
+        while not self._done.wait(LOOK_SECONDS):
+            self._look(time.monotonic())
+
+    def _look(self, now: float) -> None:
+        state, number = self._thread_state() if self._running else ("", "")
+        if state not in _ASLEEP:
+            self._sleep = None
+        elif self._sleep is None or self._sleep.number != number:
+            self._sleep = _Sleep(number, now, self._frames())
+        elif self._sleep.frames:
+            self._note(self._sleep, now - self._sleep.began)
+
+    def _note(self, sleep: _Sleep, seconds: float) -> None:
+        """One entry a sleep, which grows while it lasts."""
+        self.longest = max(self.longest, seconds)
+        if seconds <= self.limit:
+            return
+        if self._told is sleep:
+            self.blocked.pop()
+        self._told = sleep
+        self.blocked.append(BlockingCall(seconds, sleep.frames))
+
+    def _thread_state(self) -> tuple[str, str]:
+        """Whether the thread sleeps, and how often it has gone to sleep of its own accord."""
+        fields = dict(line.partition(":")[::2] for line in self._status.read_text().splitlines())
+        return fields["State"].strip()[:1], fields["voluntary_ctxt_switches"].strip()
+
+    def _frames(self) -> tuple[str, ...]:
+        """The project's frames, if the call that sleeps is its own; nothing where the test made it."""
+        frame: FrameType | None = sys._current_frames().get(self._thread)
+        shown: list[str] = []
+        while frame is not None:
+            path = frame.f_code.co_filename
+            if (Path(path).name, frame.f_code.co_name) in _STARTS and not shown:
+                return ()
+            if path.startswith(_TESTS) and path != __file__:
+                break
+            if path.startswith(_PROJECT):
+                shown.append(f"{path.removeprefix(str(_REPOSITORY) + '/')}:{frame.f_lineno} {frame.f_code.co_name}")
+            frame = frame.f_back
+        return tuple(shown)
