@@ -10,7 +10,6 @@ import os
 import random
 import secrets
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from watcher.service.lifecycle import Lifecycle
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-FILE_THREADS: Final = 4
-"""For reading, hashing and moving originals; more would only wait for the disk."""
 TURNS_PER_REQUEST: Final = 2
 """Images that have their turn for each request that may be out: while one waits for its answer, the next is hashed."""
 STORE_TIMEOUT_SECONDS: Final = 30.0
@@ -247,9 +244,7 @@ def _intake_settings(settings: Settings) -> IntakeSettings:
 
 def start_delivery(context: Context, records: Records, publishing: Publishing, api: ApiAccess, intake: Intake) -> Dispatcher:
     """Begin to deliver what the journal holds."""
-    pool = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
-    context.life.on_stop(lambda: pool.shutdown(wait=False, cancel_futures=True))
-    originals = FileOriginals(intake.roots, pool)
+    originals = FileOriginals(intake.roots, intake.pools)
     ports = Ports(
         records.journal, originals, publishing.publisher, api.client, api.gate, api.store, context.events, context.clock
     )
@@ -260,7 +255,7 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
         new_ticket=lambda now: _new_ticket(now, _policy(context.settings)),
         random=random.random,
         look_again=intake.look_at,
-        is_present=intake.roots.is_healthy,
+        is_present=originals.is_present,
     )
     dispatcher = Dispatcher(
         records.journal, pipeline, context.events, context.clock, slots=_slots(context.settings), random=random.random

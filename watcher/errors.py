@@ -2,7 +2,8 @@
 
 WatcherError
 |-- ConfigurationError   the configuration is refused whole; holds every problem (exit 78)
-|-- Unavailable          something this process needs is not to be had: port, state, right (exit 69)
+|-- Unavailable          something this process needs is not available: port, state, right (exit 69)
+|   `-- NotAnswering     a disk or share on which calls hang
 |-- CallFailed           the Compressor API did not give a result; holds a classified Failure
 |-- SourceChanged        the file is no longer the version that was taken
 `-- SourceGone           the file is no longer there
@@ -39,7 +40,11 @@ class ConfigurationError(WatcherError):
 
 
 class Unavailable(WatcherError):
-    """A port, the state folder or a right that this process needs is not to be had."""
+    """A port, the state folder or a right that this process needs is not available."""
+
+
+class NotAnswering(Unavailable):
+    """Calls on a folder's disk or share do not come back. What is asked for waits until they do."""
 
 
 class CallFailed(WatcherError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from watcher.compressor.wire import FetchRequest, Pending, Result
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         StoredObject,
         Ticket,
     )
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -61,14 +63,23 @@ class Source(Protocol):
     def fileno(self) -> int:
         """The descriptor; it pins the inode, whatever happens to the path."""
 
-    def is_intact(self) -> bool:
-        """Whether the bytes behind the descriptor are still those that were hashed (size and times unmoved)."""
+    async def is_current(self) -> bool:
+        """Whether the path still leads to these bytes: same inode, same version. Raises NotAnswering."""
 
-    def is_current(self) -> bool:
-        """Whether the path still leads to these bytes: same inode, same version."""
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run what may wait for the file's disk or share, in a thread of its folder. Raises NotAnswering where it hangs."""
+
+    def start(self, work: Callable[[], object]) -> None:
+        """The same, with nobody waiting for it: to close a duplicate of the descriptor, which may hang like anything else."""
+
+    def is_intact(self) -> bool:
+        """Whether the bytes behind the descriptor are still those that were hashed (size and times unmoved).
+
+        May wait for the disk: to be called through `run`.
+        """
 
     def close(self) -> None:
-        """Give the descriptor back. May be called twice."""
+        """Give the descriptor back. Does not wait. May be called twice."""
 
 
 class Originals(Protocol):
@@ -85,7 +96,10 @@ class Originals(Protocol):
         """Delete the observed version, durably. False where another version (or none) is at the path: that one stays."""
 
     async def is_there(self, file: FileRef) -> bool:
-        """Whether any file is at the path now, readable or not."""
+        """Whether any file is at the path now, readable or not. Raises NotAnswering."""
+
+    async def is_present(self, root: Path) -> bool:
+        """Whether a folder's root is there now, the same as when it was armed. One that does not answer is not."""
 
     async def move(self, file: FileRef, observation: Observation, target: Path) -> Path | None:
         """Move the observed version below `target`, keeping the folder structure, never overwriting, durably.

@@ -74,7 +74,7 @@ class Drops:
 
     @property
     def originals(self) -> FileOriginals:
-        return FileOriginals(self.intake.roots)
+        return FileOriginals(self.intake.roots, self.intake.pools)
 
     def file(self, relative: str | bytes, folder: str = "drop") -> FileRef:
         root = next(Path(each["path"]) for each in self.folders if each["name"] == folder)

@@ -16,7 +16,6 @@ import random
 import selectors
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from watcher.delivery.dispatcher import Dispatcher
 from watcher.delivery.pipeline import Pipeline, Policy, Ports
 from watcher.errors import CallFailed
 from watcher.intake.files import FileOriginals
+from watcher.intake.pools import Lane
 from watcher.intake.roots import Roots
 from watcher.model import (
     Absence,
@@ -100,17 +100,14 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
-class InPlace(Executor):
-    """Runs what it is given at once, in the caller's thread."""
+class InPlace:
+    """Pools that run what they are given at once, in the caller's thread."""
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """The result is there already."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+    async def run(self, root: Path, lane: Lane, work: Callable[[], Any], *, undo: Callable[[Any], None] | None = None) -> Any:
+        return work()
+
+    def start(self, root: Path, lane: Lane, work: Callable[[], object]) -> None:
+        work()
 
 
 class StraightJournal(SqliteJournal):
@@ -407,9 +404,10 @@ class Bench:
         gate = Gate(self.vendor.account, self.events, self.clock, self.random.random)
         edge = lambda inner: Edge(self.life, inner)  # noqa: E731 - one word for one thing
         journal = edge(self.journal)
+        originals = edge(FileOriginals(roots, InPlace()))
         ports = Ports(
             journal,
-            edge(FileOriginals(roots, InPlace())),
+            originals,
             edge(urls),
             edge(self.vendor),
             gate,
@@ -424,7 +422,7 @@ class Bench:
             new_ticket=lambda now: Ticket(f"token-{next(_numbers)}", "secret", now + TTL),
             random=self.random.random,
             look_again=lambda file: self.look_again.add(file.relative_text),
-            is_present=roots.is_healthy,
+            is_present=originals.is_present,
         )
         self.dispatcher = Dispatcher(journal, self.pipeline, self.events, self.clock, slots=8, random=self.random.random)
         self.gate = gate

@@ -39,7 +39,13 @@ class OpenedFile:
         now = Observation.of(os.fstat(self.fileno()))
         return (now.size, now.mtime_ns) == (self._observation.size, self._observation.mtime_ns)
 
-    def is_current(self) -> bool:
+    async def run(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.to_thread(work)
+
+    def start(self, work: Callable[[], object]) -> None:
+        work()
+
+    async def is_current(self) -> bool:
         return self._path.exists() and self._path.stat().st_ino == self._observation.inode
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
 from watcher.compressor import answer_check
@@ -19,11 +19,12 @@ from watcher.config.keys import KeyFields
 from watcher.model import OutputState, StoredObject
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from watcher.model import Failure, Image, Output, OutputRule, Record, SourceFacts, Ticket
     from watcher.ports import Gate, Publication, Source
 
+T = TypeVar("T")
 ABSENT_FOLDER: Final = "the folder is not there"
 
 Progress = OutputState | None
@@ -41,12 +42,20 @@ class LostOriginal:
         return -1
 
     def is_intact(self) -> bool:
-        """The bytes cannot be had."""
+        """Its bytes are gone."""
         return False
 
-    def is_current(self) -> bool:
+    async def is_current(self) -> bool:
         """The path leads elsewhere."""
         return False
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """No disk is asked: the work is done at once."""
+        return work()
+
+    def start(self, work: Callable[[], object]) -> None:
+        """The same."""
+        work()
 
     def close(self) -> None:
         """Nothing is open."""

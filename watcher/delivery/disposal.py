@@ -10,7 +10,7 @@ from watcher.errors import Unavailable
 from watcher.model import Event, ImageState, path_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from watcher.model import FileRef, Image
     from watcher.ports import Clock, EventLog, Journal, Originals
@@ -34,7 +34,7 @@ class Disposal:
         events: EventLog,
         clock: Clock,
         random: Callable[[], float],
-        is_present: Callable[[Path], bool],
+        is_present: Callable[[Path], Awaitable[bool]],
         look_again: Callable[[FileRef], None],
     ) -> None:
         self._journal = journal
@@ -50,7 +50,7 @@ class Disposal:
         if image.rule.keeps_originals and image.state is ImageState.OPEN:
             return
         action = after_action(image)
-        if action != "keep" and not self._is_present(image.file.root):
+        if action != "keep" and not await self._is_present(image.file.root):
             await self._later(image, ABSENT_FOLDER)
             return
         try:

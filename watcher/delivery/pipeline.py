@@ -65,7 +65,7 @@ from watcher.model import (
 from watcher.result_records import ResultDetails
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from watcher.delivery.delivery import Permit
@@ -115,7 +115,7 @@ class Pipeline:
         new_ticket: Callable[[float], Ticket],
         random: Callable[[], float],
         look_again: Callable[[FileRef], None],
-        is_present: Callable[[Path], bool],
+        is_present: Callable[[Path], Awaitable[bool]],
     ) -> None:
         """`concurrency` bounds the requests in flight. `look_again` is told of files that changed under way; `is_present` says
         whether a folder's root is there now, the same as when it was armed."""
@@ -294,7 +294,7 @@ class Pipeline:
         return opened.publication
 
     async def _send(self, delivery: Delivery) -> Progress:
-        if not delivery.opened.source.is_current():  # a lost original, too, ends here: there is nothing to publish
+        if not await delivery.opened.source.is_current():  # a lost original, too, ends here: there is nothing to publish
             return await self._moved_on(delivery.image, delivery.output)
         try:
             publication = await self._publication(delivery.opened)
@@ -310,7 +310,7 @@ class Pipeline:
 
     async def _request(self, delivery: Delivery, publication: Publication, permit: Permit) -> Result | Pending | Progress:
         image, now = delivery.image, self._ports.clock.now()
-        if not delivery.opened.source.is_current():
+        if not await delivery.opened.source.is_current():
             return await self._moved_on(image, delivery.output)
         if delivery.opened.ticket.expires_at < now + self.policy.timeout / 2:
             return await self._postpone(delivery, "its temporary URL ran out while it waited for the API")
@@ -376,7 +376,7 @@ class Pipeline:
         """No result: the image fails, or it has another turn, by the class of the failure."""
         counts = permit.failed(failure)
         if failure.kind is FailureKind.PERMANENT:
-            if self._has_changed(delivery):
+            if await self._has_changed(delivery):
                 return await self._moved_on(delivery.image, delivery.output)  # so the API could not fetch it
             delivery = replace(delivery, attempts=delivery.attempts + 1)
             return await self._transitions.fail(delivery, Reason(reason, failure.message, failure.hint, failure.status))
@@ -411,13 +411,14 @@ class Pipeline:
 
     async def _unlike(self, delivery: Delivery, mismatch: str) -> Progress:
         """The API fetched other bytes than were hashed: the file changed under way, or something on the way changed it."""
-        if self._has_changed(delivery):
+        if await self._has_changed(delivery):
             return await self._moved_on(delivery.image, delivery.output)
         return await self._not_as_asked(delivery, FailedReason.INPUT_MISMATCH, mismatch)
 
-    def _has_changed(self, delivery: Delivery) -> bool:
+    async def _has_changed(self, delivery: Delivery) -> bool:
         """Whether the original is not any more what was hashed, or not where it was."""
-        return not delivery.opened.source.is_intact() or not delivery.opened.source.is_current()
+        source = delivery.opened.source
+        return not await source.run(source.is_intact) or not await source.is_current()
 
     async def _not_as_asked(self, delivery: Delivery, reason: FailedReason, problem: str) -> Progress:
         if delivery.attempts >= self.policy.max_attempts:
@@ -454,7 +455,7 @@ class Pipeline:
         output = delivery.output
         attempts = delivery.attempts + counts
         keeps_doubt = output.doubt if doubt is None else doubt
-        if not keeps_doubt and not delivery.opened.source.is_current():
+        if not keeps_doubt and not await delivery.opened.source.is_current():
             return await self._moved_on(delivery.image, delivery.output)
         tries = output.tries + tried
         spent = counts and attempts >= self.policy.max_attempts  # the next turn asks the store if need be, and ends it
@@ -468,7 +469,7 @@ class Pipeline:
 
     async def _moved_on(self, image: Image, output: Output) -> Progress:
         """The path does not lead to the version that was taken, or not any more."""
-        if not self._is_present(image.file.root):
+        if not await self._is_present(image.file.root):
             return await self._transitions.defer(image, output, ABSENT_FOLDER)
         if await self._ports.originals.is_there(image.file):
             self._look_again(image.file)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from watcher.intake.pools import Lane
 from watcher.intake.settle import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from watcher.intake.pools import RootPools
     from watcher.intake.roots import Roots
     from watcher.intake.watch import Observers
     from watcher.ports import Clock, EventLog, Journal
 
 Answer = TypeVar("Answer")
+OWN_THREADS: Final = Path("/")
+"""Stands for the root of no folder: nobody can watch the whole machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,11 @@ class IntakeContext:
     clock: Clock
     random: Callable[[], float]
     roots: Roots
+    pools: RootPools
     observers: Observers
     on_taken: Callable[[], None]
     confinement: str = ""
     """What besides permissions keeps folders from this process, and how they are opened to it; for people."""
-    near: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "intake"))
-    far: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(32, "intake-remote"))
-    """Apart, since a share that does not answer keeps its threads."""
     watching: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while observers are armed, disarmed or replaced."""
     scanning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
@@ -72,11 +73,9 @@ class IntakeContext:
         return Patience(self.settings.settle, self.settings.max_wait)
 
     async def in_thread(self, root: Path, work: Callable[[], Answer]) -> Answer:
-        """Run what blocks on a folder's file system, in the pool for its kind."""
-        pool = self.near if self.roots.is_near(root) else self.far
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
+        """Run what blocks on a folder's file system, in a thread of that folder. Raises NotAnswering where it hangs."""
+        return await self.pools.run(root, Lane.INTAKE, work)
 
-    def close(self) -> None:
-        """Let the pools go; a thread that hangs on a dead share is not waited for."""
-        self.near.shutdown(wait=False, cancel_futures=True)
-        self.far.shutdown(wait=False, cancel_futures=True)
+    async def in_own_thread(self, work: Callable[[], Answer]) -> Answer:
+        """Run what blocks on no folder: observers are stopped, threads waited for."""
+        return await self.pools.run(OWN_THREADS, Lane.INTAKE, work)

@@ -1,11 +1,10 @@
 """The files themselves: looked at, opened once, hashed, moved and deleted durably.
 
-An edge: everything here blocks but the public methods of `FileOriginals`, which hand the work to threads.
+An edge: everything here blocks but the coroutines, which hand the work to the folder's threads.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import hashlib
@@ -13,22 +12,28 @@ import os
 import signal
 import stat
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from watcher.errors import SourceChanged, SourceGone, Unavailable
+from watcher.errors import NotAnswering, SourceChanged, SourceGone, Unavailable
 from watcher.formats.containers import judge
 from watcher.intake.durable import delete_version, is_version, move_version
-from watcher.intake.roots import Roots
+from watcher.intake.pools import Lane, made_progress
 from watcher.intake.settle import Inspection, Wait, Writers
 from watcher.model import FileRef, IgnoredReason, Observation, SourceFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
+
+    from watcher.intake.pools import Pools
+    from watcher.intake.roots import Roots
+
+T = TypeVar("T")
 
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _REMEMBERED: Final = 10_000
+_HASH_BLOCK: Final = 1 << 20
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -170,11 +175,21 @@ def _unfit(path: bytes, message: str, *, lasting: bool) -> Unsuitable | None:
 class OpenOriginal:
     """Implements `watcher.ports.Source`. `through_link`: the path is a symbolic link to the file."""
 
-    def __init__(self, descriptor: int, path: bytes, observation: Observation, facts: SourceFacts, *, through_link: bool) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        path: bytes,
+        observation: Observation,
+        facts: SourceFacts,
+        threads: FolderThreads,
+        *,
+        through_link: bool,
+    ) -> None:
         self._descriptor = descriptor
         self._path = path
         self._observation = observation
         self._facts = facts
+        self._threads = threads
         self._through_link = through_link
 
     @property
@@ -186,51 +201,88 @@ class OpenOriginal:
         """The descriptor; -1 after `close`."""
         return self._descriptor
 
-    def is_intact(self) -> bool:
-        """Whether size and mtime are those of the bytes that were hashed."""
-        return self._descriptor >= 0 and is_version(os.fstat(self._descriptor), self._observation)
-
-    def is_current(self) -> bool:
+    async def is_current(self) -> bool:
         """Whether the path still leads to this inode and version."""
+        return await self._threads.run(Lane.ORIGINALS, self._is_current)
+
+    def _is_current(self) -> bool:
         try:
             return is_version(os.stat(self._path, follow_symlinks=self._through_link), self._observation)
         except OSError:
             return False
 
+    async def run(self, work: Callable[[], T]) -> T:
+        """See `Source.run`."""
+        return await self._threads.run(Lane.SERVING, work)
+
+    def start(self, work: Callable[[], object]) -> None:
+        """See `Source.start`."""
+        self._threads.start(Lane.SERVING, work)
+
+    def is_intact(self) -> bool:
+        """Whether size and mtime are those of the bytes that were hashed."""
+        return self._descriptor >= 0 and is_version(os.fstat(self._descriptor), self._observation)
+
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Give the descriptor back; a share may have to be asked for that too, so a thread does it."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            self._threads.start(Lane.ORIGINALS, partial(os.close, self._descriptor))
             self._descriptor = -1
+
+
+@dataclass(frozen=True, slots=True)
+class FolderThreads:
+    """The threads of one folder."""
+
+    pools: Pools
+    root: Path
+
+    async def run(self, lane: Lane, work: Callable[[], T], *, undo: Callable[[T], None] | None = None) -> T:
+        """See `Pools.run`."""
+        return await self.pools.run(self.root, lane, work, undo=undo)
+
+    def start(self, lane: Lane, work: Callable[[], object]) -> None:
+        """See `Pools.start`."""
+        self.pools.start(self.root, lane, work)
 
 
 class FileOriginals:
     """Implements `watcher.ports.Originals`.
 
-    `roots` is the intake's, which knows what the folders lie on; `pool` (the loop's own unless given) runs what blocks.
+    `roots` and `pools` are the intake's, which knows what the folders lie on and has their threads.
     """
 
-    def __init__(self, roots: Roots | None = None, pool: Executor | None = None) -> None:
-        self._roots = roots if roots is not None else Roots()
-        self._pool = pool
+    def __init__(self, roots: Roots, pools: Pools) -> None:
+        self._roots = roots
+        self._pools = pools
         self._hashed_as: dict[tuple[FileRef, Observation], Observation] = {}
 
     async def open(self, file: FileRef, observation: Observation, sha1: str | None = None) -> OpenOriginal:
         """See `Originals.open`."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._open, file, observation, sha1)
+        work = partial(self._open, file, observation, sha1)
+        return await self._pools.run(file.root, Lane.ORIGINALS, work, undo=OpenOriginal.close)
 
     async def delete(self, file: FileRef, observation: Observation) -> bool:
         """See `Originals.delete`. Raises Unavailable where the folder does not let us."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._delete, file, observation)
+        return await self._pools.run(file.root, Lane.DISPOSAL, partial(self._delete, file, observation))
 
     async def is_there(self, file: FileRef) -> bool:
         """See `Originals.is_there`."""
-        path = self._roots.real(file.root) + b"/" + file.relative
-        return await asyncio.get_running_loop().run_in_executor(self._pool, os.path.lexists, path)
+        return await self._pools.run(file.root, Lane.ORIGINALS, partial(self._is_there, file))
+
+    async def is_present(self, root: Path) -> bool:
+        """See `Originals.is_present`."""
+        try:
+            return await self._pools.run(root, Lane.PROBE, partial(self._roots.is_healthy, root))
+        except NotAnswering:
+            return False
 
     async def move(self, file: FileRef, observation: Observation, target: Path) -> Path | None:
         """See `Originals.move`."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._move, file, observation, target)
+        return await self._pools.run(file.root, Lane.DISPOSAL, partial(self._move, file, observation, target))
+
+    def _is_there(self, file: FileRef) -> bool:
+        return os.path.lexists(self._roots.real(file.root) + b"/" + file.relative)
 
     def _open(self, file: FileRef, observation: Observation, sha1: str | None) -> OpenOriginal:
         path = self._roots.real(file.root) + b"/" + file.relative
@@ -248,7 +300,8 @@ class FileOriginals:
             os.close(descriptor)
             raise
         self._remember(file, observation, opened)
-        return OpenOriginal(descriptor, path, opened, facts, through_link=through_link)
+        threads = FolderThreads(self._pools, file.root)
+        return OpenOriginal(descriptor, path, opened, facts, threads, through_link=through_link)
 
     def _remember(self, file: FileRef, observation: Observation, opened: Observation) -> None:
         """Programs that set times and mode after the close leave us with an observation that is a moment too old."""
@@ -276,8 +329,7 @@ class FileOriginals:
             raise Unavailable(f"{file.path} is open for writing", "it is tried again when its writer has closed it")
         try:
             verdict = judge(_reader(descriptor), before.st_size)
-            with open(descriptor, "rb", buffering=0, closefd=False) as stream:
-                sha1 = hashlib.file_digest(stream, "sha1").hexdigest()
+            sha1 = _sha1(descriptor)
         except OSError as error:
             raise _unavailable("cannot be read", file.path, error) from error
         if verdict.format is None or not verdict.whole:
@@ -322,6 +374,15 @@ def _followed(real_root: bytes, path: bytes) -> tuple[bytes, bool]:
     if not real.startswith(real_root + b"/"):
         raise NotThere
     return real, True
+
+
+def _sha1(descriptor: int) -> str:
+    digest, offset = hashlib.sha1(usedforsecurity=False), 0
+    while block := os.pread(descriptor, _HASH_BLOCK, offset):
+        digest.update(block)
+        offset += len(block)
+        made_progress()
+    return digest.hexdigest()
 
 
 def _unavailable(what: str, path: Path, error: OSError) -> Unavailable:

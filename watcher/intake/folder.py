@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
+from watcher.errors import NotAnswering
 from watcher.intake.alarm import Alarm
 from watcher.intake.candidates import Candidates
 from watcher.intake.durable import OWN_PREFIX
 from watcher.intake.hints import Hints
+from watcher.intake.pools import Lane
 from watcher.intake.roots import RootMissing, survey
 from watcher.intake.scanner import Scanner, ScanResult
 from watcher.intake.watch import Handler, Watched, watch_limit, watches_left
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 Mode = Literal["watching", "polling", "lost"]
-SURVEY_PATIENCE_SECONDS: Final = 10.0
-"""A root that does not answer for so long (a dead share) is lost."""
 POLL_SHARE: Final = 20
 """A polled folder is scanned for at most one part in so many of the time."""
 LIMIT_RETRY_SECONDS: Final = 600.0
@@ -167,10 +167,9 @@ class WatchedFolder:
     async def _survey(self) -> RootInfo:
         root = self._rules.rule.root
         to_change = (self._rules.rule.on_success, self._rules.rule.on_failure) != ("keep", "keep")
-        look = self._loop.run_in_executor(self._tools.far, partial(survey, root, to_change=to_change))
         try:
-            return await asyncio.wait_for(look, SURVEY_PATIENCE_SECONDS)
-        except TimeoutError:
+            return await self._tools.pools.run(root, Lane.PROBE, partial(survey, root, to_change=to_change))
+        except NotAnswering:
             raise RootMissing(f"{root} does not answer") from None
 
     def _wants_events(self, ground: RootInfo) -> bool:
@@ -186,8 +185,8 @@ class WatchedFolder:
         watched = Watched(ground.real, self._rules.folder.recursive, Handler(ground.real, self._hints, self._canary_heard))
         async with self._tools.watching:
             try:
-                await self._in_near_thread(partial(self._tools.observers.disarm, self.name))
-                await self._in_near_thread(partial(self._tools.observers.arm, self.name, watched))
+                await self._in_thread(partial(self._tools.observers.disarm, self.name))
+                await self._in_thread(partial(self._tools.observers.arm, self.name, watched))
             except OSError as error:
                 self._rearm_at = self._tools.clock.monotonic() + self._tools.settings.rearm
                 return error
@@ -234,7 +233,7 @@ class WatchedFolder:
     async def disarm(self) -> None:
         """Watch no more."""
         async with self._tools.watching:
-            await self._in_near_thread(partial(self._tools.observers.disarm, self.name))
+            await self._in_thread(partial(self._tools.observers.disarm, self.name))
 
     def needs_check(self, *, healthy: bool) -> bool:
         """Whether `check` could find anything, given whether the root is the one that was armed."""
@@ -393,14 +392,14 @@ class WatchedFolder:
             return set()
         here = {inode: path for (device, inode), path in result.inodes.items() if device == ground.identity.device}
         async with self._tools.watching:
-            missing = await self._in_near_thread(partial(self._tools.observers.unwatched, self.name, list(here)))
+            missing = await self._in_thread(partial(self._tools.observers.unwatched, self.name, list(here)))
         if ground.identity.inode in missing:
             return set()
-        return await self._in_near_thread(partial(_still_there, ground.real, {inode: here[inode] for inode in missing}))
+        return await self._in_thread(partial(_still_there, ground.real, {inode: here[inode] for inode in missing}))
 
     async def _not_covered(self, missing: int, directories: int) -> None:
         ground = self._ground
-        if ground is not None and await self._in_near_thread(partial(watches_left, ground.real)):
+        if ground is not None and await self._in_thread(partial(watches_left, ground.real)):
             self._tools.observers.distrust(self.name)
             return
         await self.disarm()
@@ -440,11 +439,11 @@ class WatchedFolder:
             name = OWN_PREFIX + b"canary-%08x" % int(self._tools.random() * 0xFFFFFFFF)
             relative = directory + b"/" + name if directory else name
             self._canaries[relative] = self._tools.clock.monotonic()
-            if not await self._in_near_thread(partial(_touch_and_remove, ground.real + b"/" + relative)):
+            if not await self._in_thread(partial(_touch_and_remove, ground.real + b"/" + relative)):
                 self._canaries.pop(relative, None)
 
-    async def _in_near_thread(self, work: Callable[[], Answer]) -> Answer:
-        return await self._loop.run_in_executor(self._tools.near, work)
+    async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
+        return await self._tools.in_thread(self.root, work)
 
 
 def _release(waiters: list[asyncio.Future[None]]) -> None:

@@ -11,9 +11,11 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from watcher.errors import NotAnswering
 from watcher.intake.context import IntakeContext, IntakeSettings
 from watcher.intake.files import ignore_lease_breaks
 from watcher.intake.folder import FolderStatus, WatchedFolder
+from watcher.intake.pools import Lane, RootPools
 from watcher.intake.roots import Roots
 from watcher.intake.watch import Observers, ObserverSlot, Trouble
 from watcher.model import Event
@@ -52,11 +54,22 @@ class Intake:
         confinement: str = "",
     ) -> None:
         self.roots = Roots()
+        self.pools = RootPools()
         self._rules = dict(rules)
         self._clock = clock
         self._events = events
-        observers = Observers(self._trouble_from_thread)
-        self._tools = IntakeContext(settings, journal, events, clock, random, self.roots, observers, on_taken, confinement)
+        self._tools = IntakeContext(
+            settings,
+            journal,
+            events,
+            clock,
+            random,
+            self.roots,
+            self.pools,
+            Observers(self._trouble_from_thread),
+            on_taken,
+            confinement,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._folders: dict[str, WatchedFolder] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
@@ -89,8 +102,8 @@ class Intake:
             folder.cancel_alarms()
         self._folders.clear()
         self._tasks.clear()
-        await self._loop.run_in_executor(self._tools.near, self._tools.observers.close)
-        self._tools.close()
+        await self._tools.in_own_thread(self._tools.observers.close)
+        self.pools.close()
         self._loop = None
 
     async def _open(self, rules: Mapping[str, FolderRules]) -> None:
@@ -119,6 +132,7 @@ class Intake:
         folder.cancel_alarms()
         await folder.disarm()
         self.roots.drop(folder.root)
+        self.pools.forget(folder.root)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         """None of the tasks ends by itself: one that does has hit a fault of ours, or a machine that has nothing left to give."""
@@ -192,10 +206,10 @@ class Intake:
             self._round_at = self._clock.monotonic()
             await self._clock.sleep(self._tools.settings.guard)
             self._tools.observers.check()
-            near = [each for each in self._folders.values() if self.roots.is_near(each.root)]
-            work = partial(_sick, self.roots, [folder.root for folder in near])
-            sick = await asyncio.get_running_loop().run_in_executor(self._tools.near, work)
-            for name, folder in self._folders.items():
+            near = [each.root for each in self._folders.values() if self.roots.is_near(each.root)]
+            healthy = await asyncio.gather(*(self._is_healthy(root) for root in near))
+            sick = {root for root, well in zip(near, healthy, strict=True) if not well}
+            for name, folder in list(self._folders.items()):
                 orphan = folder.mode == "watching" and not self._tools.observers.watches(name) and not self._replacing()
                 if orphan and not self._tools.watching.locked():
                     self._help(f"check {name}", folder.arm("it had no watcher"))
@@ -203,6 +217,12 @@ class Intake:
                     self._help(f"check {name}", folder.check())
                 if not await folder.canary():
                     self._tools.observers.distrust(name)
+
+    async def _is_healthy(self, root: Path) -> bool:
+        try:
+            return await self.pools.run(root, Lane.PROBE, partial(self.roots.is_healthy, root))
+        except NotAnswering:
+            return False
 
     def _trouble_from_thread(self, post: ObserverSlot, trouble: Trouble) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -218,7 +238,7 @@ class Intake:
         """Throw an observer away; its folders get another one and are looked through, or are polled if that happens too often."""
         async with self._tools.watching:
             names = list(post.watched)  # only now: a folder may just have been given to this observer
-            await asyncio.get_running_loop().run_in_executor(self._tools.near, self._tools.observers.retire, post)
+            await self._tools.in_own_thread(partial(self._tools.observers.retire, post))
         if trouble is Trouble.OVERFLOW:
             message = "the kernel dropped events; the folders are looked through"
             hint = "raise fs.inotify.max_queued_events where this happens often"
@@ -240,10 +260,6 @@ class Intake:
         while times[0] < now - RESTARTS_WITHIN_SECONDS:
             times.popleft()
         return len(times) > RESTARTS
-
-
-def _sick(roots: Roots, paths: list[Path]) -> set[Path]:
-    return {path for path in paths if not roots.is_healthy(path)}
 
 
 def _is_elsewhere(before: FolderRules, after: FolderRules) -> bool:

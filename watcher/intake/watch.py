@@ -32,6 +32,7 @@ from watchdog.observers.inotify_c import InotifyFD, Watch, inotify_add_watch, in
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from watcher.intake.durable import OWN_PREFIX
+from watcher.intake.pools import made_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -189,7 +190,9 @@ class Observers:
         with suppress(Exception):  # watchdog in disorder raises anything; what matters is done below
             post.observer.stop()
         post.observer.join(_JOIN_SECONDS)
+        made_progress()
         reader.join(_JOIN_SECONDS)
+        made_progress()
         if not reader.is_alive() and not _has_closed(reader):
             reader._close_resources()  # noqa: SLF001 - a reader that died leaves the instance open
 

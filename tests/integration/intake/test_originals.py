@@ -55,13 +55,13 @@ class TestOpening:
             assert (facts.name, facts.size, facts.format) == ("a.jpg", len(content), Format.JPEG)
             assert facts.sha1 == hashlib.sha1(content).hexdigest()
             assert source.is_intact()
-            assert source.is_current()
+            assert await source.is_current()
 
             path.unlink()
             path.write_bytes(picture(1))
             assert Path(f"/proc/self/fd/{source.fileno()}").read_bytes() == content
             assert source.is_intact()
-            assert not source.is_current()
+            assert not await source.is_current()
             source.close()
             source.close()
             assert not source.is_intact()
@@ -74,7 +74,7 @@ class TestOpening:
             with path.open("ab") as file:
                 file.write(b"more")
             assert not source.is_intact()
-            assert not source.is_current()
+            assert not await source.is_current()
             source.close()
 
     async def test_times_set_after_the_close_change_nothing(self, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ class TestOpening:
             path.chmod(0o600)
             originals = bench.originals
             source = await originals.open(bench.file("deep/a.jpg"), taken)
-            assert source.is_current()
+            assert await source.is_current()
             source.close()
             assert await originals.delete(bench.file("deep/a.jpg"), taken)
             assert not path.exists()
@@ -169,9 +169,9 @@ class TestOpening:
             await bench.until_taken("link.jpg")
             source = await bench.originals.open(bench.file("link.jpg"), bench.observation("link.jpg"))
             assert source.facts.name == "link.jpg"
-            assert source.is_current()
+            assert await source.is_current()
             (bench.root / "link.jpg").unlink()
-            assert not source.is_current()
+            assert not await source.is_current()
             source.close()
 
 

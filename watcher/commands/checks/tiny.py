@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import struct
 import tempfile
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from watcher.model import Format, SourceFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 
 def tiny_png(seed: bytes, side: int = 16) -> bytes:
@@ -45,9 +48,17 @@ class TinySource:
         """Nobody else has the file."""
         return True
 
-    def is_current(self) -> bool:
+    async def is_current(self) -> bool:
         """It has no path that could lead elsewhere."""
         return True
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run what may wait for the disk."""
+        return await asyncio.to_thread(work)
+
+    def start(self, work: Callable[[], object]) -> None:
+        """Run it at once: it is a temporary file of our own."""
+        work()
 
     def close(self) -> None:
         """Whoever made the file closes it."""

@@ -1,0 +1,139 @@
+"""Each folder's own threads: one that hangs keeps neither another folder's waiting nor the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from watcher.errors import NotAnswering
+from watcher.intake.pools import WIDTHS, Lane, RootPools, made_progress
+
+NAS, LOCAL = Path("/nas"), Path("/local")
+
+
+@pytest.fixture
+def dead_share() -> Iterator[threading.Event]:
+    """What calls on a share wait for that does not answer, until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def pools() -> Iterator[RootPools]:
+    """Pools of little patience."""
+    with contextlib.closing(RootPools(patience=0.05)) as made:
+        yield made
+
+
+async def test_results_and_errors_come_back(pools: RootPools) -> None:
+    """What the work returns or raises is what the caller gets."""
+    assert await pools.run(LOCAL, Lane.INTAKE, lambda: 42) == 42
+    with pytest.raises(FileNotFoundError):
+        await pools.run(LOCAL, Lane.INTAKE, lambda: open("/nowhere/at/all").close())
+
+
+async def test_a_call_that_hangs_is_given_up(pools: RootPools, dead_share: threading.Event) -> None:
+    """Who waits is told within the patience, and who asks after that at once, once every thread of the lane hangs."""
+    with pytest.raises(NotAnswering, match="/nas does not answer"):
+        await pools.run(NAS, Lane.PROBE, dead_share.wait)
+    assert not pools.answers(NAS)
+    before = threading.active_count()
+    for _ in range(50):
+        with pytest.raises(NotAnswering):
+            await asyncio.wait_for(pools.run(NAS, Lane.PROBE, dead_share.wait), 0.04)
+    assert threading.active_count() == before, "every question left another thread behind"
+
+
+async def test_other_folders_do_not_notice(pools: RootPools, dead_share: threading.Event) -> None:
+    """All threads of one folder hang, in every lane: another folder's work is done as ever."""
+    hanging = [pools.run(NAS, lane, dead_share.wait) for lane in Lane for _ in range(WIDTHS[lane] + 3)]
+    ended = asyncio.gather(*hanging, return_exceptions=True)
+    assert [await pools.run(LOCAL, lane, lambda: "done") for lane in Lane] == ["done"] * len(Lane)
+    assert {type(each) for each in await ended} == {NotAnswering}
+    assert pools.answers(LOCAL)
+
+
+async def test_a_share_that_comes_back_is_used_again(pools: RootPools, dead_share: threading.Event) -> None:
+    """Its threads go on as soon as the calls return; what came too late is undone."""
+    undone: list[object] = []
+    with pytest.raises(NotAnswering):
+        await pools.run(NAS, Lane.PROBE, dead_share.wait, undo=undone.append)
+    dead_share.set()
+    async with asyncio.timeout(5):
+        while not undone or not pools.answers(NAS):
+            await asyncio.sleep(0.001)
+    assert await pools.run(NAS, Lane.PROBE, lambda: "back") == "back"
+
+
+async def test_slow_work_that_moves_is_not_given_up(pools: RootPools) -> None:
+    """A large file takes as long as it takes, also for those who wait behind it."""
+    steps = threading.Semaphore(0)
+
+    def read() -> str:
+        for _ in range(20):
+            assert steps.acquire(timeout=5)
+            made_progress()
+        return "read"
+
+    reading = asyncio.gather(pools.run(NAS, Lane.PROBE, read), pools.run(NAS, Lane.PROBE, lambda: "next"))
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+        steps.release()
+    assert await reading == ["read", "next"]
+
+
+async def test_no_more_threads_than_the_lane_has(pools: RootPools) -> None:
+    """However much is asked for at once; and all of it is done."""
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        threading.Event().wait(0.001)
+        with lock:
+            inside -= 1
+
+    await asyncio.gather(*(pools.run(LOCAL, Lane.ORIGINALS, work) for _ in range(100)))
+    assert 1 < most <= WIDTHS[Lane.ORIGINALS]
+
+
+async def test_work_nobody_waits_for_is_done_even_on_the_way_out(pools: RootPools) -> None:
+    """Descriptors are given back after the pools were closed as before."""
+    for closed in (False, True):
+        done = threading.Event()
+        pools.start(LOCAL, Lane.ORIGINALS, done.set)
+        assert await asyncio.to_thread(done.wait, 5), closed
+        pools.close()
+    with pytest.raises(NotAnswering):
+        await pools.run(LOCAL, Lane.ORIGINALS, done.set)
+
+
+def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
+    """The interpreter ends although a call on a dead share has not returned."""
+    program = """
+import asyncio, contextlib, threading
+from pathlib import Path
+from watcher.errors import NotAnswering
+from watcher.intake.pools import Lane, RootPools
+
+async def main():
+    pools = RootPools(patience=0.01)
+    with contextlib.suppress(NotAnswering):
+        await pools.run(Path("/nas"), Lane.PROBE, threading.Event().wait)
+    pools.close()
+
+asyncio.run(main())
+print("ended")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (ended.stdout, ended.stderr) == ("ended\n", "")
