@@ -28,7 +28,7 @@ if [ -n "${FROM-}" ]; then
   only_version=$("$FROM" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   base_python=$("$FROM" -c 'import os, sys; print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))')
 fi
-readonly only_version base_python
+readonly only_version base_python how=${FROM:+"$name service"}
 readonly prefix=/opt/$name
 readonly command=/usr/local/bin/$name
 readonly etc=/etc/$name
@@ -209,7 +209,7 @@ reload_systemd() { if [ -d /run/systemd/system ]; then systemctl daemon-reload; 
 
 check_ground() {
   local tool
-  [ "$(id -u)" = 0 ] || die "root is needed: run it with sudo"
+  [ "$(id -u)" = 0 ] || die "root is needed: sudo ${how:-make} $1"
   for tool in systemctl systemd-sysusers setpriv; do
     command -v "$tool" >/dev/null || die "$tool is missing; the service needs systemd and util-linux"
   done
