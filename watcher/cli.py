@@ -104,6 +104,60 @@ def once(config: ConfigOption = None) -> None:
 
 
 @app.command()
+def init(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="FILE", help="Where to write it. A file that is there stays as it is.")
+    ] = Path("config.toml"),
+    folder: Annotated[str | None, typer.Option(metavar="DIR", help="The folder to watch.")] = None,
+    bucket: Annotated[str | None, typer.Option(help="The B2 bucket to publish into.")] = None,
+    region: Annotated[str | None, typer.Option(help="Its region, as in eu-central-003.")] = None,
+    connector: Annotated[str | None, typer.Option(metavar="ID", help="The Storage Connector of your Compressor account.")] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="How the API reaches this machine: a proxy, a tunnel, a port."),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where temporary URLs are served. Default: a free port from 8080 on.")
+    ] = None,
+    staging_bucket: Annotated[
+        str | None,
+        typer.Option("--staging-bucket", metavar="BUCKET", help="Instead of --public-url: a private bucket for presigned links."),
+    ] = None,
+    originals: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="What becomes of stored originals: keep, delete, or a folder. Default: keep."),
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", metavar="KEY", help="Written into the file (0600). Better: the environment.")
+    ] = None,
+    api_url: Annotated[str | None, typer.Option("--api-url", metavar="URL", help="Another API than Compressor's own.")] = None,
+) -> None:
+    """Write a short config.toml: asks for what is needed, or takes it from the options; then checks it."""
+    from watcher.commands.check import check as check_all
+    from watcher.commands.init import Choices, missing, run_init
+
+    choices = Choices(
+        folder, bucket, region, connector, public_url, staging_bucket, listen, originals, api_key=api_key, api_url=api_url
+    )
+    ask = _prompt if sys.stdin.isatty() and missing(choices) else None
+    try:
+        status = run_init(
+            choices,
+            config.absolute(),
+            ask=ask,
+            say=lambda text: typer.echo(text, err=True),
+            check=lambda path: _wait(check_all(_settings(path, "daemon")[0], probe=False)),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    _exit(status)
+
+
+def _prompt(question: str, default: str, secret: bool) -> str:
+    return str(typer.prompt(question, default=default or None if not secret else "", hide_input=secret, show_default=not secret))
+
+
+@app.command()
 def check(
     config: ConfigOption = None,
     probe: Annotated[bool, typer.Option("--probe", help="Also send one tiny image through everything, end to end.")] = False,
