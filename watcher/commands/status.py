@@ -10,7 +10,7 @@ from rich.text import Text
 
 from watcher.commands.output import console, outcome, plain, say, state_text, write_json
 from watcher.commands.reading import reading
-from watcher.model import Event, timestamp
+from watcher.figures import DaemonFigures, FolderFigures, JournalFigures, Status
 from watcher.service.instance import LOCK_NAME, running_pid
 
 if TYPE_CHECKING:
@@ -18,19 +18,13 @@ if TYPE_CHECKING:
 
     from watcher.config.schema import Folder, Settings
     from watcher.model import Record
-    from watcher.records.views import JournalViews
 
 NOT_RUNNING: Final = 3
-LAST_ERRORS: Final = 5
-_MINUTE: Final = 60.0
-_HOUR: Final = 3600.0
 
 
 def show_status(settings: Settings, *, as_json: bool) -> int:
     """Print it. Exit status 0, or 3 where no daemon runs on this state; the figures are shown in both cases."""
-    now = time.time()
-    with reading(settings) as journal:
-        status = {**_daemon(settings), **_figures(journal, now), "folders": [_folder(each) for each in settings.folders]}
+    status = read_status(settings, time.time()).fields()
     if as_json:
         write_json(status)
     else:
@@ -41,75 +35,22 @@ def show_status(settings: Settings, *, as_json: bool) -> int:
 # --- facts ------------------------------------------------------------------------------------------------------------------
 
 
-def _daemon(settings: Settings) -> Record:
+def read_status(settings: Settings, now: float) -> Status:
+    """All that is to be known; `now` in Unix seconds."""
+    with reading(settings) as journal:
+        figures = JournalFigures() if journal is None else journal.figures(now)
+    return Status(_daemon(settings), figures, [_folder(each) for each in settings.folders])
+
+
+def _daemon(settings: Settings) -> DaemonFigures:
     """Whether it runs. A daemon writes the lock file once, when it starts."""
     pid = running_pid(settings.state_dir)
     since = None if pid is None else (settings.state_dir / LOCK_NAME).stat().st_mtime
-    return {
-        "running": pid is not None,
-        "pid": pid,
-        "since": None if since is None else timestamp(since),
-        "state_dir": str(settings.state_dir),
-    }
+    return DaemonFigures(str(settings.state_dir), pid, since)
 
 
-def _figures(journal: JournalViews | None, now: float) -> Record:
-    if journal is None:
-        return empty_figures()
-    totals, oldest = journal.totals(), journal.oldest_open()
-    return {
-        "queue": totals.waiting,
-        "in_flight": totals.requested + totals.enqueued,
-        "failed": journal.failed_now(),
-        "oldest_open": None if oldest is None else timestamp(oldest),
-        "ended": {name: getattr(totals, name) for name in ("stored", "failed", "superseded", "vanished", "unchanged")},
-        "throughput": {
-            "last_minute": _ended(journal, now - _MINUTE),
-            "last_hour": _ended(journal, now - _HOUR),
-        },
-        "unwritten_audit_lines": max(0, journal.last_seq() - journal.marks().audited),
-        "last_errors": [ending.record for ending in journal.last_failures(LAST_ERRORS)],
-        "last_delay": _delay(journal) if totals.open else None,
-    }
-
-
-def empty_figures() -> Record:
-    """The figures of a daemon that has never run."""
-    nothing = {"stored": 0, "failed": 0}
-    return {
-        "queue": 0,
-        "in_flight": 0,
-        "failed": 0,
-        "oldest_open": None,
-        "ended": {**nothing, "superseded": 0, "vanished": 0, "unchanged": 0},
-        "throughput": {"last_minute": nothing, "last_hour": nothing},
-        "unwritten_audit_lines": 0,
-        "last_errors": [],
-        "last_delay": None,
-    }
-
-
-def _ended(journal: JournalViews, since: float) -> dict[str, int]:
-    counts = journal.ended_since(since)
-    return {"stored": counts[Event.IMAGE_STORED], "failed": counts[Event.IMAGE_FAILED]}
-
-
-def _delay(journal: JournalViews) -> Record | None:
-    """Why the image that was put off last has to wait."""
-    if (found := journal.last_delay()) is None:
-        return None
-    image, step = found
-    return {
-        "timestamp": timestamp(step.at),
-        "id": image.id,
-        **image.file.fields(),
-        "rendition": step.rendition,
-        "message": step.detail.get("message"),
-    }
-
-
-def _folder(folder: Folder) -> Record:
-    return {"name": folder.name, "path": str(folder.path), "state": folder_state(folder)}
+def _folder(folder: Folder) -> FolderFigures:
+    return FolderFigures(folder.name, str(folder.path), folder_state(folder))
 
 
 def folder_state(folder: Folder) -> str:

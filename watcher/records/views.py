@@ -7,24 +7,23 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from watcher.model import ENDINGS, Event, ImageState, OutputState
-from watcher.records import database, queries
+from watcher.model import Event, ImageState, OutputState
+from watcher.records import database, overview, queries
 from watcher.records.queries import NumberedEnding
-from watcher.records.rows import OPEN, load_images, parse_rule
+from watcher.records.rows import load_images, parse_rule
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
 
+    from watcher.figures import JournalFigures
     from watcher.model import Image, Record
     from watcher.records.queries import OutboxCursor, Totals
 
 PAGE: Final = 500
 SHORTEST_ID: Final = 4
 """So many characters of an id are needed to name an image."""
-RECENT_STEPS: Final = 10_000
-"""So far back a delay is looked for."""
 _ENDING: Final = "SELECT seq, image_id, rendition, record FROM endings"
 
 
@@ -82,37 +81,9 @@ class JournalViews:
         """How many outputs stand where."""
         return queries.totals(self._connection)
 
-    def ended_since(self, since: float) -> dict[str, int]:
-        """How many outputs ended at or after `since` (Unix seconds), by event; every ending event is there."""
-        query = "SELECT event, count(*) FROM endings WHERE at >= ? GROUP BY event"
-        return {**{str(event): 0 for event in sorted(ENDINGS)}, **dict(self._connection.execute(query, (since,)))}
-
-    def failed_now(self) -> int:
-        """How many outputs have failed and were neither retried nor replaced by a newer version of their file."""
-        query = """SELECT count(*) FROM outputs CROSS JOIN images ON images.number = outputs.image
-                   WHERE outputs.state = 'failed' AND images.newest = 1"""
-        return int(self._connection.execute(query).fetchone()[0])
-
-    def oldest_open(self) -> float | None:
-        """When the image that has been waiting longest was detected (Unix seconds); None where nothing waits."""
-        query = f"SELECT min(image) FROM outputs WHERE state IN {OPEN}"  # noqa: S608 - a constant
-        row = self._connection.execute(f"SELECT detected_at FROM images WHERE number = ({query})").fetchone()  # noqa: S608 - as above
-        return float(row[0]) if row else None
-
-    def last_failures(self, limit: int) -> list[NumberedEnding]:
-        """The newest failed endings, newest first."""
-        return self._endings("WHERE event = 'image.failed' ORDER BY seq DESC LIMIT ?", limit)
-
-    def last_delay(self) -> tuple[Image, Step] | None:
-        """The newest step that put an image off, which is why it waits; None where none of the last ones did."""
-        query = """SELECT image, at, event, rendition, detail FROM history
-                   WHERE event = 'image.retry' AND number > (SELECT max(number) FROM history) - ? ORDER BY number DESC LIMIT 1"""
-        row = self._connection.execute(query, (RECENT_STEPS,)).fetchone()
-        if row is None:
-            return None
-        number, at, event, rendition, detail = row
-        (image,) = load_images(self._connection, [number])
-        return image, Step(at, event, rendition, json.loads(detail))
+    def figures(self, now: float) -> JournalFigures:
+        """What `status` shows of it; `now` in Unix seconds."""
+        return overview.journal_figures(self._connection, now)
 
     # --- images ---------------------------------------------------------------------------------------------------------------
 

@@ -75,12 +75,13 @@ async def test_pages_join(desk: JournalViews, journal: SqliteJournal) -> None:
 
 def test_figures(desk: JournalViews) -> None:
     """Totals, endings of late, the oldest that waits, the last failures."""
-    totals = desk.totals()
+    figures = desk.figures(1_561.0)
 
-    assert (totals.waiting, totals.stored, totals.failed) == (3, 1, 1)
-    assert desk.ended_since(1_501.0) == {"image.failed": 1, "image.stored": 0, "image.superseded": 0, "image.vanished": 0}
-    assert desk.oldest_open() == 1_002.0
-    assert [ending.record["reason"] for ending in desk.last_failures(5)] == ["empty"]
+    assert (figures.waiting, figures.in_flight, figures.failed) == (3, 0, 1)
+    assert dict(figures.ended) == {"stored": 1, "failed": 1, "superseded": 0, "vanished": 0, "unchanged": 0}
+    assert (figures.last_minute.stored, figures.last_hour.stored) == (0, 1)
+    assert figures.oldest_open == 1_002.0
+    assert [record["reason"] for record in figures.last_errors] == ["empty"]
 
 
 async def test_story_of_an_image(desk: JournalViews, journal: SqliteJournal) -> None:
