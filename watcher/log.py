@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO
 
 import structlog
 
-from watcher.model import Event, timestamp
+from watcher.model import Event, IgnoredReason, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +47,14 @@ LEVELS: Final[dict[Event, Level]] = {
 _NUMBERS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def level_of(event: Event) -> Level:
-    """The level an event is logged at."""
+_TOLD_WHEN_IGNORED: Final = frozenset({IgnoredReason.NOT_AN_IMAGE, IgnoredReason.UNSUPPORTED})
+"""Reasons that whoever dropped the file wants to know; the others follow from names and settings."""
+
+
+def level_of(event: Event, reason: object = None) -> Level:
+    """The level an event is logged at; of files that are ignored it depends on the reason."""
+    if event is Event.IMAGE_IGNORED and reason in _TOLD_WHEN_IGNORED:
+        return "info"
     return LEVELS.get(event, "info")
 
 
@@ -87,7 +93,7 @@ class JsonLog:
 
     def event(self, event: Event, **fields: Any) -> None:
         """Write one line, unless the level is below the one asked for. A given `timestamp` is kept."""
-        level = level_of(event)
+        level = level_of(event, fields.get("reason"))
         if _NUMBERS[level] < _NUMBERS[self.level]:
             return
         fields.pop("level", None)
@@ -118,7 +124,7 @@ def _plain_level(_logger: WrappedLogger, _method: str, fields: EventDict) -> Eve
 
 def line_fields(event: Event, now: float, **fields: Any) -> dict[str, Any]:
     """The whole object of a line, in the order in which it is written."""
-    return {"timestamp": timestamp(now), "level": level_of(event), "event": str(event), **fields}
+    return {"timestamp": timestamp(now), "level": level_of(event, fields.get("reason")), "event": str(event), **fields}
 
 
 def quiet_libraries() -> None:

@@ -71,6 +71,7 @@ class IgnoredReason(StrEnum):
     """Why a file is not taken (`reason` of image.ignored, and of `explain`)."""
 
     NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED = "unsupported"
     HIDDEN = "hidden"
     TEMPORARY_NAME = "temporary_name"
     NOT_INCLUDED = "not_included"

@@ -64,6 +64,18 @@ def test_the_way_of_an_image_is_debug(event: Event) -> None:
     assert "debug" == level_of(event)
 
 
+@pytest.mark.parametrize(
+    ("reason", "level"),
+    [("not_an_image", "info"), ("unsupported", "info"), ("hidden", "debug"), ("temporary_name", "debug"), ("excluded", "debug")],
+)
+def test_a_file_that_cannot_be_done_is_told_at_level_info(reason: str, level: str) -> None:
+    """Whoever dropped it looks for it; what the settings or the name leave out is no news."""
+    out = io.StringIO()
+    JsonLog("debug", out=out, clock=lambda: 0.0).event(Event.IMAGE_IGNORED, file="/a", reason=reason)
+
+    assert json.loads(out.getvalue())["level"] == level
+
+
 class Choked(io.StringIO):
     """A reader that is gone, for a while."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from watcher.model import OutputRule
 
 WHY = {
+    IgnoredReason.UNSUPPORTED: "it is a picture of a kind that cannot be done",
     IgnoredReason.NOT_AN_IMAGE: "its bytes are no image that the API takes (the name does not matter)",
     IgnoredReason.HIDDEN: "its name, or a directory on its way, begins with a dot",
     IgnoredReason.TEMPORARY_NAME: "its name is one that programs use for files in the making",
@@ -85,8 +86,8 @@ def _judged(path: bytes) -> tuple[SourceFacts | None, dict[str, Any] | None]:
         size = os.fstat(file.fileno()).st_size
         verdict = judge(lambda offset, count: os.pread(file.fileno(), count, offset), size)
         if verdict.format is None:
-            reason = IgnoredReason.NOT_AN_IMAGE
-            return None, {"verdict": "ignored", "reason": str(reason), "message": WHY[reason]}
+            reason = IgnoredReason.UNSUPPORTED if verdict.unsupported else IgnoredReason.NOT_AN_IMAGE
+            return None, {"verdict": "ignored", "reason": str(reason), "message": verdict.unsupported or WHY[reason]}
         if not verdict.whole:
             return None, {"verdict": "waited_for", "message": f"it is not whole yet: {verdict.missing}"}
         sha1 = hashlib.file_digest(file, "sha1").hexdigest()

@@ -7,6 +7,7 @@ its metadata taken out. What must be encoded anew all the same (to be turned upr
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +15,13 @@ import pyvips
 
 from watcher.engine import rasters
 from watcher.engine.encoding import LADDER, Encoding, can_be_lowered, encode, quality_of, with_only
-from watcher.engine.formats import ACCEPTED, HEAD_BYTES, sniff
+from watcher.engine.formats import ACCEPTED
 from watcher.engine.geometry import place
 from watcher.engine.lossless import Damaged, without_metadata
-from watcher.engine.refusal import unprocessable
-from watcher.engine.rendering import Picture, check_limits, read_picture, render, svg_bytes
+from watcher.engine.refusal import corrupt, unprocessable, unsupported
+from watcher.engine.rendering import Picture, check_limits, read_picture, render
 from watcher.engine.work import Outcome
+from watcher.formats.sniffing import sniff, unreadable_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from watcher.engine.geometry import Placement
     from watcher.engine.work import ImageOrder, Task
 
-_GZIP: Final = b"\x1f\x8b"
 _EXIF_PREFIX: Final = b"Exif\0\0"
 _WEBP_MAX_SIDE: Final = 16_383
 
@@ -42,7 +43,7 @@ def process(task: Task) -> Outcome:
         encoding = _encoding(picture, placement, task.image)
         content = _content(picture, placement, encoding)
     except pyvips.Error:
-        raise unprocessable(f"the image is corrupt or cut off ({format_name})") from None
+        raise corrupt(format_name) from None
     task.target.write_bytes(content)
     return Outcome(
         input_format=format_name,
@@ -55,14 +56,20 @@ def process(task: Task) -> Outcome:
 
 
 def recognise(source: Path) -> str:
-    """The format that the bytes show. Raises Refusal (422) for what is no image of an accepted format."""
+    """The format that the bytes show. Raises Refusal (422) for what is no image, or none of a kind that can be done."""
     with source.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    if head.startswith(_GZIP):
-        head = svg_bytes(source)[:HEAD_BYTES]
-    if (format_name := sniff(head)) is None:
+
+        def read_at(offset: int, count: int) -> bytes:
+            return os.pread(file.fileno(), count, offset)
+
+        size = os.fstat(file.fileno()).st_size
+        kind = sniff(read_at, size)
+        words = kind.unsupported or (unreadable_kind(read_at, size, kind.format) if kind.format else "")
+    if words:
+        raise unsupported(words)
+    if kind.format is None:
         raise unprocessable(f"the source is no image of an accepted format ({ACCEPTED})")
-    return format_name
+    return kind.format.value
 
 
 def _encoding(picture: Picture, placement: Placement, order: ImageOrder) -> Encoding:
@@ -118,7 +125,7 @@ def _kept(picture: Picture, original: bytes) -> bytes | None:
         exif = rasters.exif_block(dict(picture.rights)).removeprefix(_EXIF_PREFIX)
         stripped = without_metadata(picture.format, original, exif)
     except Damaged:
-        raise unprocessable(f"the image is corrupt or cut off ({picture.format})") from None
+        raise corrupt(picture.format) from None
     if stripped is None:
         return None if picture.metadata else original
     return stripped

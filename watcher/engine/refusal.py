@@ -17,6 +17,16 @@ class Refusal(WatcherError):
         self.retry_after = retry_after
 
 
+def unsupported(words: str) -> Refusal:
+    """422 for an image that is valid and of a kind that cannot be done: `words` say which, and what to do."""
+    return Refusal(422, f"unsupported: {words}")
+
+
+def corrupt(format_name: str) -> Refusal:
+    """422 for an image whose bytes are damaged or not all there."""
+    return Refusal(422, f"the image is corrupt or cut off ({format_name})")
+
+
 def unprocessable(message: str) -> Refusal:
     """422: the request is well formed, but cannot be done."""
     return Refusal(422, message)

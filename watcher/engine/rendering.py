@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pyvips
 
 from watcher.engine import rasters
-from watcher.engine.formats import HEAD_BYTES
 from watcher.engine.refusal import unprocessable
 
 if TYPE_CHECKING:
@@ -230,7 +229,7 @@ def _is_sequence(path: Path, format_name: str) -> bool:
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
+        return file.read(4096)
 
 
 def _svg_scale(picture: Picture, placement: Placement) -> float:

@@ -206,7 +206,7 @@ class Candidates:
             await journal.give_up(sighting, outcome.reason, outcome.message, outcome.hint)
             self._tools.on_taken()
         elif isinstance(outcome, Unsuitable | Leave):
-            message = {"message": outcome.message} if isinstance(outcome, Unsuitable) and outcome.message else {}
+            message = {"message": outcome.message} if outcome.message else {}
             if not isinstance(outcome, Unsuitable) or outcome.lasting:
                 await journal.ignore(file, outcome.observation, outcome.reason)
             self._tools.events.event(Event.IMAGE_IGNORED, **file.fields(), reason=outcome.reason, **message)

@@ -85,6 +85,7 @@ class Leave:
 
     observation: Observation
     reason: IgnoredReason
+    message: str = ""
 
 
 Decision = Take | Wait | GiveUp | Leave
@@ -107,6 +108,8 @@ def settle(before: Wait | None, look: Inspection, now: float, wall: float, patie
         return Wait(observation, since, max(since + patience.settle, now + SHORTEST_WAIT if still >= patience.settle else now))
     if look.verdict is None:
         return Wait(observation, since, now + SHORTEST_WAIT)
+    if look.verdict.unsupported:
+        return Leave(observation, IgnoredReason.UNSUPPORTED, look.verdict.unsupported)
     if look.verdict.format is None:
         return Leave(observation, IgnoredReason.NOT_AN_IMAGE)
     return Take(observation) if look.verdict.whole else _incomplete(look, since, now, stood, patience)

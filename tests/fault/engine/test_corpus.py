@@ -13,7 +13,8 @@ import pytest
 from tests.support.corpus import corpus
 from tests.support.engine import Client, Sources, local_store, running_engine, serving_sources, stored_file
 from tests.support.pictures import jpeg
-from watcher.engine.formats import HEAD_BYTES, sniff
+from tests.unit.formats.test_containers import reader
+from watcher.formats.sniffing import sniff
 
 AT_ONCE = 4
 MOST_MEMORY = 700_000_000
@@ -34,7 +35,7 @@ async def outcome(client: Client, sources: Sources, number: int, path: Path, ima
         content = stored_file(answer).read_bytes()
         assert answer["output"]["sha1"] == hashlib.sha1(content).hexdigest(), path
         assert answer["output"]["size"] == len(content) > 0, path
-        assert sniff(content[:HEAD_BYTES]) == answer["output"]["format"], path
+        assert sniff(reader(content), len(content)).format == answer["output"]["format"], path
     else:
         assert set(answer) == {"success", "code", "id", "message"}, path
         assert "worker died" not in answer["message"], path

@@ -1,56 +1,10 @@
-"""Formats told from first bytes, and metadata taken out of whole files."""
+"""Names of outputs, and metadata taken out of whole files."""
 
 import pytest
 
-from watcher.engine.formats import FORMATS, sniff
+from watcher.engine.formats import FORMATS
 from watcher.engine.lossless import Damaged, without_metadata
 from watcher.engine.processing import output_name
-
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
-
-
-@pytest.mark.parametrize(
-    ("head", "name"),
-    [
-        (b"\xff\xd8\xff\xe0\0\x10JFIF", "jpeg"),
-        (b"\x89PNG\r\n\x1a\n", "png"),
-        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "webp"),
-        (b"GIF89a", "gif"),
-        (b"II*\x00", "tiff"),
-        (b"MM\x00*", "tiff"),
-        (b"BM\x00\x00", "bmp"),
-        (b"\x00\x00\x01\x00\x01\x00", "ico"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "avif"),
-        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "avif"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heic"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "heic"),
-        (SVG, "svg"),
-        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a --><!DOCTYPE svg PUBLIC 'x' 'y'>\n" + SVG, "svg"),
-        (b"<svg:svg xmlns:svg='http://www.w3.org/2000/svg'/>", "svg"),
-        (SVG.decode().encode("utf-16"), "svg"),
-    ],
-)
-def test_bytes_tell_the_format(head: bytes, name: str) -> None:
-    """Never the name of a file, always its first bytes."""
-    assert sniff(head) == name
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"",
-        b"<html><svg/></html>",
-        b"RIFF\0\0\0\0WAVE",
-        b"\0\0\0\x18ftypisom\0\0\0\0mp42",
-        b"%PDF",
-        b"text <svg>",
-        b"\xff\xd8",
-        b"8BPS",
-    ],
-)
-def test_other_files_are_none(head: bytes) -> None:
-    """Near misses are no images."""
-    assert sniff(head) is None
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,12 @@ class TestWhereALeaseTells:
         """Content decides, and it is complete."""
         assert decide(Inspection(SEEN, Writers.NONE, FOREIGN)) == Leave(SEEN, IgnoredReason.NOT_AN_IMAGE)
 
+    def test_a_picture_of_a_kind_that_cannot_be_done_is_left_with_the_words(self) -> None:
+        """The words say which kind it is and what to export."""
+        raw = Verdict(None, unsupported="a camera raw (NEF): export a JPEG")
+
+        assert decide(Inspection(SEEN, Writers.NONE, raw)) == Leave(SEEN, IgnoredReason.UNSUPPORTED, raw.unsupported)
+
     def test_a_file_that_is_being_written_is_looked_at_again_soon(self) -> None:
         """While somebody writes nothing else is asked, and its close is noticed even without an event."""
         assert decide(Inspection(SEEN, Writers.SOME)) == Wait(SEEN, NOW, NOW + SHORTEST_WAIT)

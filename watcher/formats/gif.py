@@ -1,0 +1,56 @@
+"""GIF (GIF89a appendix A): wholeness and size. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from watcher.formats.reading import Cut, NoFormalEnd
+
+if TYPE_CHECKING:
+    from watcher.formats.reading import Bytes
+
+_NO_TRAILER: Final = "the trailer is missing"
+_DAMAGED: Final = "its blocks are damaged"
+_TRAILER, _IMAGE, _EXTENSION, _PADDING = 0x3B, 0x2C, 0x21, 0x00
+_GRAPHIC_CONTROL: Final = 0xF9
+
+
+def check(data: Bytes) -> None:
+    """Raises Cut where the blocks do not reach a trailer; NoFormalEnd where they end behind a whole picture."""
+    position = _behind_color_table(data, 13, data.number(10, 1, _NO_TRAILER, "<"))
+    pictures, announced = 0, False
+    while True:
+        header = data.some(position, 2)
+        kind = header[0] if header else -1
+        if kind == _TRAILER:
+            return
+        if kind == _PADDING:  # some encoders pad between blocks, and decoders step over it
+            position += 1
+            continue
+        if kind not in (_IMAGE, _EXTENSION):
+            reason = _NO_TRAILER if kind < 0 else _DAMAGED
+            raise (NoFormalEnd if pictures and not announced else Cut)(reason)
+        position = _behind_blocks(data, _behind_picture_header(data, position) if kind == _IMAGE else position + 2)
+        pictures += kind == _IMAGE
+        announced = kind == _EXTENSION and (announced or header[1:2] == bytes([_GRAPHIC_CONTROL]))
+
+
+def size(data: Bytes) -> tuple[int, int]:
+    """Width and height of the screen that the frames are drawn on."""
+    return data.number(6, 2, "cut", "<"), data.number(8, 2, "cut", "<")
+
+
+def _behind_picture_header(data: Bytes, position: int) -> int:
+    return _behind_color_table(data, position + 10, data.number(position + 9, 1, _NO_TRAILER, "<")) + 1
+
+
+def _behind_blocks(data: Bytes, position: int) -> int:
+    while length := data.number(position, 1, _NO_TRAILER, "<"):
+        position += 1 + length
+    return position + 1
+
+
+def _behind_color_table(data: Bytes, position: int, flags: int) -> int:
+    end = position + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+    data.reaches(end, _NO_TRAILER)
+    return end

@@ -1,0 +1,139 @@
+"""JPEG (ITU-T T.81 annex B): wholeness, size and kinds that cannot be read. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from watcher.formats.exif import orientation, upright
+from watcher.formats.huffman import holds_all_blocks
+from watcher.formats.reading import CHUNK, Cut, NoFormalEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from watcher.formats.reading import Bytes
+
+_NO_END: Final = "the end marker (EOI) is missing"
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""A marker within entropy-coded data: not a stuffed byte, not a restart marker."""
+_EOI, _SOS, _SOI, _TEM, _APP1 = 0xD9, 0xDA, 0xD8, 0x01, 0xE1
+_FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_HUFFMAN_FRAMES: Final = frozenset({0xC0, 0xC1})
+_JPEG_LS: Final = 0xF7
+_LOSSLESS: Final = frozenset({0xC3, 0xCB})
+_HIERARCHICAL: Final = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
+_EXPORT: Final = "save it as an ordinary JPEG with 8 bits a colour"
+_MOST_SCANNED: Final = 64_000_000
+
+
+def check(data: Bytes) -> None:
+    """From the first scan on, the first EOI that is no part of a segment ends the image (T.81 B.1.1.3: coded data hold none).
+
+    A thumbnail's EOI lies inside an APPn segment, which is stepped over. Raises NoFormalEnd where there is no EOI and yet every
+    block of a baseline picture.
+    """
+    position = _first_scan(data)
+    if data.some(data.size - 2, 2) == b"\xff\xd9":
+        data.reaches(position + 2, _NO_END)
+        return
+    try:
+        while True:
+            position = _next_marker(data, position)
+            if data.exactly(position + 1, 1, _NO_END)[0] == _EOI:
+                return
+            position = _behind_segment(data, position)
+    except Cut as cut:
+        if str(cut) == _NO_END and _holds_all_pixels(data):
+            raise NoFormalEnd(_NO_END) from None
+        raise
+
+
+def _holds_all_pixels(data: Bytes) -> bool:
+    """Whether the one scan of a baseline picture has all its blocks. Progressive pictures cannot be told from cut ones."""
+    tables, frame, kind = [], b"", 0
+    restart = 0
+    for code, start, length in _segments(data):
+        if code == 0xC4:
+            tables.append(data.some(start, length))
+        elif code in _FRAMES:
+            kind, frame = code, data.some(start, length)
+        elif code == 0xDD:
+            restart = int.from_bytes(data.some(start, 2), "big")
+        elif code == _SOS and kind in _HUFFMAN_FRAMES:
+            coded = data.some(start + length, min(data.size - start - length, _MOST_SCANNED))
+            return holds_all_blocks(frame, tables, data.some(start, length), restart, coded)
+    return False
+
+
+def _segments(data: Bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and length of the content of every segment up to the first scan's header."""
+    position = 2
+    while True:
+        position = _next_marker(data, position)
+        code = data.exactly(position + 1, 1, _NO_END)[0]
+        if code == _EOI:
+            raise Cut("there is no picture before the end marker")
+        if code in (_TEM, _SOI):
+            position += 2
+            continue
+        end = _behind_segment(data, position)
+        yield code, position + 4, end - position - 4
+        if code == _SOS:
+            return
+        position = end
+
+
+def _first_scan(data: Bytes) -> int:
+    """Where the entropy-coded data of the first scan begin."""
+    return max(start + length for _, start, length in _segments(data))
+
+
+def _behind_segment(data: Bytes, marker: int) -> int:
+    length = data.number(marker + 2, 2, _NO_END, ">")
+    end = marker + 2 + max(length, 2)
+    data.reaches(end, _NO_END)
+    return end
+
+
+def _next_marker(data: Bytes, position: int) -> int:
+    """The position of the last 0xFF before the next marker's code."""
+    while position < data.size - 1:
+        at_once = data.some(position, 2)
+        if at_once[0] == 0xFF and at_once[1] not in (0x00, 0xFF) and not 0xD0 <= at_once[1] <= 0xD7:
+            return position
+        window = data.some(position, CHUNK)
+        if match := _MARKER.search(window):
+            return position + match.end() - 2
+        position += max(len(window) - 1, 1)
+    raise Cut(_NO_END)
+
+
+def unsupported(data: Bytes) -> str:
+    """Says of a kind of JPEG that ordinary decoders do not read which it is; empty for all others."""
+    for code, start, _ in _segments(data):
+        if code == _JPEG_LS:
+            return f"a JPEG-LS picture: {_EXPORT}"
+        if code in _FRAMES:
+            return _unsupported_frame(code, data.number(start, 1, _NO_END, ">"))
+    return ""
+
+
+def _unsupported_frame(code: int, precision: int) -> str:
+    if code in _LOSSLESS:
+        return f"a lossless JPEG: {_EXPORT}"
+    if code in _HIERARCHICAL:
+        return f"a hierarchical JPEG: {_EXPORT}"
+    return f"a JPEG with {precision} bits a colour: {_EXPORT}" if precision != 8 else ""
+
+
+def size(data: Bytes) -> tuple[int, int] | None:
+    """Width and height as they are looked at; None where only the end of the scan would tell the height."""
+    turned = None
+    for code, start, length in _segments(data):
+        if code == _APP1 and turned is None and data.some(start, 6) == b"Exif\0\0":
+            turned = orientation(data.some(start, length))
+        if code in _FRAMES:
+            height, width = data.number(start + 1, 2, _NO_END, ">"), data.number(start + 3, 2, _NO_END, ">")
+            return upright(width, height, turned or 1) if height else None
+    return None

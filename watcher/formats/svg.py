@@ -1,0 +1,213 @@
+"""SVG: recognised by its root element whatever stands before it, whole when the root is closed, sized as CSS says. Pure."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from xml.parsers import expat
+
+from watcher.formats.reading import CHUNK, Cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from watcher.formats.reading import Bytes
+
+GZIP: Final = b"\x1f\x8b"
+_LONGEST_PROLOGUE: Final = 1 << 22
+_LARGEST: Final = 1 << 30
+_BLANK: Final = b" \t\r\n"
+_MARKS: Final = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<", b"\xef\xbb\xbf", b"<", *(bytes([each]) for each in _BLANK))
+_PROLOGUE: Final = re.compile(
+    r"\s*+(?>(?:<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+(?:\w+:)?svg\b[^\[>]*+(?>\[.*?\]\s*+)?>)\s*+)*+<(?:[\w.-]+:)?svg[\s/>]",
+    re.DOTALL,
+)
+"""What may stand before the root element, where a strict parser refuses it. Possessive, so that no text makes it slow."""
+_PROLOGUE_TEXT: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The root element: its name without prefix, and its attributes."""
+
+    name: str
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+class _Found(Exception):
+    def __init__(self, root: Root) -> None:
+        super().__init__()
+        self.root = root
+
+
+def may_be(head: bytes) -> bool:
+    """Whether a file that begins so can be an SVG at all."""
+    return head.startswith((GZIP, *_MARKS))
+
+
+def is_svg(data: Bytes) -> bool:
+    """Whether the document's root element is `svg`."""
+    root = find_root(data)
+    return root is not None and root.name == "svg"
+
+
+def find_root(data: Bytes) -> Root | None:
+    """The root element; None where there is none within the first 4 MiB."""
+    parser = expat.ParserCreate()
+
+    def opened(name: str, attributes: dict[str, str]) -> None:
+        raise _Found(Root(name.rpartition(":")[2], attributes))
+
+    parser.StartElementHandler = opened
+    try:
+        _parse(parser, data, _LONGEST_PROLOGUE)
+    except _Found as found:
+        return found.root
+    except (expat.ExpatError, LookupError, ValueError):
+        return _root_by_text(data)
+    return None
+
+
+def _root_by_text(data: Bytes) -> Root | None:
+    head = b"".join(_pieces(data, _PROLOGUE_TEXT))
+    text = _text(head[:_PROLOGUE_TEXT])
+    return Root("svg") if text is not None and _PROLOGUE.match(text) else None
+
+
+def _text(data: bytes) -> str | None:
+    """Markup as text, by its byte order mark; None where it does not begin like markup."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data[: len(data) & ~1].decode("utf-16", "replace")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    return data.decode("utf-8", "replace") if data.lstrip()[:1] == b"<" else None
+
+
+def _parse(parser: expat.XMLParserType, data: Bytes, limit: int) -> None:
+    for piece in _pieces(data, limit):
+        parser.Parse(piece, False)
+
+
+def _pieces(data: Bytes, limit: int) -> Iterator[bytes]:
+    """The document's bytes, unpacked where it is gzipped, until `limit` is reached."""
+    unpacker = zlib.decompressobj(31) if data.some(0, 2) == GZIP else None
+    given = 0
+    for position in range(0, data.size, CHUNK):
+        packed = data.some(position, CHUNK)
+        for piece in _unpacked(packed, unpacker) if unpacker else (packed,):
+            yield piece
+            given += len(piece)
+        if given >= limit or (unpacker and unpacker.eof):
+            return
+    if unpacker and not unpacker.eof:
+        raise Cut("the compressed SVG goes on behind the end")
+
+
+def _unpacked(packed: bytes, unpacker: zlib._Decompress) -> Iterator[bytes]:
+    while packed and not unpacker.eof:
+        try:
+            yield unpacker.decompress(packed, CHUNK)
+        except zlib.error:
+            raise Cut("the compressed SVG is damaged") from None
+        packed = unpacker.unconsumed_tail
+
+
+# --- wholeness --------------------------------------------------------------------------------------------------------------
+
+_NOT_CLOSED: Final = "the closing </svg> is missing"
+_SVG_END: Final = re.compile(r"</(?:[\w.-]+:)?svg\s*>\s*(?:<!--(?:[^-]|-[^-])*-->\s*)*\Z")
+_CUT_ERRORS: Final = frozenset(
+    expat.errors.codes[text]
+    for text in (
+        *(expat.errors.XML_ERROR_NO_ELEMENTS, expat.errors.XML_ERROR_UNCLOSED_TOKEN),
+        *(expat.errors.XML_ERROR_PARTIAL_CHAR, expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION),
+    )
+)
+
+
+def check(data: Bytes) -> None:
+    """The root element is closed. Markup that is wrong in another way (an unknown entity or encoding) is judged by its end."""
+    depth = _Depth()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = depth.opened
+    parser.EndElementHandler = depth.closed
+    parser.DefaultHandler = depth.ignored  # with it, entities are not expanded
+    try:
+        _parse(parser, data, _LARGEST)
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        if not depth.done and (error.code in _CUT_ERRORS or not _ends_svg(data)):
+            raise Cut(_NOT_CLOSED) from None
+    except (LookupError, ValueError):  # what Python's codecs make of the encoding that the document names
+        if not _ends_svg(data):
+            raise Cut(_NOT_CLOSED) from None
+
+
+def _ends_svg(data: Bytes) -> bool:
+    tail = b""
+    for piece in _pieces(data, _LARGEST):
+        tail = (tail + piece)[-1024:]
+    return _SVG_END.search(tail.replace(b"\0", b"").decode("latin-1")) is not None
+
+
+class _Depth:
+    """Follows the elements of a document; `done` once the root is closed."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self.done = False
+
+    def opened(self, _name: str, _attributes: object) -> None:
+        self._depth += 1
+
+    def closed(self, _name: str) -> None:
+        self._depth -= 1
+        self.done = self.done or self._depth == 0
+
+    def ignored(self, _text: str) -> None:
+        """Text, comments and entities tell nothing."""
+
+
+# --- size -------------------------------------------------------------------------------------------------------------------
+
+_PIXELS: Final = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
+_LENGTH: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(px|pt|pc|in|cm|mm|q|)\s*\Z", re.IGNORECASE)
+_NUMBERS: Final = re.compile(r"[\s,]+")
+
+
+def size(data: Bytes) -> tuple[int, int] | None:
+    """Width and height in CSS pixels, 96 an inch; a side that is not given follows from the view box. None where none says it."""
+    root = find_root(data)
+    if root is None:
+        return None
+    width, height = _side(root, "width"), _side(root, "height")
+    box = _view_box(root)
+    if box is not None:
+        if width is None and height is None:
+            width, height = box
+        elif width is None and height is not None:
+            width = height * box[0] / box[1]
+        elif height is None and width is not None:
+            height = width * box[1] / box[0]
+    if width is None or height is None:
+        return None
+    return max(1, _rounded(width)), max(1, _rounded(height))
+
+
+def _rounded(length: float) -> int:
+    return int(length + 0.5)
+
+
+def _side(root: Root, name: str) -> float | None:
+    match = _LENGTH.match(root.attributes.get(name, ""))
+    length = float(match[1]) * _PIXELS[match[2].lower()] if match else 0.0
+    return length if 0 < length < 1e9 else None
+
+
+def _view_box(root: Root) -> tuple[float, float] | None:
+    try:
+        _, _, width, height = (float(each) for each in _NUMBERS.split(root.attributes.get("viewBox", "").strip()))
+    except ValueError:
+        return None
+    return (width, height) if 0 < width < 1e9 and 0 < height < 1e9 else None
