@@ -247,7 +247,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one image's whole history."""
-    from watcher.commands.listing import show_image
+    from watcher.commands.show import show_image
 
     settings, _ = _settings(config, "read")
     _exit(show_image(settings, what, as_json=as_json))
@@ -287,7 +287,7 @@ def tail(
 @audit_app.command()
 def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the audit file: one line per ended image, in order, none missing, none twice, none changed."""
-    from watcher.commands.tail import verify_audit
+    from watcher.commands.verify import verify_audit
 
     settings, _ = _settings(config, "read")
     _exit(verify_audit(settings, as_json=as_json))

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.integration.commands.conftest import BROKEN, configure
-from watcher.commands.listing import COLUMNS, list_images, show_image
+from watcher.commands.listing import COLUMNS, list_images
+from watcher.commands.show import show_image
 from watcher.commands.status import show_status
 from watcher.config.schema import Settings
 from watcher.errors import Unavailable

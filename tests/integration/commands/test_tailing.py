@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.commands.conftest import configure
-from watcher.commands.tail import Follower, tail_audit, verify_audit
+from watcher.commands.tail import Follower, tail_audit
+from watcher.commands.verify import verify_audit
 from watcher.config.schema import Settings
 from watcher.records.chain import compose, line_hash
 
