@@ -385,7 +385,7 @@ class Bench:
         names = [None, *(f"r{number}" for number in range(renditions))]
         outputs = tuple(OutputRule(name, {"width": 1}, {**store, "path": f"{name or 'own'}/{{name}}"}) for name in names)
         self.rule = Rule("drop", root, outputs, on_success, "keep")
-        self.connection = database.open_own(database.MEMORY, database.migrations(), EPOCH).connection
+        self.connection = database.open_own(database.MEMORY, database.schema(), EPOCH).connection
         self.noticed: dict[str, Observation] = {}
         self.look_again: set[str] = set()
         self.problems: list[str] = []

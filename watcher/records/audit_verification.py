@@ -64,7 +64,9 @@ def _shapes(path: Path) -> set[tuple[Path, int, int]]:
 
 
 def _verify(path: Path, journal: JournalViews | None) -> Verification:
-    audited = journal.marks().audited if journal is not None else 0  # before the files, which hold all of that and may hold more
+    audited = (
+        journal.outbox_cursor().audited if journal is not None else 0
+    )  # before the files, which hold all of that and may hold more
     files = audit_files(path)
     check = Check(journal)
     for file in files:

@@ -6,18 +6,16 @@ import os
 import sqlite3
 import time
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from watcher.errors import Unavailable
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 MEMORY: Final = ":memory:"
 APPLICATION_ID: Final = 0x434D5057
-"""OutboxCursor a SQLite file as ours ("CMPW")."""
+"""Marks a SQLite file as ours ("CMPW")."""
 CHECK_SECONDS: Final = 1.0
 """How long the integrity check at start may take; what it has not seen by then counts as sound."""
 BUSY_SECONDS: Final = 5.0
@@ -43,38 +41,51 @@ class Opened:
     problem: str = ""
 
 
-def migrations() -> tuple[str, ...]:
-    """The SQL scripts that lead from an empty file to the newest schema, oldest first."""
-    folder = files("watcher.records") / "migrations"
-    scripts = sorted((each for each in folder.iterdir() if each.name.endswith(".sql")), key=lambda each: each.name)
-    return tuple(script.read_text(encoding="utf-8") for script in scripts)
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of the journal: `script` makes the newest ones, `migrations` lead there from version 1, oldest first."""
+
+    script: str
+    migrations: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """The version that `script` makes."""
+        return 1 + len(self.migrations)
 
 
-def schema() -> str:
-    """The newest schema in one script, for people and for the test that the migrations lead to it."""
-    return (files("watcher.records") / "schema.sql").read_text(encoding="utf-8")
+@cache
+def schema() -> Schema:
+    """The schema of this release."""
+    folder = files("watcher.records")
+    names = sorted(each.name for each in (folder / "migrations").iterdir() if each.name.endswith(".sql"))
+    expected = [f"{number:04}.sql" for number in range(2, 2 + len(names))]
+    if names != expected:
+        raise AssertionError(f"migrations are numbered without gaps from 0002.sql, not {names}")
+    scripts = tuple((folder / "migrations" / name).read_text(encoding="utf-8") for name in names)
+    return Schema((folder / "schema.sql").read_text(encoding="utf-8"), scripts)
 
 
-def open_own(path: Path | str, scripts: Sequence[str], now: float) -> Opened:
-    """The daemon's way in: makes the file (mode 0600), brings an older one up to date, sets a damaged one aside.
+def open_own(path: Path | str, schema: Schema, now: float) -> Opened:
+    """Open the daemon's journal: make the file (mode 0600), bring an older one up to date, set a damaged one aside.
 
     Raises Unavailable where the file was written by a newer version or cannot be opened or written.
     """
     if path == MEMORY:
         connection = connect(MEMORY)
-        _migrate(connection, scripts, path)
+        _migrate(connection, schema, path)
         return Opened(connection, fresh=True)
     path = Path(path)
     try:
-        return _open_sound(path, scripts)
+        return _open_sound(path, schema)
     except Damaged as error:
         aside = _set_aside(path, now)
-        opened = _open_sound(path, scripts)
+        opened = _open_sound(path, schema)
         return Opened(opened.connection, fresh=True, set_aside=aside, problem=error.problem)
 
 
 def open_beside(path: Path, version: int, *, writable: bool) -> sqlite3.Connection:
-    """A command's way in, while a daemon may be running: nothing is made, migrated or repaired. Raises Unavailable."""
+    """Open the journal for a command beside a running daemon: nothing is made, migrated or repaired. Raises Unavailable."""
     if not path.exists():
         raise Unavailable(f"there is no journal at {path}", "has the daemon run with this configuration and this user?")
     try:
@@ -101,7 +112,7 @@ def connect(path: Path | str) -> sqlite3.Connection:
     return connection
 
 
-def _open_sound(path: Path, scripts: Sequence[str]) -> Opened:
+def _open_sound(path: Path, schema: Schema) -> Opened:
     fresh = _ensure_file(path)
     try:
         connection = connect(path)
@@ -111,7 +122,7 @@ def _open_sound(path: Path, scripts: Sequence[str]) -> Opened:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         _check(connection)
-        _migrate(connection, scripts, path)
+        _migrate(connection, schema, path)
     except sqlite3.Error as error:
         connection.close()
         raise _failure(path, error) from error
@@ -173,21 +184,28 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _migrate(connection: sqlite3.Connection, scripts: Sequence[str], path: Path | str) -> None:
-    """Run the scripts that the file has not seen, each together with the number that says so in one transaction."""
+def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path | str) -> None:
+    """Make the tables in an empty file; run the migrations that an older one has not seen, each in one transaction."""
     version = _version(connection)
-    if version > len(scripts):
-        raise _too_new(path, version, len(scripts))
-    for number in range(version, len(scripts)):
-        try:
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {scripts[number]}\n"
-                f"; PRAGMA user_version = {number + 1}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
-            )
-        except sqlite3.Error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    if version > schema.version:
+        raise _too_new(path, version, schema.version)
+    if version == 0:
+        _run_script(connection, schema.script, schema.version)
+        return
+    for number, script in enumerate(schema.migrations[version - 1 :], version + 1):
+        _run_script(connection, script, number)
+
+
+def _run_script(connection: sqlite3.Connection, script: str, version: int) -> None:
+    """Run a script together with the number that says so."""
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script}\n; PRAGMA user_version = {version}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
+        )
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _set_aside(path: Path, now: float) -> Path:

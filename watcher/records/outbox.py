@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from watcher.model import Event
 from watcher.records.audit_file import Disturbed
 from watcher.records.chain import Place
+from watcher.records.queries import OutboxCursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,15 +53,15 @@ class OutboxRelay:
         self._failures = 0
         self._moved_at = 0.0
         self._logged = 0
-        self._marked = (Place(0, None), 0)
+        self._noted = OutboxCursor(0, None, 0)
 
     # --- for its owner --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Repair the audit file from the journal, write down what is missing, and follow the endings from now on."""
-        marks = await self._journal.marks()
-        self._audit.place, self._logged = Place(marks.audited, marks.hash), marks.logged
-        self._marked = (self._audit.place, self._logged)
+        cursor = await self._journal.outbox_cursor()
+        self._audit.place, self._logged = Place(cursor.audited, cursor.hash), cursor.logged
+        self._noted = cursor
         await self.flush()
         self._task = asyncio.create_task(self._follow(), name="recorder")
 
@@ -123,7 +124,7 @@ class OutboxRelay:
         before = (self._audit.place, self._logged)
         self._moved_at = asyncio.get_running_loop().time()
         self._log(await self._unlogged(await self._audit_some()))
-        await self._mark()
+        await self._note_cursor()
         return (self._audit.place, self._logged) != before
 
     async def _audit_some(self) -> Sequence[NumberedEnding]:
@@ -172,12 +173,12 @@ class OutboxRelay:
                 self._events.event(Event(ending.record["event"]), **fields)
                 self._logged = ending.seq
 
-    async def _mark(self) -> None:
+    async def _note_cursor(self) -> None:
         """Note in the journal how far this is, so that the next start neither repeats nor leaves out anything."""
-        place = self._audit.place
-        if (place, self._logged) != self._marked:
-            await self._journal.mark(place.seq, place.hash, self._logged)
-            self._marked = (place, self._logged)
+        cursor = OutboxCursor(self._audit.place.seq, self._audit.place.hash, self._logged)
+        if cursor != self._noted:
+            await self._journal.advance_outbox(cursor)
+            self._noted = cursor
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -126,9 +126,12 @@ def last_seq(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def marks(connection: sqlite3.Connection) -> OutboxCursor:
+def outbox_cursor(connection: sqlite3.Connection) -> OutboxCursor:
     """How far the endings are written down."""
-    return OutboxCursor(*connection.execute("SELECT audited, hash, logged FROM marks").fetchone())
+    rows = connection.execute("SELECT name, seq, hash FROM cursors WHERE name IN ('audit', 'log')")
+    cursors = {name: (int(seq), line_hash) for name, seq, line_hash in rows}
+    audited, line_hash = cursors.get("audit", (0, None))
+    return OutboxCursor(audited, line_hash, cursors.get("log", (0, None))[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +167,8 @@ def totals(connection: sqlite3.Connection) -> Totals:
 
 
 def is_rebuilt(connection: sqlite3.Connection) -> bool:
-    """Whether the audit file was asked what it knows, when this journal was new."""
-    return bool(connection.execute("SELECT rebuilt FROM marks").fetchone()[0])
+    """Whether the journal has learnt, when it was new, what the audit file holds."""
+    return connection.execute("SELECT 1 FROM cursors WHERE name = 'audit'").fetchone() is not None
 
 
 def failed_images(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from watcher.model import Event, StoredObject
 from watcher.records import changes, upkeep
+from watcher.records.queries import OutboxCursor
 from watcher.records.rotated import audit_files, our_lines
 
 if TYPE_CHECKING:
@@ -33,9 +34,8 @@ def rebuild(connection: sqlite3.Connection, audit: Path, roots: Mapping[str, Pat
                 changes.put_object(connection, stored, now)
             if last is None or line.seq > last.seq:
                 last = line
-    if last is not None:
-        upkeep.mark(connection, last.seq, last.hash, last.seq)
-    connection.execute("UPDATE marks SET rebuilt = 1")
+    cursor = OutboxCursor(last.seq, last.hash, last.seq) if last is not None else OutboxCursor(0, None, 0)
+    upkeep.advance_outbox(connection, cursor)
     return int(connection.execute("SELECT count(*) FROM objects").fetchone()[0])
 
 

@@ -1,4 +1,4 @@
--- The journal: what is remembered of files, images and their outputs. This is the newest schema; migrations/ leads to it.
+-- The journal: what is remembered of files, images and their outputs. This is the newest schema; migrations/ lead older ones to it.
 --
 -- Paths and file names are BLOBs: the bytes that the file system keeps. Times are Unix seconds. `rendition` NULL is the
 -- folder's own output. Inodes are kept as signed 64-bit numbers.
@@ -32,7 +32,7 @@ CREATE TABLE images (
     token TEXT,
     secret TEXT,
     expires_at REAL,
-    -- ended: when to try (again) to put the original away; finished: since when
+    -- ended: when to move or delete the original; finished: since when
     due_at REAL,
     finished_at REAL,
     CHECK ((name IS NULL) = (sha1 IS NULL) AND (name IS NULL) = (bytes IS NULL) AND (name IS NULL) = (format IS NULL)),
@@ -44,7 +44,7 @@ CREATE TABLE images (
 -- A path has one newest image, whatever happened to the others.
 CREATE UNIQUE INDEX images_newest ON images (folder, relative) WHERE newest = 1;
 CREATE INDEX images_path ON images (relative, folder);
-CREATE INDEX images_put_away ON images (due_at, number) WHERE state = 'ended';
+CREATE INDEX images_ended ON images (due_at, number) WHERE state = 'ended';
 CREATE INDEX images_finished ON images (finished_at) WHERE state = 'finished';
 
 -- One row for each output of an image, in the order of the rule.
@@ -149,17 +149,13 @@ CREATE TABLE files (
     PRIMARY KEY (folder, directory, name)
 ) STRICT, WITHOUT ROWID;
 
--- How far the endings are written down elsewhere: one row. `hash` is that of the audit line `audited`.
-CREATE TABLE marks (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    audited INTEGER NOT NULL DEFAULT 0,
-    hash TEXT,
-    logged INTEGER NOT NULL DEFAULT 0,
-    -- whether the audit file was asked what it knows, when this journal was new
-    rebuilt INTEGER NOT NULL DEFAULT 0 CHECK (rebuilt IN (0, 1))
-) STRICT;
-
-INSERT INTO marks (only) VALUES (1);
+-- How far each follower of the endings has come: `seq` is the last ending that it has dealt with. 'audit' is the audit file,
+-- and `hash` that of its last line; 'log' is the log. The row 'audit' is there once a new journal has learnt what the file holds.
+CREATE TABLE cursors (
+    name TEXT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL DEFAULT 0 CHECK (seq >= 0),
+    hash TEXT
+) STRICT, WITHOUT ROWID;
 
 -- How many images and outputs stand where, kept by the triggers below: a status over a million images costs nothing.
 CREATE TABLE tallies (

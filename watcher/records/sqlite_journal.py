@@ -91,14 +91,14 @@ class SqliteJournal:
         begins anew learns from the audit file what lies in the store, so that nothing is sent twice (`roots`: the folders'
         paths by name). Raises Unavailable where a newer version wrote the file or it cannot be had.
         """
-        scripts = database.migrations()
-        opened = database.open_own(path, scripts, clock.now())
+        schema = database.schema()
+        opened = database.open_own(path, schema, clock.now())
         connection = opened.connection
         try:
             _tell_set_aside(opened, events)
             known = _put_in_order(connection, clock.now(), audit, roots or {})
             _tell_rebuilt(opened, events, known)
-            reading = None if path == database.MEMORY else database.open_beside(Path(path), len(scripts), writable=False)
+            reading = None if path == database.MEMORY else database.open_beside(Path(path), schema.version, writable=False)
         except sqlite3.Error as error:
             connection.close()
             raise Unavailable(f"the journal {path} cannot be written: {error}", "make room on its disk") from error
@@ -110,7 +110,7 @@ class SqliteJournal:
     @classmethod
     def attach(cls, path: Path, *, events: EventLog, clock: Clock, keep: float, new_id: Callable[[], str]) -> SqliteJournal:
         """Open an existing journal beside the daemon, to steer it (`retry`). Nothing is repaired. Raises Unavailable."""
-        version = len(database.migrations())
+        version = database.schema().version
         connection = database.open_beside(path, version, writable=True)
         reading = database.open_beside(path, version, writable=False)
         return cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
@@ -282,13 +282,13 @@ class SqliteJournal:
         """The number of the newest ending there ever was."""
         return await self._ask(queries.last_seq)
 
-    async def marks(self) -> OutboxCursor:
+    async def outbox_cursor(self) -> OutboxCursor:
         """How far the endings are written down."""
-        return await self._ask(queries.marks)
+        return await self._ask(queries.outbox_cursor)
 
-    async def mark(self, audited: int, line_hash: str | None, logged: int) -> None:
-        """The audit file durably holds the endings up to `audited` (the hash is that line's), the log those up to `logged`."""
-        await self._change(partial(upkeep.mark, audited=audited, line_hash=line_hash, logged=logged))
+    async def advance_outbox(self, cursor: OutboxCursor) -> None:
+        """Note how far the endings are written down: durably in the audit file, and in the log."""
+        await self._change(partial(upkeep.advance_outbox, cursor=cursor))
 
 
 def _heard(future: asyncio.Future[None]) -> None:

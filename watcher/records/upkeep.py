@@ -1,4 +1,4 @@
-"""What keeps the journal in order: recovery at start, retry, marks and retention. Functions of the connection, like `changes`."""
+"""Keep the journal in order: recovery at start, retry, outbox cursor, retention. Functions of the connection, like `changes`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from watcher.model import Sighting
+    from watcher.records.queries import OutboxCursor
 
 FAR_AHEAD_SECONDS: Final = 3600.0
 """Nothing is put off for so long; a time further ahead was written under a clock that has been set back since."""
@@ -49,10 +50,14 @@ def retry(
     return made
 
 
-def mark(connection: sqlite3.Connection, audited: int, line_hash: str | None, logged: int) -> None:
-    """How far the endings are written down; a journal that knows fewer goes on counting from there."""
-    connection.execute("UPDATE marks SET audited = ?, hash = ?, logged = ?", (audited, line_hash, logged))
-    count_on(connection, audited)
+def advance_outbox(connection: sqlite3.Connection, cursor: OutboxCursor) -> None:
+    """Note how far the endings are written down; a journal that knows fewer goes on counting from there."""
+    connection.executemany(
+        "INSERT INTO cursors (name, seq, hash) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+        [("audit", cursor.audited, cursor.hash), ("log", cursor.logged, None)],
+    )
+    count_on(connection, cursor.audited)
 
 
 def count_on(connection: sqlite3.Connection, seq: int) -> None:
@@ -79,17 +84,18 @@ def prune_rules(connection: sqlite3.Connection) -> int:
     return connection.execute("DELETE FROM rules WHERE digest NOT IN (SELECT rule FROM images)").rowcount
 
 
-_PRUNE_IMAGES: Final = """
+_WRITTEN_DOWN: Final = "(SELECT coalesce(min(seq), 0) FROM cursors WHERE name IN ('audit', 'log'))"
+_PRUNE_IMAGES: Final = f"""
 DELETE FROM images WHERE number IN (
     SELECT number FROM images WHERE state = 'finished' AND finished_at < :before AND NOT EXISTS (
-        SELECT 1 FROM endings WHERE endings.image_id = images.id AND endings.seq > (SELECT min(audited, logged) FROM marks)
+        SELECT 1 FROM endings WHERE endings.image_id = images.id AND endings.seq > {_WRITTEN_DOWN}
     ) LIMIT :limit
-)"""
-_PRUNE_ENDINGS: Final = """
+)"""  # noqa: S608 - a constant
+_PRUNE_ENDINGS: Final = f"""
 DELETE FROM endings WHERE seq IN (
-    SELECT seq FROM endings WHERE at < :before AND seq <= (SELECT min(audited, logged) FROM marks)
+    SELECT seq FROM endings WHERE at < :before AND seq <= {_WRITTEN_DOWN}
     AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = endings.image_id) LIMIT :limit
-)"""
+)"""  # noqa: S608 - a constant
 
 
 def _prune_objects(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:

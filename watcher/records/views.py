@@ -63,7 +63,7 @@ class JournalViews:
     @classmethod
     def open(cls, path: Path) -> JournalViews:
         """Open the journal at `path`. Raises Unavailable where there is none, or it is of another version."""
-        return cls(database.open_beside(path, len(database.migrations()), writable=False))
+        return cls(database.open_beside(path, database.schema().version, writable=False))
 
     def __enter__(self) -> Self:
         return self
@@ -171,9 +171,9 @@ class JournalViews:
         """The number of the newest ending there ever was."""
         return queries.last_seq(self._connection)
 
-    def marks(self) -> OutboxCursor:
+    def outbox_cursor(self) -> OutboxCursor:
         """How far the endings are written down."""
-        return queries.marks(self._connection)
+        return queries.outbox_cursor(self._connection)
 
     def _endings(self, rest: str, value: object) -> list[NumberedEnding]:
         rows = self._connection.execute(f"{_ENDING} {rest}", (value,))

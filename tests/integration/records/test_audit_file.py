@@ -17,6 +17,7 @@ from watcher.records import outbox as outbox_module
 from watcher.records.audit_file import AuditFile
 from watcher.records.chain import line_hash
 from watcher.records.outbox import OutboxRelay
+from watcher.records.queries import OutboxCursor
 from watcher.records.sqlite_journal import SqliteJournal
 
 
@@ -162,7 +163,7 @@ class TestRepair:
 
     async def _set_mark(self, service: Service, seq: int, hashed: str) -> None:
         journal = open_journal(service.path)
-        await journal.mark(seq, hashed, 2)
+        await journal.advance_outbox(OutboxCursor(seq, hashed, 2))
         await journal.close()
 
     async def test_foreign_line_is_left_for_verify(self, service: Service) -> None:

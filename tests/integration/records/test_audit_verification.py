@@ -157,16 +157,16 @@ def test_lines_that_are_written_meanwhile_are_not_missing(audit: Path, monkeypat
 
 
 class Behind:
-    """A journal whose mark moves on while the audit file is checked."""
+    """A journal whose cursor moves on while the audit file is checked."""
 
     def __init__(self, journal: JournalViews, audited: int) -> None:
         self._journal = journal
         self._audited = audited
 
-    def marks(self) -> OutboxCursor:
-        marks = replace(self._journal.marks(), audited=self._audited)
+    def outbox_cursor(self) -> OutboxCursor:
+        cursor = replace(self._journal.outbox_cursor(), audited=self._audited)
         self._audited = 8
-        return marks
+        return cursor
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._journal, name)

@@ -40,40 +40,52 @@ def contents_of(connection: sqlite3.Connection, table: str) -> list[tuple[object
     return connection.execute(f"SELECT * FROM {table}").fetchall()
 
 
+OLD = database.Schema("CREATE TABLE notes (text TEXT);")
+NEW = database.Schema("CREATE TABLE notes (text TEXT, at REAL);", ("ALTER TABLE notes ADD COLUMN at REAL;",))
+
+
 class TestSchema:
-    def test_migrations_lead_to_the_schema(self) -> None:
-        """A journal brought up to date is the same as a new one, to the letter."""
-        written, replayed = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
-        written.executescript(database.schema())
-        for script in database.migrations():
-            replayed.executescript(script)
+    def test_new_journal_has_the_newest_schema(self, tmp_path: Path) -> None:
+        """It is made in one go, and nothing of an older one is replayed."""
+        connection = database.open_own(tmp_path / "journal.db", NEW, 0.0).connection
+        with_rows = contents_of(connection, "notes")
 
-        assert schema_of(written) == schema_of(replayed)
-        assert [contents_of(written, table) for table in ("marks", "tallies")] == [
-            contents_of(replayed, table) for table in ("marks", "tallies")
-        ]
-
-    def test_each_migration_runs_once(self, tmp_path: Path) -> None:
-        """An older file gets the scripts it has not seen, each together with its number; rows stay."""
-        path = tmp_path / "journal.db"
-        first = "CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('kept');"
-        second = "ALTER TABLE notes ADD COLUMN at REAL;"
-        database.open_own(path, [first], 0.0).connection.close()
-        database.open_own(path, [first, second], 0.0).connection.close()
-        connection = database.open_own(path, [first, second], 0.0).connection
-
-        assert contents_of(connection, "notes") == [("kept", None)]
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert with_rows == []
         connection.close()
+
+    def test_older_journal_is_brought_up_to_date(self, tmp_path: Path) -> None:
+        """Each migration runs once, rows stay, and the tables are those of a new journal, to the letter."""
+        old, new = tmp_path / "old.db", tmp_path / "new.db"
+        first = database.open_own(old, OLD, 0.0).connection
+        first.execute("INSERT INTO notes VALUES ('kept')")
+        first.close()
+        database.open_own(old, NEW, 0.0).connection.close()
+        again, fresh = database.open_own(old, NEW, 0.0).connection, database.open_own(new, NEW, 0.0).connection
+
+        assert contents_of(again, "notes") == [("kept", None)]
+        assert again.execute("PRAGMA user_version").fetchone() == (2,)
+        assert schema_of(again) == schema_of(fresh)
+        again.close()
+        fresh.close()
+
+    def test_command_waits_for_the_daemon_to_migrate(self, tmp_path: Path) -> None:
+        """Commands change no schema beside a daemon; the message says what brings the journal up to date."""
+        path = tmp_path / "journal.db"
+        database.open_own(path, OLD, 0.0).connection.close()
+
+        with pytest.raises(Unavailable, match="older version") as caught:
+            database.open_beside(path, NEW.version, writable=True)
+
+        assert "start the daemon once" in caught.value.hint
 
     def test_failed_migration_leaves_the_old_version(self, tmp_path: Path) -> None:
         """Half a migration is none: the file is as it was, and the error is ours."""
         path = tmp_path / "journal.db"
-        first = "CREATE TABLE notes (text TEXT);"
-        database.open_own(path, [first], 0.0).connection.close()
+        database.open_own(path, OLD, 0.0).connection.close()
 
         with pytest.raises(Unavailable, match="no such table"):
-            database.open_own(path, [first, "CREATE TABLE more (x TEXT); INSERT INTO nowhere VALUES (1);"], 0.0)
+            database.open_own(path, database.Schema("", ("CREATE TABLE more (x TEXT); INSERT INTO nowhere VALUES (1);",)), 0.0)
 
         connection = sqlite3.connect(path)
         assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("notes",)]

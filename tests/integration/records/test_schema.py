@@ -14,7 +14,7 @@ IMAGE = """INSERT INTO images (id, folder, relative, rule, size, mtime_ns, ctime
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
     """An image 1 with a waiting output of its own, and a rendition `thumb`."""
-    opened = database.open_own(":memory:", database.migrations(), 0.0).connection
+    opened = database.open_own(":memory:", database.schema(), 0.0).connection
     opened.execute("INSERT INTO rules VALUES ('r', '{}')")
     opened.execute(IMAGE.format(id="i1", newest=1))
     opened.execute("INSERT INTO outputs (image, position, rendition, due_at) VALUES (1, 0, NULL, 0), (1, 1, 'thumb', 0)")
@@ -52,7 +52,8 @@ def connection() -> Iterator[sqlite3.Connection]:
             " VALUES ('i', 't', 0, 'image.stored', '{}'), ('i', 't', 0, 'image.stored', '{}')"
         ),
         "DELETE FROM rules",  # that an image has
-        "INSERT INTO marks (only) VALUES (2)",
+        "INSERT INTO cursors (name) VALUES ('audit'), ('audit')",
+        "INSERT INTO cursors (name, seq) VALUES ('audit', -1)",
         "INSERT INTO objects VALUES ('b', 'k', 'f', 'text', 's', NULL, NULL, 0)",  # paths are bytes
     ],
 )

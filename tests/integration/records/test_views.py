@@ -125,6 +125,6 @@ class TestSpeed:
         plan = desk._connection.execute(f"EXPLAIN QUERY PLAN {getattr(queries, query)}", (1.0,)).fetchall()
 
         words = " | ".join(row[3] for row in plan)
-        assert "INDEX outputs_due" in words or "INDEX images_put_away" in words
+        assert "INDEX outputs_due" in words or "INDEX images_ended" in words
         assert "TEMP B-TREE" not in words
         assert "SCAN outputs" not in words.replace("SCAN outputs USING", "")
