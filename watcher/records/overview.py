@@ -33,7 +33,7 @@ def journal_figures(connection: sqlite3.Connection, now: float) -> JournalFigure
         ended={name: getattr(totals, name) for name in ENDED},
         last_minute=_throughput(connection, now - _MINUTE),
         last_hour=_throughput(connection, now - _HOUR),
-        unwritten_audit_lines=max(0, queries.last_seq(connection) - queries.marks(connection).audited),
+        unwritten_audit_lines=max(0, queries.last_seq(connection) - queries.outbox_cursor(connection).audited),
         last_errors=last_errors(connection, LAST_ERRORS),
         last_delay=last_delay(connection) if totals.open else None,
     )
