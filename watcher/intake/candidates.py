@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from watcher.intake.durable import OWN_PREFIX
-from watcher.intake.files import Inspector, Unsuitable, look_at, unlooked
-from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Inspection, Leave, Take, Wait, settle
+from watcher.intake.files import Inspector, Unsuitable, inspect_file, uninspected
+from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Inspection, Leave, NotYet, Take, settle
 from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ FRESH_SECONDS: Final = 2.0
 REMEMBERED: Final = 10_000
 """Paths whose last judgement is kept in memory, so that several hints for one version are one."""
 
-Outcome = Take | GiveUp | Leave | Unsuitable
+Judgement = Take | GiveUp | Leave | Unsuitable
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """`unreadable`: nothing is expected to happen to the file by itself, so nobody need stay for it."""
 
-    wait: Wait
+    wait: NotYet
     unreadable: bool = False
 
 
@@ -66,15 +66,15 @@ class Recent:
 class Candidates:
     """`rules` may be replaced while it runs; files taken before keep theirs."""
 
-    def __init__(self, rules: FolderRules, tools: IntakeContext, alarm: Alarm) -> None:
+    def __init__(self, rules: FolderRules, context: IntakeContext, alarm: Alarm) -> None:
         self.rules = rules
-        self._tools = tools
+        self._context = context
         self._alarm = alarm
         self._waiting: dict[bytes, _Waiting] = {}
         self._recent = Recent()
         self._turn = asyncio.Lock()
         """One look and what follows from it at a time: what was seen earlier is never taken later."""
-        self._born = tools.clock.now()
+        self._born = context.clock.now()
         self.overflowed = False
 
     @property
@@ -92,7 +92,7 @@ class Candidates:
 
     def due(self) -> list[bytes]:
         """The files whose time to be looked at has come; sets the alarm for the next one."""
-        now = self._tools.clock.monotonic()
+        now = self._context.clock.monotonic()
         ready = [relative for relative, each in self._waiting.items() if each.wait.check_at <= now]
         later = [each.wait.check_at for each in self._waiting.values() if each.wait.check_at > now]
         if later:
@@ -102,10 +102,10 @@ class Candidates:
     def left_by_name(self, relative: bytes, reason: IgnoredReason) -> None:
         """A file whose name says that it is not for us. Said once; a name needs no place in the journal."""
         if not relative.rpartition(b"/")[2].startswith(OWN_PREFIX) and self._recent.is_new(relative, reason):
-            self._tools.events.event(Event.IMAGE_IGNORED, **self._file(relative).fields(), reason=reason)
+            self._context.events.event(Event.IMAGE_IGNORED, **self._file(relative).fields(), reason=reason)
 
     async def examine(self, relatives: Iterable[bytes], *, looked_up: bool = False) -> int:
-        """Inspection at files whose names are for us, and act on what is seen; gives how many were taken.
+        """Look at files whose names are for us, and act on what is seen; gives how many were taken.
 
         `looked_up`: the journal was asked and does not know these versions.
         """
@@ -117,38 +117,38 @@ class Candidates:
         return taken
 
     async def _examine_some(self, relatives: Sequence[bytes], *, looked_up: bool) -> int:
-        asked = [(relative, self._glass(relative)) for relative in relatives]
-        looks = await self._tools.in_thread(self.rules.rule.root, partial(_look_at_all, self._real_root(), asked))
-        outcomes = {relative: self._judge(relative, look) for relative, look in looks}
-        return await self._act(outcomes if looked_up else await self._without_known(outcomes))
+        asked = [(relative, self._inspector(relative)) for relative in relatives]
+        inspections = await self._context.in_thread(self.rules.rule.root, partial(_inspect_all, self._real_root(), asked))
+        judgements = {relative: self._judge(relative, seen) for relative, seen in inspections}
+        return await self._act(judgements if looked_up else await self._without_known(judgements))
 
     def _real_root(self) -> bytes:
-        return self._tools.roots.real(self.rules.rule.root)
+        return self._context.roots.real(self.rules.rule.root)
 
     def _file(self, relative: bytes) -> FileRef:
         return FileRef(self.rules.rule.folder, self.rules.rule.root, relative)
 
-    def _glass(self, relative: bytes) -> Inspector:
+    def _inspector(self, relative: bytes) -> Inspector:
         waiting = self._waiting.get(relative)
         before = waiting.wait if waiting is not None else None
-        now, patience = self._tools.clock.monotonic(), self._tools.patience
+        now, patience = self._context.clock.monotonic(), self._context.patience
         still = patience.settle == 0 if before is None else before.stood_still(now, patience)
-        return Inspector(self._tools.roots.leases(self.rules.rule.root), before, still)
+        return Inspector(self._context.roots.leases(self.rules.rule.root), before, still)
 
-    def _judge(self, relative: bytes, look: Inspection | Unsuitable | None) -> Outcome | None:
-        """What to do now about a look; None for nothing, or nothing yet. Keeps the book of what is waited for."""
+    def _judge(self, relative: bytes, inspection: Inspection | Unsuitable | None) -> Judgement | None:
+        """What to do now about a file; None for nothing, or nothing yet. Keeps the book of what is waited for."""
         waiting = self._waiting.pop(relative, None)
-        if look is None:
+        if inspection is None:
             return None
-        if isinstance(look, Unsuitable):
-            if look.reason is IgnoredReason.UNREADABLE:
-                check_at = self._tools.clock.monotonic() + LONGEST_WAIT_CONTENT
-                self._wait(relative, _Waiting(Wait(look.observation, 0.0, check_at), unreadable=True))
-            return look
-        clock = self._tools.clock
+        if isinstance(inspection, Unsuitable):
+            if inspection.reason is IgnoredReason.UNREADABLE:
+                check_at = self._context.clock.monotonic() + LONGEST_WAIT_CONTENT
+                self._wait(relative, _Waiting(NotYet(inspection.observation, 0.0, check_at), unreadable=True))
+            return inspection
+        clock = self._context.clock
         before = waiting.wait if waiting is not None else None
-        decision = settle(before, look, clock.monotonic(), clock.now(), self._tools.patience)
-        if isinstance(decision, Wait):
+        decision = settle(before, inspection, clock.monotonic(), clock.now(), self._context.patience)
+        if isinstance(decision, NotYet):
             self._wait(relative, _Waiting(decision))
             return None
         return decision
@@ -160,22 +160,22 @@ class Candidates:
         self._waiting[relative] = waiting
         self._alarm.ring_at(waiting.wait.check_at)
 
-    async def _without_known(self, outcomes: dict[bytes, Outcome | None]) -> dict[bytes, Outcome | None]:
+    async def _without_known(self, judgements: dict[bytes, Judgement | None]) -> dict[bytes, Judgement | None]:
         """Leave out old versions that were taken long ago: hints also come of a directory that is moved away and back."""
-        fresh = max(self._tools.clock.now() - FRESH_SECONDS, self._born) * 1e9
-        takes = {relative: each for relative, each in outcomes.items() if isinstance(each, Take)}
+        fresh = max(self._context.clock.now() - FRESH_SECONDS, self._born) * 1e9
+        takes = {relative: each for relative, each in judgements.items() if isinstance(each, Take)}
         old = {relative: each for relative, each in takes.items() if each.observation.ctime_ns < fresh}
         if not old:
-            return outcomes
+            return judgements
         directories = sorted({relative.rpartition(b"/")[0] for relative in old})
-        found = await self._tools.journal.known_in(self.rules.rule.folder, directories)
+        found = await self._context.journal.known_in(self.rules.rule.folder, directories)
         stamps = {directory: known.stamps for directory, known in zip(directories, found, strict=True)}
         taken = {relative for relative, each in old.items() if _is_in(stamps, relative, each)}
-        return {relative: each for relative, each in outcomes.items() if relative not in taken}
+        return {relative: each for relative, each in judgements.items() if relative not in taken}
 
-    async def _act(self, outcomes: dict[bytes, Outcome | None]) -> int:
-        fresh = [(relative, outcome) for relative, outcome in outcomes.items() if outcome is not None]
-        fresh = [(relative, outcome) for relative, outcome in fresh if self._recent.is_new(relative, outcome)]
+    async def _act(self, judgements: dict[bytes, Judgement | None]) -> int:
+        fresh = [(relative, judgement) for relative, judgement in judgements.items() if judgement is not None]
+        fresh = [(relative, judgement) for relative, judgement in fresh if self._recent.is_new(relative, judgement)]
         try:
             taken = await self._take([(relative, each.observation) for relative, each in fresh if isinstance(each, Take)])
             others = [(relative, each) for relative, each in fresh if not isinstance(each, Take)]
@@ -190,26 +190,26 @@ class Candidates:
         if not complete:
             return 0
         sightings = [self._sighting(relative, observation) for relative, observation in complete]
-        ids = await self._tools.journal.take(sightings)
+        ids = await self._context.journal.take(sightings)
         for sighting, image_id in zip(sightings, ids, strict=True):
-            self._tools.events.event(Event.IMAGE_DETECTED, id=image_id, **sighting.file.fields())
-        self._tools.on_taken()
+            self._context.events.event(Event.IMAGE_DETECTED, id=image_id, **sighting.file.fields())
+        self._context.on_taken()
         return len(sightings)
 
     def _sighting(self, relative: bytes, observation: Observation) -> Sighting:
-        return Sighting(self._file(relative), observation, self.rules.rule, self._tools.clock.now())
+        return Sighting(self._file(relative), observation, self.rules.rule, self._context.clock.now())
 
-    async def _leave(self, relative: bytes, outcome: GiveUp | Leave | Unsuitable | Take) -> None:
-        journal, file = self._tools.journal, self._file(relative)
-        if isinstance(outcome, GiveUp):
-            sighting = self._sighting(relative, outcome.observation)
-            await journal.give_up(sighting, outcome.reason, outcome.message, outcome.hint)
-            self._tools.on_taken()
-        elif isinstance(outcome, Unsuitable | Leave):
-            message = {"message": outcome.message} if outcome.message else {}
-            if not isinstance(outcome, Unsuitable) or outcome.lasting:
-                await journal.ignore(file, outcome.observation, outcome.reason)
-            self._tools.events.event(Event.IMAGE_IGNORED, **file.fields(), reason=outcome.reason, **message)
+    async def _leave(self, relative: bytes, judgement: GiveUp | Leave | Unsuitable | Take) -> None:
+        journal, file = self._context.journal, self._file(relative)
+        if isinstance(judgement, GiveUp):
+            sighting = self._sighting(relative, judgement.observation)
+            await journal.give_up(sighting, judgement.reason, judgement.message, judgement.hint)
+            self._context.on_taken()
+        elif isinstance(judgement, Unsuitable | Leave):
+            message = {"message": judgement.message} if judgement.message else {}
+            if not isinstance(judgement, Unsuitable) or judgement.lasting:
+                await journal.ignore(file, judgement.observation, judgement.reason)
+            self._context.events.event(Event.IMAGE_IGNORED, **file.fields(), reason=judgement.reason, **message)
 
 
 def _is_in(stamps: Mapping[bytes, Mapping[bytes, Stamp]], relative: bytes, take: Take) -> bool:
@@ -217,16 +217,18 @@ def _is_in(stamps: Mapping[bytes, Mapping[bytes, Stamp]], relative: bytes, take:
     return stamps[directory].get(name) == take.observation.stamp
 
 
-def _look_at_all(
+def _inspect_all(
     real_root: bytes, asked: Sequence[tuple[bytes, Inspector]]
 ) -> list[tuple[bytes, Inspection | Unsuitable | None]]:
-    return [(relative, _look_safely(real_root, relative, glass)) for relative, glass in asked]
+    return [(relative, _inspect_safely(real_root, relative, inspector)) for relative, inspector in asked]
 
 
-def _look_safely(real_root: bytes, relative: bytes, glass: Inspector) -> Inspection | Unsuitable | None:
+def _inspect_safely(real_root: bytes, relative: bytes, inspector: Inspector) -> Inspection | Unsuitable | None:
     """One file that we cannot cope with must not end the watch on all the others."""
     try:
-        return look_at(real_root, relative, glass)
+        return inspect_file(real_root, relative, inspector)
     except Exception as error:  # noqa: BLE001 - the boundary of one file: whatever a look at it raises is said of it
         fault = f"{type(error).__name__}: {error}"
-        return unlooked(real_root, relative, f"internal error ({fault}); this is a fault of compressor-watcher, please report it")
+        return uninspected(
+            real_root, relative, f"internal error ({fault}); this is a fault of compressor-watcher, please report it"
+        )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from watcher.ports import Clock, EventLog, Journal
 
 Answer = TypeVar("Answer")
-OWN_THREADS: Final = Path("/")
-"""Stands for the root of no folder: nobody can watch the whole machine."""
+OWN_THREADS: Final = "//observers"
+"""Begins the names of threads that belong to no folder's root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class IntakeSettings:
     max_wait: float = 3600.0
     """A file that stays cut or empty that long is given up."""
     guard: float = 5.0
-    """Between looks at the folders' roots and the observers' threads."""
+    """Between checks of the folders' roots and the observers' threads."""
     canary: float = 60.0
     """Between proofs that a watched folder's events arrive."""
     canary_patience: float = 5.0
@@ -62,10 +62,10 @@ class IntakeContext:
     on_taken: Callable[[], None]
     confinement: str = ""
     """What besides permissions keeps folders from this process, and how they are opened to it; for people."""
-    watching: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while observers are armed, disarmed or replaced."""
     scanning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-    """Full scans at a time."""
+    """Full scans of local folders at a time; those of shares mostly wait, and must not keep others waiting."""
+    arming: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+    """Trees that are walked to be watched, at a time."""
 
     @property
     def patience(self) -> Patience:
@@ -76,6 +76,6 @@ class IntakeContext:
         """Run what blocks on a folder's file system, in a thread of that folder. Raises NotAnswering where it hangs."""
         return await self.pools.run(root, Lane.INTAKE, work)
 
-    async def in_own_thread(self, work: Callable[[], Answer]) -> Answer:
-        """Run what blocks on no folder: observers are stopped, threads waited for."""
-        return await self.pools.run(OWN_THREADS, Lane.INTAKE, work)
+    async def in_own_thread(self, name: str, work: Callable[[], Answer]) -> Answer:
+        """Run what waits for threads of an observer, which may hang by themselves: apart from the folders' threads."""
+        return await self.pools.run(Path(f"{OWN_THREADS}/{name}"), Lane.INTAKE, work)

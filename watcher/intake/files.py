@@ -20,7 +20,7 @@ from watcher.errors import NotAnswering, SourceChanged, SourceGone, Unavailable
 from watcher.formats.containers import judge
 from watcher.intake.durable import delete_version, is_version, move_version
 from watcher.intake.pools import Lane, made_progress
-from watcher.intake.settle import Inspection, Wait, Writers
+from watcher.intake.settle import Inspection, NotYet, Writers
 from watcher.model import FileRef, IgnoredReason, Observation, SourceFacts
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ class Inspector:
     if it is still there, has stood long enough to be read although writers cannot be seen."""
 
     leases: bool
-    before: Wait | None = None
+    before: NotYet | None = None
     still: bool = False
 
 
-def look_at(real_root: bytes, relative: bytes, glass: Inspector) -> Inspection | Unsuitable | None:
+def inspect_file(real_root: bytes, relative: bytes, inspector: Inspector) -> Inspection | Unsuitable | None:
     """One look at a file, for `settle`; None where nothing is there (any more)."""
     path = real_root + b"/" + relative
     try:
@@ -85,30 +85,30 @@ def look_at(real_root: bytes, relative: bytes, glass: Inspector) -> Inspection |
                 return Unsuitable(link, IgnoredReason.SYMLINK_OUTSIDE)
             except FileNotFoundError:
                 return Unsuitable(link, IgnoredReason.SYMLINK_BROKEN)
-        return _look_at_file(path, status, glass)
+        return _inspect_regular(path, status, inspector)
     except NotThere:
         return None
     except OSError as error:
         return _unreadable(path, error)
 
 
-def _look_at_file(path: bytes, status: os.stat_result, glass: Inspector) -> Inspection | Unsuitable:
+def _inspect_regular(path: bytes, status: os.stat_result, inspector: Inspector) -> Inspection | Unsuitable:
     if not stat.S_ISREG(status.st_mode):
         return Unsuitable(Observation.of(status), IgnoredReason.NOT_REGULAR)
     if status.st_size == 0:
         return Inspection(Observation.of(status), Writers.UNKNOWN)
     descriptor = _open_expected(path)
     try:
-        return _look_closely(descriptor, glass)
+        return _inspect_content(descriptor, inspector)
     finally:
         os.close(descriptor)
 
 
-def _look_closely(descriptor: int, glass: Inspector) -> Inspection:
+def _inspect_content(descriptor: int, inspector: Inspector) -> Inspection:
     observation = Observation.of(os.fstat(descriptor))
-    writers = _writers(descriptor) if glass.leases else Writers.UNKNOWN
-    before = glass.before if glass.before is not None and glass.before.observation == observation else None
-    if writers is Writers.SOME or (writers is Writers.UNKNOWN and not (before is not None and glass.still)):
+    writers = _writers(descriptor) if inspector.leases else Writers.UNKNOWN
+    before = inspector.before if inspector.before is not None and inspector.before.observation == observation else None
+    if writers is Writers.SOME or (writers is Writers.UNKNOWN and not (before is not None and inspector.still)):
         return Inspection(observation, writers)
     verdict = before.verdict if before is not None else None
     if verdict is None:
@@ -156,15 +156,15 @@ def _unreadable(path: bytes, error: OSError) -> Unsuitable | None:
     if error.errno in _GONE:
         return None
     rights = error.errno in (errno.EACCES, errno.EPERM)
-    return _unfit(path, error.strerror or str(error), lasting=rights)
+    return _unsuitable(path, error.strerror or str(error), lasting=rights)
 
 
-def unlooked(real_root: bytes, relative: bytes, message: str) -> Unsuitable | None:
+def uninspected(real_root: bytes, relative: bytes, message: str) -> Unsuitable | None:
     """For a file at which no look can be had for another reason than its own; None where it is not there."""
-    return _unfit(real_root + b"/" + relative, message, lasting=False)
+    return _unsuitable(real_root + b"/" + relative, message, lasting=False)
 
 
-def _unfit(path: bytes, message: str, *, lasting: bool) -> Unsuitable | None:
+def _unsuitable(path: bytes, message: str, *, lasting: bool) -> Unsuitable | None:
     try:
         observation = Observation.of(os.lstat(path))
     except OSError:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal
 
 from watcher.errors import NotAnswering
 from watcher.intake.alarm import Alarm
 from watcher.intake.candidates import Candidates
-from watcher.intake.durable import OWN_PREFIX
 from watcher.intake.hints import Hints
 from watcher.intake.pools import Lane
 from watcher.intake.roots import RootMissing, survey
 from watcher.intake.scanner import Scanner, ScanResult
-from watcher.intake.watch import Handler, Watched, watch_limit, watches_left
+from watcher.intake.watching import WatchFailed, Watching
 from watcher.model import Event, path_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from watcher.config.rules import FolderRules
@@ -30,12 +28,11 @@ if TYPE_CHECKING:
     from watcher.intake.hints import Heard
     from watcher.intake.roots import RootInfo
 
-Answer = TypeVar("Answer")
 Mode = Literal["watching", "polling", "lost"]
+TROUBLE_REST_SECONDS: Final = 5.0
+"""After a call that hung, or for which there was no descriptor left, until the folder is looked through again."""
 POLL_SHARE: Final = 20
 """A polled folder is scanned for at most one part in so many of the time."""
-LIMIT_RETRY_SECONDS: Final = 600.0
-"""A folder that has more directories than may be watched tries again that rarely, unless the limit was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +53,21 @@ class FolderStatus:
 class WatchedFolder:
     """The conductor of one folder. Two tasks of it run all the time: `follow` and `sweep`."""
 
-    def __init__(self, rules: FolderRules, tools: IntakeContext) -> None:
+    def __init__(self, rules: FolderRules, context: IntakeContext) -> None:
         self.name = rules.folder.name
         self.mode: Mode = "lost"
+        self.is_armed = False
+        """Whether the root was looked for at least once."""
         self._rules = rules
-        self._tools = tools
+        self._context = context
         self._loop = asyncio.get_running_loop()
-        self._hint_alarm = Alarm(tools.clock)
-        self._scan_alarm = Alarm(tools.clock)
+        self._hint_alarm = Alarm(context.clock)
+        self._scan_alarm = Alarm(context.clock)
         self._hints = Hints(self._wake_from_thread)
-        self._candidates = Candidates(rules, tools, self._hint_alarm)
-        self._scanner = Scanner(rules, tools, self._candidates)
-        self._ground: RootInfo | None = None
+        self._watching = Watching(self.name, rules.rule.root, context, self._hints)
+        self._candidates = Candidates(rules, context, self._hint_alarm)
+        self._scanner = Scanner(rules, context, self._candidates)
+        self._info: RootInfo | None = None
         self._said: tuple[Mode, str] | None = None
         self._message = ""
         self._busy = 0
@@ -78,11 +78,6 @@ class WatchedFolder:
         self._last = ScanResult(complete=False)
         self._scanned = False
         self._found_by_scan = 0
-        self._covered_directories = 0
-        self._rearm_at = float("inf")
-        self._failed_limit: int | None = None
-        self._canaries: dict[bytes, float] = {}
-        self._next_canary = 0.0
 
     # --- what others ask ------------------------------------------------------------------------------------------------------
 
@@ -98,7 +93,7 @@ class WatchedFolder:
     def is_quiet(self) -> bool:
         """Whether nothing is heard, scanned or waited for. A lost folder is quiet: nothing can come of it."""
         if self.mode == "lost":
-            return True
+            return self.is_armed
         asked = self._hint_alarm.is_ringing() or self._scan_alarm.is_ringing() or bool(self._scan_waiters)
         return self._scanned and not self._busy and not asked and self._hints.is_empty() and self.waiting() == 0
 
@@ -107,7 +102,7 @@ class WatchedFolder:
         last = self._last
         return FolderStatus(
             self.name,
-            str(self._rules.rule.root),
+            str(self.root),
             self.mode,
             len(last.inodes),
             last.files,
@@ -145,62 +140,58 @@ class WatchedFolder:
 
     # --- lost, watched, polled ------------------------------------------------------------------------------------------------
 
+    async def begin(self) -> None:
+        """Arm for the first time."""
+        await self.arm()
+        self.is_armed = True
+
     async def arm(self, note: str = "") -> None:
         """Find the root and watch it, or poll it; lost where it is not there. Then everything is looked through.
 
         `note`: why a folder that was watched is armed again.
         """
         try:
-            self._ground = await self._survey()
-        except RootMissing as missing:
+            info = self._info = await self._survey()
+            await self._arm(info, note)
+        except (RootMissing, NotAnswering) as missing:
             await self.lose(str(missing))
-            return
+
+    async def _arm(self, info: RootInfo, note: str) -> None:
         came_back = self._said is not None and self.mode == "lost"
         self._scanner.start_afresh()
-        self._rearm_at = float("inf")
-        problem = await self._watch(self._ground) if self._wants_events(self._ground) else None
-        self._tools.roots.arm(self._rules.rule.root, self._ground, leases=self._can_lease(self._ground))
-        self._say_armed(self._ground, problem, note, came_back=came_back)
+        problem = None
+        if self._wants_events(info):
+            try:
+                async with self._context.arming:
+                    await self._watching.arm(info, recursive=self._rules.folder.recursive)
+            except WatchFailed as failed:
+                problem = failed
+        self._context.roots.arm(self.root, info, leases=self._can_lease(info))
+        self._say_armed(info, problem, note, came_back=came_back)
         self._events_trusted = False
         self._scan_alarm.ring()
 
     async def _survey(self) -> RootInfo:
-        root = self._rules.rule.root
         to_change = (self._rules.rule.on_success, self._rules.rule.on_failure) != ("keep", "keep")
         try:
-            return await self._tools.pools.run(root, Lane.PROBE, partial(survey, root, to_change=to_change))
+            return await self._context.pools.run(self.root, Lane.PROBE, partial(survey, self.root, to_change=to_change))
         except NotAnswering:
-            raise RootMissing(f"{root} does not answer") from None
+            raise RootMissing(f"{self.root} does not answer") from None
 
-    def _wants_events(self, ground: RootInfo) -> bool:
+    def _wants_events(self, info: RootInfo) -> bool:
         polling = self._rules.folder.polling
-        return polling is False or (polling == "auto" and not ground.remote)
+        return polling is False or (polling == "auto" and not info.remote)
 
-    def _can_lease(self, ground: RootInfo) -> bool:
+    def _can_lease(self, info: RootInfo) -> bool:
         """Where somebody chose polling, closes cannot be seen from here; a share answers for its own clients only."""
-        return not ground.remote and self._rules.folder.polling is not True
+        return not info.remote and self._rules.folder.polling is not True
 
-    async def _watch(self, ground: RootInfo) -> OSError | None:
-        """Have the root watched; the error where it cannot be."""
-        watched = Watched(ground.real, self._rules.folder.recursive, Handler(ground.real, self._hints, self._canary_heard))
-        async with self._tools.watching:
-            try:
-                await self._in_thread(partial(self._tools.observers.disarm, self.name))
-                await self._in_thread(partial(self._tools.observers.arm, self.name, watched))
-            except OSError as error:
-                self._rearm_at = self._tools.clock.monotonic() + self._tools.settings.rearm
-                return error
-        self._canaries.clear()
-        self._next_canary = self._tools.clock.monotonic() + self._tools.settings.canary
-        return None
-
-    def _say_armed(self, ground: RootInfo, problem: OSError | None, note: str, *, came_back: bool) -> None:
+    def _say_armed(self, info: RootInfo, problem: WatchFailed | None, note: str, *, came_back: bool) -> None:
         if problem is not None:
-            self.fall_back(*_watch_problem(problem))
-        elif not self._wants_events(ground):
-            why = (
-                "" if self._rules.folder.polling is True else f"it lies on {ground.kind}, where changes by others cannot be seen"
-            )
+            self._enter("polling", problem.message, problem.hint)
+        elif not self._wants_events(info):
+            chosen = self._rules.folder.polling is True
+            why = "" if chosen else f"it lies on {info.kind}, where changes by others cannot be seen"
             self._enter("polling", why, came_back=came_back)
         else:
             self._enter("watching", note, came_back=came_back)
@@ -213,57 +204,61 @@ class WatchedFolder:
         self._said = (mode, message)
         event = Event.FOLDER_LOST if mode == "lost" else Event.FOLDER_RECOVERED if came_back else Event.FOLDER_WATCHING
         told = {key: value for key, value in (("message", message), ("hint", hint)) if value}
-        self._tools.events.event(event, folder=self.name, **path_fields("path", self._rules.rule.root), mode=mode, **told)
+        self._context.events.event(event, folder=self.name, **path_fields("path", self.root), mode=mode, **told)
 
-    def fall_back(self, message: str, hint: str, retry_after: float | None = None) -> None:
+    def fall_back(self, message: str, hint: str) -> None:
         """Poll, and try to watch again later."""
-        wait = retry_after if retry_after is not None else self._tools.settings.rearm
-        self._rearm_at = self._tools.clock.monotonic() + wait
+        self._watching.retry_later()
         self._enter("polling", message, hint)
         self._scan_alarm.ring()
 
     async def lose(self, message: str) -> None:
         """The root is not there. Nothing is taken to be deleted; it is looked for until it is back."""
-        self._tools.roots.lose(self._rules.rule.root)
+        self._context.roots.lose(self.root)
         hint = "nothing is lost: it is looked for every few seconds; mount it, make it again, or give the right to it"
-        self._enter("lost", message, f"{hint}; {self._tools.confinement}" if self._tools.confinement else hint)
+        confinement = self._context.confinement
+        self._enter("lost", message, f"{hint}; {confinement}" if confinement else hint)
         _release(self._take_scan_waiters())
         await self.disarm()
 
     async def disarm(self) -> None:
         """Watch no more."""
-        async with self._tools.watching:
-            await self._in_thread(partial(self._tools.observers.disarm, self.name))
-
-    def needs_check(self, *, healthy: bool) -> bool:
-        """Whether `check` could find anything, given whether the root is the one that was armed."""
-        due = self._tools.clock.monotonic() >= self._rearm_at
-        return self.mode == "lost" or not healthy or due or (self._ground is not None and self._ground.remote)
+        await self._watching.disarm()
 
     async def check(self) -> None:
         """Called every few seconds: is the root still the one that was armed, and is it time to try watching again?"""
-        if self.mode == "lost":
+        info = self._info
+        if self.mode == "lost" or info is None:
             await self.arm()
+        elif not info.remote and await self._is_healthy() and not self._watching.is_due():
             return
+        else:
+            await self._check_root(info)
+
+    async def _is_healthy(self) -> bool:
         try:
-            ground = await self._survey()
+            return await self._context.pools.run(self.root, Lane.PROBE, partial(self._context.roots.is_healthy, self.root))
+        except NotAnswering:
+            return False
+
+    async def _check_root(self, before: RootInfo) -> None:
+        try:
+            info = await self._survey()
         except RootMissing as missing:
             await self.lose(str(missing))
             return
-        if self._ground is None or ground.identity != self._ground.identity or ground.real != self._ground.real:
-            await self.lose(f"{self._rules.rule.root} is another directory or mount than before")
+        if (info.identity, info.real) != (before.identity, before.real):
+            await self.lose(f"{self.root} is another directory or mount than before")
             await self.arm()
-        elif self._tools.clock.monotonic() >= self._rearm_at and self._may_rearm():
+        elif self._watching.is_due() and self._watching.may_retry():
             await self.arm()
 
-    def _may_rearm(self) -> bool:
-        """Where the limit of watches stopped us it must have been changed, or a good while have passed."""
-        limit, self._failed_limit = self._failed_limit, None
-        if limit is None or watch_limit() != limit:
+    async def hears(self) -> bool:
+        """Whether the folder's watcher told of the canaries sent so far; sends one where it is time."""
+        if self.mode != "watching" or self._info is None:
             return True
-        self._failed_limit = limit
-        self._rearm_at = self._tools.clock.monotonic() + self._tools.settings.rearm
-        return False
+        directories = list(self._last.inodes.values()) if self._rules.folder.recursive else []
+        return await self._watching.hears(self._info, directories)
 
     # --- following hints ------------------------------------------------------------------------------------------------------
 
@@ -276,7 +271,7 @@ class WatchedFolder:
                 continue
             self._busy += 1
             try:
-                await self._follow_once(self._hints.drain())
+                await self._patiently(self._follow_once(self._hints.drain()))
             finally:
                 self._busy -= 1
 
@@ -305,6 +300,16 @@ class WatchedFolder:
                 found.append(relative)
         return found
 
+    async def _patiently(self, work: Coroutine[None, None, None]) -> None:
+        """Do it as far as disk and descriptors allow: what cannot be told now is told by the next scan."""
+        try:
+            await work
+        except (NotAnswering, OSError) as error:
+            if isinstance(error, NotAnswering) and not await self._is_healthy():
+                await self.lose(str(error))
+            else:
+                self._scan_alarm.ring_at(self._context.clock.monotonic() + TROUBLE_REST_SECONDS)
+
     def _wake_from_thread(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._hint_alarm.ring)
@@ -329,11 +334,14 @@ class WatchedFolder:
             return
         self._busy += 1
         try:
-            async with self._tools.scanning:
-                await self._scan_once(self._take_scan_waiters())
+            async with self._context.scanning if self._is_local() else contextlib.nullcontext():
+                await self._patiently(self._scan_once(self._take_scan_waiters()))
         finally:
             self._busy -= 1
-        self._scan_alarm.ring_at(self._tools.clock.monotonic() + self._pause())
+        self._scan_alarm.ring_at(self._context.clock.monotonic() + self._pause())
+
+    def _is_local(self) -> bool:
+        return self._info is not None and not self._info.remote
 
     def _take_scan_waiters(self) -> list[asyncio.Future[None]]:
         waiters, self._scan_waiters = self._scan_waiters, []
@@ -347,7 +355,7 @@ class WatchedFolder:
             late = result.new if trusted else 0
             self._found_by_scan += late
             self._events_trusted = True
-            self._tools.events.event(
+            self._context.events.event(
                 Event.SCAN_FINISHED,
                 folder=self.name,
                 files=result.files,
@@ -355,95 +363,30 @@ class WatchedFolder:
                 seconds=round(result.seconds, 3),
                 found_by_scan=late,
             )
-            await self._verify_cover(result)
+            await self._verify_coverage(result)
         finally:
             _release(waiters)
 
     def _pause(self) -> float:
         """Until the next scan: of a polled folder as its cost allows; of a watched one long, spread so that they do not meet."""
-        settings = self._tools.settings
+        settings = self._context.settings
         if self._candidates.overflowed and self.waiting() < 1000:
             self._candidates.overflowed = False
             return settings.poll
-        spread = settings.rescan * (0.75 + 0.5 * self._tools.random())
+        spread = settings.rescan * (0.75 + 0.5 * self._context.random())
         if self.mode != "polling":
             return spread
         return min(max(settings.poll, self._last.seconds * POLL_SHARE), spread)
 
-    async def _verify_cover(self, result: ScanResult) -> None:
-        """Whether the kernel watches every directory for us: watchdog does not say where it could not."""
-        if self.mode != "watching" or self._ground is None or len(result.inodes) == self._covered_directories:
+    async def _verify_coverage(self, result: ScanResult) -> None:
+        """Poll where the kernel does not watch every directory for us."""
+        if self.mode != "watching" or self._info is None or not self._rules.folder.recursive:
             return
-        if not self._rules.folder.recursive:
-            return
-        missing = await self._unwatched(result)
-        if missing:
-            await self._tools.clock.sleep(0.5)  # a directory made a moment ago is perhaps about to be watched
-            missing = {inode for inode in await self._unwatched(result) if inode in missing}
-        if not missing:
-            self._covered_directories = len(result.inodes)
-        else:
-            await self._not_covered(len(missing), len(result.inodes))
-
-    async def _unwatched(self, result: ScanResult) -> set[int]:
-        """Inodes of directories that are there and not watched. Empty where inodes cannot be compared (some overlays)."""
-        ground = self._ground
-        if ground is None:
-            return set()
-        here = {inode: path for (device, inode), path in result.inodes.items() if device == ground.identity.device}
-        async with self._tools.watching:
-            missing = await self._in_thread(partial(self._tools.observers.unwatched, self.name, list(here)))
-        if ground.identity.inode in missing:
-            return set()
-        return await self._in_thread(partial(_still_there, ground.real, {inode: here[inode] for inode in missing}))
-
-    async def _not_covered(self, missing: int, directories: int) -> None:
-        ground = self._ground
-        if ground is not None and await self._in_thread(partial(watches_left, ground.real)):
-            self._tools.observers.distrust(self.name)
-            return
-        await self.disarm()
-        self._failed_limit = watch_limit()
-        self.fall_back(
-            f"{missing} of {directories} directories go unwatched: the limit of {self._failed_limit} inotify watches is reached",
-            f"sysctl -w fs.inotify.max_user_watches={max(1_048_576, 2 * directories)}, and keep it in /etc/sysctl.d",
-        )
-
-    # --- canaries -------------------------------------------------------------------------------------------------------------
-
-    def _canary_heard(self, relative: bytes) -> None:
-        """Called from watchdog's threads."""
-        self._canaries.pop(relative, None)
-
-    async def canary(self) -> bool:
-        """Send a canary where it is time for one. False where an earlier one was not heard in time: the watcher is deaf."""
-        now = self._tools.clock.monotonic()
-        settings = self._tools.settings
-        if self.mode != "watching" or self._ground is None:
-            return True
-        if any(now - sent > settings.canary_patience for sent in list(self._canaries.values())):
-            self._canaries.clear()
-            return False
-        if now >= self._next_canary:
-            self._next_canary = now + settings.canary
-            await self._send_canaries(self._ground)
-        return True
-
-    async def _send_canaries(self, ground: RootInfo) -> None:
-        """One in the root, one in a directory picked at random: either may have gone unwatched."""
-        directories = [b""]
-        if self._rules.folder.recursive and self._last.inodes:
-            known = list(self._last.inodes.values())
-            directories.append(known[int(self._tools.random() * len(known)) % len(known)])
-        for directory in dict.fromkeys(directories):
-            name = OWN_PREFIX + b"canary-%08x" % int(self._tools.random() * 0xFFFFFFFF)
-            relative = directory + b"/" + name if directory else name
-            self._canaries[relative] = self._tools.clock.monotonic()
-            if not await self._in_thread(partial(_touch_and_remove, ground.real + b"/" + relative)):
-                self._canaries.pop(relative, None)
-
-    async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
-        return await self._tools.in_thread(self.root, work)
+        try:
+            await self._watching.verify_coverage(self._info, result.inodes)
+        except WatchFailed as failed:
+            self._enter("polling", failed.message, failed.hint)
+            self._scan_alarm.ring()
 
 
 def _release(waiters: list[asyncio.Future[None]]) -> None:
@@ -451,36 +394,3 @@ def _release(waiters: list[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
-
-
-def _touch_and_remove(path: bytes) -> bool:
-    """Whether it could be done: a folder that we may only read has no canaries, and relies on scans."""
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except OSError:
-        return False
-    with suppress(OSError):  # somebody was faster, or moved the directory away: it was there, and that is all it is for
-        os.unlink(path)
-    return True
-
-
-def _still_there(real: bytes, directories: dict[int, bytes]) -> set[int]:
-    return {inode for inode, path in directories.items() if _inode(real + b"/" + path) == inode}
-
-
-def _inode(path: bytes) -> int | None:
-    try:
-        return os.lstat(path).st_ino
-    except OSError:
-        return None
-
-
-def _watch_problem(error: OSError) -> tuple[str, str]:
-    """Message and hint for a root that cannot be watched."""
-    if error.errno == errno.EMFILE:
-        hint = "sysctl -w fs.inotify.max_user_instances=512, and keep it in /etc/sysctl.d; until then the folder is polled"
-        return "no inotify instance is left for this user", hint
-    if error.errno == errno.ENOSPC:
-        hint = "sysctl -w fs.inotify.max_user_watches=1048576, and keep it in /etc/sysctl.d; until then the folder is polled"
-        return f"the limit of {watch_limit()} inotify watches is reached", hint
-    return f"the folder cannot be watched: {error.strerror}", "until it can be, the folder is polled"

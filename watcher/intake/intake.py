@@ -7,6 +7,7 @@ observers, reloaded.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -15,14 +16,13 @@ from watcher.errors import NotAnswering
 from watcher.intake.context import IntakeContext, IntakeSettings
 from watcher.intake.files import ignore_lease_breaks
 from watcher.intake.folder import FolderStatus, WatchedFolder
-from watcher.intake.pools import Lane, RootPools
+from watcher.intake.pools import RootPools
 from watcher.intake.roots import Roots
-from watcher.intake.watch import Observers, ObserverSlot, Trouble
+from watcher.intake.watch import ObserverFault, Observers, ObserverSlot
 from watcher.model import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-    from pathlib import Path
 
     from watcher.config.rules import FolderRules
     from watcher.model import FileRef
@@ -33,7 +33,10 @@ __all__ = ["FolderStatus", "Intake", "IntakeSettings"]
 RESTARTS: Final = 3
 RESTARTS_WITHIN_SECONDS: Final = 600.0
 """An observer that had to be replaced more often than that is given a rest, and its folders are polled."""
-ARM_AT_ONCE: Final = 8
+START_PATIENCE_SECONDS: Final = 1.0
+"""For all folders to be found and watched, before the others are."""
+STOP_PATIENCE_SECONDS: Final = 10.0
+"""For the observers' threads to end."""
 GUARD_PATIENCE_SECONDS: Final = 60.0
 """A guard that is so late for its round is stuck: a disk that hangs, of which the kernel says nothing."""
 
@@ -58,7 +61,7 @@ class Intake:
         self._rules = dict(rules)
         self._clock = clock
         self._events = events
-        self._tools = IntakeContext(
+        self._context = IntakeContext(
             settings,
             journal,
             events,
@@ -66,7 +69,7 @@ class Intake:
             random,
             self.roots,
             self.pools,
-            Observers(self._trouble_from_thread),
+            Observers(self._fault_from_thread),
             on_taken,
             confinement,
         )
@@ -86,7 +89,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.create_future()
         ignore_lease_breaks()
-        self._tools.observers.open()
+        self._context.observers.open()
         await self._open(self._rules)
         self._help("guard", self._guard())
 
@@ -102,30 +105,28 @@ class Intake:
             folder.cancel_alarms()
         self._folders.clear()
         self._tasks.clear()
-        await self._tools.in_own_thread(self._tools.observers.close)
+        self._context.observers.close()
+        if retiring := [asyncio.create_task(self._retire(slot)) for slot in self._context.observers.slots]:
+            await asyncio.wait(retiring, timeout=STOP_PATIENCE_SECONDS)
         self.pools.close()
         self._loop = None
 
     async def _open(self, rules: Mapping[str, FolderRules]) -> None:
-        at_once = asyncio.Semaphore(ARM_AT_ONCE)
-
-        async def arm(folder: WatchedFolder) -> None:
-            async with at_once:
-                await folder.arm()
-
-        opened = [WatchedFolder(each, self._tools) for each in rules.values()]
+        """Begin with these folders. One whose disk or share is slow to answer goes on beginning beside the others."""
+        opened = [WatchedFolder(each, self._context) for each in rules.values()]
         for folder in opened:
             self._folders[folder.name] = folder
-        await asyncio.gather(*(arm(folder) for folder in opened))
-        for folder in opened:
-            tasks = [asyncio.create_task(folder.follow()), asyncio.create_task(folder.sweep())]
-            self._tasks[folder.name] = tasks
-            for task in tasks:
+            self._tasks[folder.name] = [asyncio.create_task(work) for work in (folder.begin(), folder.follow(), folder.sweep())]
+            for task in self._tasks[folder.name]:
                 task.add_done_callback(self._task_ended)
+        if opened:
+            await asyncio.wait([self._tasks[folder.name][0] for folder in opened], timeout=START_PATIENCE_SECONDS)
 
     async def _close(self, name: str) -> None:
         folder = self._folders.pop(name)
         tasks = self._tasks.pop(name)
+        if (checking := self._helpers.get(f"check {name}")) is not None:  # it would arm a folder that is there no more
+            tasks.append(checking)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -160,13 +161,13 @@ class Intake:
     # --- what others ask ------------------------------------------------------------------------------------------------------
 
     async def rescan(self) -> None:
-        """Inspection through all folders now; returns when that is done."""
+        """Look through all folders now; returns when that is done."""
         await asyncio.gather(*(folder.ask_scan() for folder in self._folders.values() if folder.mode != "lost"))
 
     async def reload(self, rules: Mapping[str, FolderRules], settings: IntakeSettings | None = None) -> None:
         """Other folders, rules and times, for files detected from now on. Nothing that was heard or is waited for is lost."""
         if settings is not None:
-            self._tools.settings = settings
+            self._context.settings = settings
         moved = {name for name, each in rules.items() if name in self._folders and _is_elsewhere(self._rules[name], each)}
         for name in [name for name in self._folders if name not in rules or name in moved]:
             await self._close(name)
@@ -191,7 +192,7 @@ class Intake:
 
     def alive(self) -> bool:
         """Whether everything works that has to, and the guard makes its rounds; observers that are being replaced count."""
-        late = self._clock.monotonic() - self._round_at - self._tools.settings.guard
+        late = self._clock.monotonic() - self._round_at - self._context.settings.guard
         return not self._failed and late < GUARD_PATIENCE_SECONDS
 
     def status(self) -> list[FolderStatus]:
@@ -204,54 +205,55 @@ class Intake:
         """Every few seconds: are the roots the ones that were armed, the observers alive, the canaries heard?"""
         while True:
             self._round_at = self._clock.monotonic()
-            await self._clock.sleep(self._tools.settings.guard)
-            self._tools.observers.check()
-            near = [each.root for each in self._folders.values() if self.roots.is_near(each.root)]
-            healthy = await asyncio.gather(*(self._is_healthy(root) for root in near))
-            sick = {root for root, well in zip(near, healthy, strict=True) if not well}
-            for name, folder in list(self._folders.items()):
-                orphan = folder.mode == "watching" and not self._tools.observers.watches(name) and not self._replacing()
-                if orphan and not self._tools.watching.locked():
-                    self._help(f"check {name}", folder.arm("it had no watcher"))
-                elif folder.needs_check(healthy=folder.root not in sick):
-                    self._help(f"check {name}", folder.check())
-                if not await folder.canary():
-                    self._tools.observers.distrust(name)
+            await self._clock.sleep(self._context.settings.guard)
+            self._context.observers.check()
+            for name, folder in self._folders.items():
+                if folder.is_armed:
+                    self._help(f"check {name}", self._check(folder))
 
-    async def _is_healthy(self, root: Path) -> bool:
-        try:
-            return await self.pools.run(root, Lane.PROBE, partial(self.roots.is_healthy, root))
-        except NotAnswering:
-            return False
+    async def _check(self, folder: WatchedFolder) -> None:
+        """One folder's turn. It waits for nobody else's, and nobody waits for it."""
+        unwatched = folder.mode == "watching" and not self._context.observers.watches(folder.name)
+        if unwatched and not self._replacing():
+            await folder.arm("it had no watcher")
+            return
+        with contextlib.suppress(NotAnswering, OSError):  # nothing can be told now; the next round asks again
+            await folder.check()
+            if not await folder.hears():
+                self._context.observers.distrust(folder.name)
 
-    def _trouble_from_thread(self, post: ObserverSlot, trouble: Trouble) -> None:
+    def _fault_from_thread(self, slot: ObserverSlot, fault: ObserverFault) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._in_trouble, post, trouble)
+            self._loop.call_soon_threadsafe(self._faulty, slot, fault)
 
-    def _in_trouble(self, post: ObserverSlot, trouble: Trouble) -> None:
-        self._help(f"replace {id(post)}", self._replace(post, trouble))
+    def _faulty(self, slot: ObserverSlot, fault: ObserverFault) -> None:
+        self._help(f"replace {id(slot)}", self._replace(slot, fault))
 
     def _replacing(self) -> bool:
         return any(name.startswith("replace ") for name in self._helpers)
 
-    async def _replace(self, post: ObserverSlot, trouble: Trouble) -> None:
+    async def _replace(self, slot: ObserverSlot, fault: ObserverFault) -> None:
         """Throw an observer away; its folders get another one and are looked through, or are polled if that happens too often."""
-        async with self._tools.watching:
-            names = list(post.watched)  # only now: a folder may just have been given to this observer
-            await self._tools.in_own_thread(partial(self._tools.observers.retire, post))
-        if trouble is Trouble.OVERFLOW:
+        await self._retire(slot)
+        names = list(slot.watched)
+        if fault is ObserverFault.OVERFLOW:
             message = "the kernel dropped events; the folders are looked through"
             hint = "raise fs.inotify.max_queued_events where this happens often"
             self._events.event(Event.WATCH_OVERFLOW, folders=names, message=message, hint=hint)
-        await self._clock.sleep(self._tools.settings.pause)
+        await self._clock.sleep(self._context.settings.pause)
         for name in names:
             folder = self._folders.get(name)
-            if folder is None or folder.mode != "watching":
+            if folder is None or folder.mode != "watching" or self._context.observers.watches(name):
                 continue
             if self._too_often(name):
                 folder.fall_back("its watcher failed again and again", "it is tried again every minute")
             else:
-                await folder.arm("" if trouble is Trouble.OVERFLOW else "its watcher had gone deaf and was replaced")
+                await folder.arm("" if fault is ObserverFault.OVERFLOW else "its watcher had gone deaf and was replaced")
+
+    async def _retire(self, slot: ObserverSlot) -> None:
+        """Stop an observer. One whose threads hang is left behind."""
+        with contextlib.suppress(NotAnswering):
+            await self._context.in_own_thread(f"observer {id(slot)}", partial(self._context.observers.retire, slot))
 
     def _too_often(self, name: str) -> bool:
         now = self._clock.monotonic()

@@ -29,11 +29,11 @@ class RootInfo:
 
 
 class RootMissing(Exception):
-    """The folder is not to be had; the text says why, for people."""
+    """The folder is not available; the text says why, for people."""
 
 
 def survey(root: Path, *, to_change: bool = False) -> RootInfo:
-    """Inspection at a root, whose files are `to_change` (moved, deleted) or not. Blocks.
+    """Look at a root, whose files are `to_change` (moved, deleted) or not. Blocks.
 
     Raises RootMissing where it is not there, cannot be listed, lacks its mount, or is mounted read-only and is to be changed.
     """
@@ -53,7 +53,7 @@ def survey(root: Path, *, to_change: bool = False) -> RootInfo:
     return RootInfo(real, identity, mount.kind if mount else "unknown", mount.remote if mount else False)
 
 
-def _is_to_be_had(root: Path) -> bool:
+def _is_available(root: Path) -> bool:
     try:
         survey(root)
     except RootMissing:
@@ -71,13 +71,13 @@ class Roots:
         self._lock = threading.Lock()
         self._armed: dict[Path, tuple[RootInfo, bool] | None] = {}
 
-    def arm(self, root: Path, ground: RootInfo, *, leases: bool) -> None:
+    def arm(self, root: Path, info: RootInfo, *, leases: bool) -> None:
         """From now on this directory is the folder; `leases` says whether a lease tells there who writes."""
         with self._lock:
-            self._armed[root] = ground, leases
+            self._armed[root] = info, leases
 
     def lose(self, root: Path) -> None:
-        """The folder is configured, and is not to be had."""
+        """The folder is configured, and is not available."""
         with self._lock:
             self._armed[root] = None
 
@@ -110,7 +110,7 @@ class Roots:
         with self._lock:
             configured, armed = root in self._armed, self._armed.get(root)
         if armed is None:
-            return not configured and _is_to_be_had(root)
+            return not configured and _is_available(root)
         try:
             path = os.fsencode(root)
             return root_identity(path) == armed[0].identity and os.path.realpath(path) == armed[0].real

@@ -38,15 +38,15 @@ class ScanResult:
 class Scanner:
     """`rules` may be replaced while it runs."""
 
-    def __init__(self, rules: FolderRules, tools: IntakeContext, candidates: Candidates) -> None:
+    def __init__(self, rules: FolderRules, context: IntakeContext, candidates: Candidates) -> None:
         self.rules = rules
-        self._tools = tools
+        self._context = context
         self._candidates = candidates
         self._digests = Digests()
         self._unreadable = Recent()
 
     def start_afresh(self) -> None:
-        """Inspection everything up again: other rules are in force, or another directory is the folder."""
+        """Look everything up again: other rules are in force, or another directory is the folder."""
         self._digests.clear()
 
     async def full(self) -> ScanResult:
@@ -63,17 +63,17 @@ class Scanner:
 
     def _walk(self, start: Iterable[bytes]) -> Walk:
         root = self.rules.rule.root
-        return Walk(self._tools.roots.real(root), start, self._enters, self._digests)
+        return Walk(self._context.roots.real(root), start, self._enters, self._digests)
 
     def _enters(self, directory: bytes) -> bool:
         return self.rules.ignores_directory(os.fsdecode(directory)) is None
 
     async def _go(self, walk: Walk) -> ScanResult:
-        clock, root = self._tools.clock, self.rules.rule.root
+        clock, root = self._context.clock, self.rules.rule.root
         started = clock.monotonic()
         new = 0
-        while not walk.finished and self._tools.roots.is_armed(root):
-            new += await self._look_up(await self._tools.in_thread(root, walk.piece))
+        while not walk.finished and self._context.roots.is_armed(root):
+            new += await self._look_up(await self._context.in_thread(root, walk.piece))
         complete = walk.finished and walk.errors == 0
         return ScanResult(walk.files, new, clock.monotonic() - started, complete, walk.inodes)
 
@@ -96,7 +96,7 @@ class Scanner:
     async def _known(self, listings: list[Listing]) -> list[KnownDirectory]:
         """What the journal knows of each listing; it is not asked about those that hold nothing and never did."""
         asked = [each for each in listings if each.entries or (each.error is None and self._digests.knows(each.directory))]
-        found = await self._tools.journal.known_in(self.rules.rule.folder, [each.directory for each in asked]) if asked else []
+        found = await self._context.journal.known_in(self.rules.rule.folder, [each.directory for each in asked]) if asked else []
         known = dict(zip((each.directory for each in asked), found, strict=True))
         return [known.get(each.directory, _NOTHING) for each in listings]
 
@@ -119,14 +119,14 @@ class Scanner:
             return
         if self._unreadable.is_new(listing.directory, error.errno):
             file = FileRef(self.rules.rule.folder, self.rules.rule.root, listing.directory)
-            self._tools.events.event(
+            self._context.events.event(
                 Event.IMAGE_IGNORED, **file.fields(), reason=IgnoredReason.UNREADABLE, message=error.strerror
             )
 
     async def _forget_directories(self, directories: Sequence[bytes]) -> None:
         for start in range(0, len(directories), PIECE_DIRECTORIES):
             some = directories[start : start + PIECE_DIRECTORIES]
-            known = await self._tools.journal.known_in(self.rules.rule.folder, some)
+            known = await self._context.journal.known_in(self.rules.rule.folder, some)
             inside = zip(some, known, strict=True)
             await self._forget({_join(top, name): version for top, each in inside for name, version in each.stamps.items()})
 
@@ -137,14 +137,14 @@ class Scanner:
         """
         if not versions:
             return
-        root, real_root = self.rules.rule.root, self._tools.roots.real(self.rules.rule.root)
-        missing = await self._tools.in_thread(root, partial(absent, real_root, versions))
+        root, real_root = self.rules.rule.root, self._context.roots.real(self.rules.rule.root)
+        missing = await self._context.in_thread(root, partial(absent, real_root, versions))
         if missing and await self._is_healthy():
-            await self._tools.journal.forget(self.rules.rule.folder, missing)
+            await self._context.journal.forget(self.rules.rule.folder, missing)
 
     async def _is_healthy(self) -> bool:
         root = self.rules.rule.root
-        return await self._tools.in_thread(root, partial(self._tools.roots.is_healthy, root))
+        return await self._context.in_thread(root, partial(self._context.roots.is_healthy, root))
 
 
 def _join(directory: bytes, name: bytes) -> bytes:

@@ -49,7 +49,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class NotYet:
     """Not complete yet. `since`: monotonic seconds at which this version was first seen; `check_at`: when to look again."""
 
     observation: Observation
@@ -88,31 +88,31 @@ class Leave:
     message: str = ""
 
 
-Decision = Take | Wait | GiveUp | Leave
+Decision = Take | NotYet | GiveUp | Leave
 
 
-def settle(before: Wait | None, look: Inspection, now: float, wall: float, patience: Patience) -> Decision:
+def settle(before: NotYet | None, inspection: Inspection, now: float, wall: float, patience: Patience) -> Decision:
     """What follows from a look, given what the last one left. `now` is monotonic, `wall` Unix seconds.
 
     How long a version has stood is measured by us, and for giving up also by its ctime, so that restarts do not start it anew.
     """
-    observation = look.observation
+    observation = inspection.observation
     since = before.since if before is not None and before.observation == observation else now
     still = now - since
     stood = max(still, wall - observation.ctime_ns / 1e9)
-    if look.writers is Writers.SOME:
-        return Wait(observation, since, now + _pause(still, LONGEST_WAIT_WRITER))
+    if inspection.writers is Writers.SOME:
+        return NotYet(observation, since, now + _pause(still, LONGEST_WAIT_WRITER))
     if observation.size == 0:
-        return _incomplete(look, since, now, stood, patience)
-    if look.writers is Writers.UNKNOWN and (still < patience.settle or look.verdict is None):
-        return Wait(observation, since, max(since + patience.settle, now + SHORTEST_WAIT if still >= patience.settle else now))
-    if look.verdict is None:
-        return Wait(observation, since, now + SHORTEST_WAIT)
-    if look.verdict.unsupported:
-        return Leave(observation, IgnoredReason.UNSUPPORTED, look.verdict.unsupported)
-    if look.verdict.format is None:
+        return _incomplete(inspection, since, now, stood, patience)
+    if inspection.writers is Writers.UNKNOWN and (still < patience.settle or inspection.verdict is None):
+        return NotYet(observation, since, max(since + patience.settle, now + SHORTEST_WAIT if still >= patience.settle else now))
+    if inspection.verdict is None:
+        return NotYet(observation, since, now + SHORTEST_WAIT)
+    if inspection.verdict.unsupported:
+        return Leave(observation, IgnoredReason.UNSUPPORTED, inspection.verdict.unsupported)
+    if inspection.verdict.format is None:
         return Leave(observation, IgnoredReason.NOT_AN_IMAGE)
-    return Take(observation) if look.verdict.whole else _incomplete(look, since, now, stood, patience)
+    return Take(observation) if inspection.verdict.whole else _incomplete(inspection, since, now, stood, patience)
 
 
 def _pause(still: float, longest: float) -> float:
@@ -120,12 +120,12 @@ def _pause(still: float, longest: float) -> float:
     return min(max(still / 4, SHORTEST_WAIT), longest)
 
 
-def _incomplete(look: Inspection, since: float, now: float, stood: float, patience: Patience) -> Wait | GiveUp:
+def _incomplete(inspection: Inspection, since: float, now: float, stood: float, patience: Patience) -> NotYet | GiveUp:
     if stood < patience.max_wait:
-        return Wait(look.observation, since, now + _pause(now - since, LONGEST_WAIT_CONTENT), look.verdict)
-    if look.verdict is None:
+        return NotYet(inspection.observation, since, now + _pause(now - since, LONGEST_WAIT_CONTENT), inspection.verdict)
+    if inspection.verdict is None:
         hint = "put the image there again; an empty file is left behind by copies that were broken off and by full disks"
-        return GiveUp(look.observation, FailedReason.EMPTY, "the file has been empty for too long", hint)
-    kind = look.verdict.format.value if look.verdict.format else "image"
-    message = f"the {kind} file is cut off: {look.verdict.missing}"
-    return GiveUp(look.observation, FailedReason.TRUNCATED, message, "copy it again; the file on this disk is not whole")
+        return GiveUp(inspection.observation, FailedReason.EMPTY, "the file has been empty for too long", hint)
+    kind = inspection.verdict.format.value if inspection.verdict.format else "image"
+    message = f"the {kind} file is cut off: {inspection.verdict.missing}"
+    return GiveUp(inspection.observation, FailedReason.TRUNCATED, message, "copy it again; the file on this disk is not whole")

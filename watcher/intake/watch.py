@@ -7,8 +7,6 @@ handler only notes where to look; every sign of trouble ends in throwing the obs
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import logging
 import os
 import threading
@@ -28,11 +26,10 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers.inotify import InotifyObserver
-from watchdog.observers.inotify_c import InotifyFD, Watch, inotify_add_watch, inotify_init
-from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from watcher.intake.durable import OWN_PREFIX
 from watcher.intake.pools import made_progress
+from watcher.intake.watchdog_internals import apply_patches, give_back, reader_of, threads_of, watched_inodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,23 +50,9 @@ EVENT_FILTER: Final[list[type[FileSystemEvent]]] = [
 """The same for every watch, since a second filter for a directory replaces the first. Narrow: with opens in it, reading
 directories fills the queue, and an overflow in a tree of 4,000 directories never ends."""
 _JOIN_SECONDS: Final = 5.0
-_PAIRING_SECONDS: Final = 0.02
-
-# A file moved out of a folder (our own on_success does it) would hold up everything behind it for half a second while its
-# other half is waited for. Both halves of a rename are written to the queue at once and are read together.
-InotifyMoveEventGrouper.delay = _PAIRING_SECONDS
 
 
-def _short_name(watch: object) -> str:
-    return f"<Watch {watch.wd}>" if isinstance(watch, Watch) else object.__repr__(watch)
-
-
-# A directory that is watched twice is worth a warning to watchdog, into which it writes all its watches: hundreds of kilobytes,
-# thousands of times where a tree is moved, and an error where another thread changes them meanwhile.
-Watch.__repr__ = _short_name  # type: ignore[method-assign]
-
-
-class Trouble(Enum):
+class ObserverFault(Enum):
     """Why an observer cannot be believed any more."""
 
     OVERFLOW = "overflow"
@@ -103,153 +86,190 @@ class Handler(FileSystemEventHandler):
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchedRoot:
     """A root that an observer watches."""
 
-    real_root: bytes
+    real: bytes
     recursive: bool
     handler: Handler
 
 
 @dataclass(eq=False, slots=True)
 class ObserverSlot:
-    """One observer and the roots it watches, by folder name."""
+    """One observer and the roots it watches, by folder name.
+
+    `scheduling` counts the roots that are being walked to be watched: a walk may hang, and keeps the observer locked then.
+    """
 
     observer: InotifyObserver
-    watched: dict[str, Watched] = field(default_factory=dict)
+    watched: dict[str, WatchedRoot] = field(default_factory=dict)
     scheduled: dict[str, ObservedWatch] = field(default_factory=dict)
+    scheduling: int = 0
     retired: bool = False
-
-    def threads(self) -> Iterable[threading.Thread]:
-        """The dispatcher, the reader of the inotify descriptor, and one emitter for each root."""
-        return (self.observer, self.observer._inotify_fd, *self.observer.emitters)  # noqa: SLF001 - the reader has no public name
 
     def is_alive(self) -> bool:
         """Whether all its threads run. watchdog's own answer leaves the reader out."""
-        return all(thread.is_alive() for thread in self.threads())
+        return all(thread.is_alive() for thread in threads_of(self.observer))
 
 
 class Observers:
-    """Hands roots to observers, and replaces observers. Its methods block; one thread at a time may call them.
+    """Hands roots to observers, and replaces observers. Its methods may be called from any thread.
 
-    `on_trouble` is called from watchdog's threads, once for each observer.
+    `arm`, `disarm` and `retire` block: `arm` walks the root's tree, the others wait for threads.
+    `on_fault` is called from watchdog's threads, once for each observer.
     """
 
-    def __init__(self, on_trouble: Callable[[ObserverSlot, Trouble], None], limit: int = OBSERVERS) -> None:
-        self._on_trouble = on_trouble
+    def __init__(self, on_fault: Callable[[ObserverSlot, ObserverFault], None], limit: int = OBSERVERS) -> None:
+        self._on_fault = on_fault
         self._limit = limit
-        self._posts: list[ObserverSlot] = []
-        self._ears = _DirectoryReader(self._overheard)
+        self._lock = threading.RLock()
+        self._slots: list[ObserverSlot] = []
+        self._listener = _FaultListener(self._overheard)
 
     def open(self) -> None:
         """Begin to listen to what watchdog logs and to threads that die."""
-        self._ears.open()
+        apply_patches()
+        self._listener.open()
 
     def close(self) -> None:
-        """Stop all observers."""
-        for post in list(self._posts):
-            self.retire(post)
-        self._ears.close()
+        """Listen no more. The observers are for `retire`."""
+        self._listener.close()
 
     @property
-    def posts(self) -> tuple[ObserverSlot, ...]:
+    def slots(self) -> tuple[ObserverSlot, ...]:
         """The observers in use."""
-        return tuple(self._posts)
+        with self._lock:
+            return tuple(self._slots)
 
-    def arm(self, folder: str, watched: Watched) -> ObserverSlot:
+    def arm(self, folder: str, root: WatchedRoot) -> ObserverSlot:
         """Watch a root. Raises OSError: no inotify instance (EMFILE) or watch (ENOSPC) left, or no such directory."""
-        post = self._roomiest()
-        path = os.fsdecode(watched.real_root)
-        post.scheduled[folder] = post.observer.schedule(
-            watched.handler, path, recursive=watched.recursive, event_filter=EVENT_FILTER
-        )
-        post.watched[folder] = watched
-        return post
+        with self._lock:
+            slot = self._roomiest()
+            slot.watched[folder] = root
+            slot.scheduling += 1
+        try:
+            path = os.fsdecode(root.real)
+            watch = slot.observer.schedule(root.handler, path, recursive=root.recursive, event_filter=EVENT_FILTER)
+        except BaseException:
+            with self._lock:
+                slot.watched.pop(folder, None)
+            raise
+        finally:
+            with self._lock:
+                slot.scheduling -= 1
+        with self._lock:
+            slot.scheduled[folder] = watch
+            too_late = slot.retired and slot not in self._slots
+        if too_late:  # it was given up while the tree was walked
+            self.retire(slot)
+        return slot
 
     def disarm(self, folder: str) -> None:
         """Watch a root no more. Where watchdog's books are in disorder its observer is reported as dead."""
-        post = next((each for each in self._posts if folder in each.watched), None)
-        if post is None:
-            return
-        del post.watched[folder]
-        watch = post.scheduled.pop(folder)
-        if not post.watched:
-            self.retire(post)
-            return
-        try:
-            post.observer.unschedule(watch)
-        except Exception:  # noqa: BLE001 - watchdog raises whatever its books give (KeyError, OSError); the observer goes
-            self._report(post, Trouble.DIED)
+        with self._lock:
+            slot = self._slot_of(folder)
+            if slot is None:
+                return
+            del slot.watched[folder]
+            watch = slot.scheduled.pop(folder, None)
+            last = not slot.watched
+        if last:
+            self.retire(slot)
+        elif watch is None:  # its tree is being walked still, and perhaps for ever
+            self._report(slot, ObserverFault.DIED)
+        else:
+            self._unschedule(slot, watch)
 
-    def retire(self, post: ObserverSlot) -> None:
-        """Stop an observer, in whatever state it is, and give its inotify instance back."""
-        post.retired = True
-        if post in self._posts:
-            self._posts.remove(post)
-        reader = post.observer._inotify_fd  # noqa: SLF001 - the reader has no public name
+    def _unschedule(self, slot: ObserverSlot, watch: ObservedWatch) -> None:
+        try:
+            slot.observer.unschedule(watch)
+        except Exception:  # noqa: BLE001 - watchdog raises whatever its books give (KeyError, OSError); the observer goes
+            self._report(slot, ObserverFault.DIED)
+
+    def retire(self, slot: ObserverSlot) -> None:
+        """Stop an observer, in whatever state it is, and give its inotify instance back.
+
+        One that is walking a tree is left to stop itself when the walk is over: it is locked until then.
+        """
+        with self._lock:
+            slot.retired = True
+            if slot in self._slots:
+                self._slots.remove(slot)
+            if slot.scheduling:
+                return
+        reader = reader_of(slot.observer)
         with suppress(Exception):  # watchdog in disorder raises anything; what matters is done below
-            post.observer.stop()
-        post.observer.join(_JOIN_SECONDS)
+            slot.observer.stop()
+        slot.observer.join(_JOIN_SECONDS)
         made_progress()
         reader.join(_JOIN_SECONDS)
         made_progress()
-        if not reader.is_alive() and not _has_closed(reader):
-            reader._close_resources()  # noqa: SLF001 - a reader that died leaves the instance open
+        give_back(reader)
 
     def check(self) -> None:
         """Report the observers of which a thread has ended."""
-        for post in tuple(self._posts):
-            if not post.is_alive():
-                self._report(post, Trouble.DIED)
+        for slot in self.slots:
+            if not slot.is_alive():
+                self._report(slot, ObserverFault.DIED)
 
     def watches(self, folder: str) -> bool:
         """Whether an observer in use has the folder."""
-        return any(folder in post.watched for post in tuple(self._posts))
+        with self._lock:
+            return self._slot_of(folder) is not None
 
     def distrust(self, folder: str) -> None:
         """The folder's observer does not hear everything."""
-        for post in tuple(self._posts):
-            if folder in post.watched:
-                self._report(post, Trouble.DEAF)
+        with self._lock:
+            slot = self._slot_of(folder)
+        if slot is not None:
+            self._report(slot, ObserverFault.DEAF)
 
     def unwatched(self, folder: str, inodes: Iterable[int]) -> set[int]:
         """Those of a folder's directories (inode numbers) that the kernel does not watch for us."""
-        post = next((each for each in self._posts if folder in each.watched), None)
-        if post is None:
-            return set()
-        return set(inodes) - watched_inodes(post.observer._inotify_fd._inotify_fd)  # noqa: SLF001 - no public name
+        with self._lock:
+            slot = self._slot_of(folder)
+        return set() if slot is None else set(inodes) - watched_inodes(slot.observer)
+
+    def _slot_of(self, folder: str) -> ObserverSlot | None:
+        return next((slot for slot in self._slots if folder in slot.watched), None)
 
     def _roomiest(self) -> ObserverSlot:
-        if len(self._posts) < self._limit:
+        """One that has nothing to do, or a new one; where there may be no more, the one with the fewest roots."""
+        for slot in self._slots:
+            if not (slot.watched or slot.retired or slot.scheduling):
+                return slot
+        if len(self._slots) < self._limit:
             try:
                 observer = InotifyObserver()
             except OSError:
-                if not self._posts:
+                if not self._slots:
                     raise
             else:
                 observer.start()
-                self._posts.append(ObserverSlot(observer))
-                return self._posts[-1]
-        return min(self._posts, key=lambda post: (post.retired, len(post.watched)))
+                self._slots.append(ObserverSlot(observer))
+                return self._slots[-1]
+        return min(self._slots, key=lambda slot: (slot.retired, slot.scheduling, len(slot.watched)))
 
-    def _overheard(self, thread: threading.Thread, trouble: Trouble) -> bool:
+    def _overheard(self, thread: threading.Thread, fault: ObserverFault) -> bool:
         """A thread logged an overflow or died. Whether it was one of ours."""
-        for post in list(self._posts):
-            if thread in post.threads():
-                self._report(post, trouble)
+        for slot in self.slots:
+            if thread in threads_of(slot.observer):
+                self._report(slot, fault)
                 return True
         return False
 
-    def _report(self, post: ObserverSlot, trouble: Trouble) -> None:
-        if not post.retired:
-            post.retired = True
-            self._on_trouble(post, trouble)
+    def _report(self, slot: ObserverSlot, fault: ObserverFault) -> None:
+        with self._lock:
+            if slot.retired:
+                return
+            slot.retired = True
+        self._on_fault(slot, fault)
 
 
-class _DirectoryReader(logging.Handler):
+class _FaultListener(logging.Handler):
     """Hears what watchdog does not tell its handlers: its warnings (an overflow), and threads that end by an exception."""
 
-    def __init__(self, overheard: Callable[[threading.Thread, Trouble], bool]) -> None:
+    def __init__(self, overheard: Callable[[threading.Thread, ObserverFault], bool]) -> None:
         super().__init__(logging.WARNING)
         self._overheard = overheard
         self._logger = logging.getLogger("watchdog.observers")
@@ -276,41 +296,12 @@ class _DirectoryReader(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if "overflowed" in record.getMessage():
-            self._overheard(threading.current_thread(), Trouble.OVERFLOW)
+            self._overheard(threading.current_thread(), ObserverFault.OVERFLOW)
 
     def _thread_died(self, arguments: threading.ExceptHookArgs) -> None:
         thread = arguments.thread
-        if thread is None or not self._overheard(thread, Trouble.DIED):
+        if thread is None or not self._overheard(thread, ObserverFault.DIED):
             self._hook(arguments)
-
-
-def watched_inodes(descriptor: int) -> set[int]:
-    """The inodes that an inotify descriptor of this process watches (proc_pid_fdinfo(5))."""
-    inodes = set()
-    with open(f"/proc/self/fdinfo/{descriptor}", "rb") as lines:
-        for line in lines:
-            if line.startswith(b"inotify "):
-                inodes.add(int(line.split(b"ino:", 1)[1].split(b" ", 1)[0], 16))
-    return inodes
-
-
-def _has_closed(reader: InotifyFD) -> bool:
-    """Whether a reader whose thread has ended gave its descriptors back: it does so after `close`, when it does not read.
-
-    Their numbers tell nothing: another thread may have been given them since, and would lose its file to a second close.
-    """
-    return reader._closed and not reader._is_reading  # noqa: SLF001 - no public names
-
-
-def watches_left(path: bytes) -> bool:
-    """Whether one more directory could be watched now: asked of the kernel, since the count of other programs cannot be seen."""
-    descriptor = inotify_init()
-    if descriptor < 0:
-        return False
-    try:
-        return inotify_add_watch(descriptor, path, 0x00000100) >= 0 or ctypes.get_errno() != errno.ENOSPC
-    finally:
-        os.close(descriptor)
 
 
 def watch_limit() -> int:

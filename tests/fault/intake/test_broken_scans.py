@@ -142,14 +142,14 @@ async def test_a_directory_that_comes_back_while_a_scan_ends_is_not_forgotten(
 
 async def test_a_file_that_is_too_much_for_us_is_said_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of ours in the look at one file ends neither the scan nor the watch, and leaves all others alone."""
-    look_at = candidates.look_at
+    inspect_file = candidates.inspect_file
 
-    def faulty(real_root: bytes, relative: bytes, glass: Inspector) -> Inspection | Unsuitable | None:
+    def faulty(real_root: bytes, relative: bytes, inspector: Inspector) -> Inspection | Unsuitable | None:
         if relative == b"odd.jpg":
             raise LookupError("what is this")
-        return look_at(real_root, relative, glass)
+        return inspect_file(real_root, relative, inspector)
 
-    monkeypatch.setattr(candidates, "look_at", faulty)
+    monkeypatch.setattr(candidates, "inspect_file", faulty)
     async with drops(tmp_path) as bench:
         for name in ("a.jpg", "odd.jpg", "z.jpg"):
             (bench.root / name).write_bytes(picture())
@@ -160,7 +160,7 @@ async def test_a_file_that_is_too_much_for_us_is_said_and_passed_over(tmp_path: 
         (line,) = bench.said(Event.IMAGE_IGNORED)
         assert "internal error (LookupError: what is this)" in line["message"]
         assert bench.intake.alive()
-        monkeypatch.setattr(candidates, "look_at", look_at)
+        monkeypatch.setattr(candidates, "inspect_file", inspect_file)
         bench.clock.move(6)
         await bench.until_taken("odd.jpg")
 

@@ -18,7 +18,8 @@ from tests.support.drops import Drops, drops, in_thread, until
 from tests.support.publishing import wait_until
 from tests.support.ways import picture
 from watcher.intake.hints import Hints
-from watcher.intake.watch import Handler, Observers, Watched, watched_inodes
+from watcher.intake.watch import Handler, Observers, WatchedRoot
+from watcher.intake.watchdog_internals import inodes_watched_by
 from watcher.model import Event
 
 QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
@@ -41,17 +42,17 @@ def test_a_watcher_that_has_ended_takes_nobody_elses_descriptors_along(tmp_path:
     """Its numbers may have been given to others since: what is thrown away then was closed already, and is not closed again."""
     observers = Observers(lambda *_: None)
     handler = Handler(os.fsencode(tmp_path), Hints(lambda: None), lambda _: None)
-    post = observers.arm("drop", Watched(os.fsencode(tmp_path), True, handler))
-    reader = post.observer._inotify_fd
+    slot = observers.arm("drop", WatchedRoot(os.fsencode(tmp_path), True, handler))
+    reader = slot.observer._inotify_fd
     numbers = (reader._inotify_fd, reader._kill_r, reader._kill_w)
-    post.observer.stop()
-    post.observer.join()
+    slot.observer.stop()
+    slot.observer.join()
     reader.join()
     of_somebody_else = inotify_init()
     for number in {*numbers} - {of_somebody_else}:
         os.dup2(of_somebody_else, number)
 
-    observers.retire(post)
+    observers.retire(slot)
 
     for descriptor in {of_somebody_else, *numbers}:
         os.close(descriptor)  # raises where it was closed behind our back
@@ -138,10 +139,10 @@ class TestDeafWatchers:
         """After some replacements the folder is polled; a while later it is watched again."""
         async with drops(tmp_path) as bench:
             for _ in range(4):
-                await wait_until(lambda: observers_of(bench) and bench.intake._tools.observers.watches("drop"))
+                await wait_until(lambda: observers_of(bench) and bench.intake._context.observers.watches("drop"))
                 silence(bench)
                 before = observers_of(bench)
-                bench.intake._tools.observers.distrust("drop")
+                bench.intake._context.observers.distrust("drop")
                 await wait_until(partial(has_others, bench, before))
                 await wait_until(bench.intake.is_quiet)
             await wait_until(lambda: bench.intake.status()[0].mode == "polling")
@@ -157,8 +158,8 @@ class TestDeafWatchers:
         """However it came to that: the guard notices, and what was dropped meanwhile is found."""
         async with drops(tmp_path) as bench:
             await takes(bench, "before.jpg")
-            (post,) = bench.intake._tools.observers.posts
-            await in_thread(bench.intake._tools.observers.retire, post)
+            (slot,) = bench.intake._context.observers.slots
+            await in_thread(bench.intake._context.observers.retire, slot)
             (bench.root / "missed.jpg").write_bytes(picture(1))
             await bench.until_taken("missed.jpg")
             await takes(bench, "after.jpg")
@@ -386,6 +387,7 @@ from pathlib import Path
 from tests.support.drops import drops
 from tests.support.publishing import wait_until
 from tests.support.ways import picture
+from watcher.intake.watchdog_internals import inodes_watched_by
 from watcher.model import Event
 
 async def main(tmp):
@@ -462,7 +464,7 @@ def inotify_descriptors() -> list[int]:
 
 
 def observers_of(bench: Drops) -> list[object]:
-    return [post.observer for post in bench.intake._tools.observers.posts if post.watched and not post.retired]
+    return [slot.observer for slot in bench.intake._context.observers.slots if slot.watched and not slot.retired]
 
 
 def has_others(bench: Drops, before: list[object]) -> bool:
@@ -471,11 +473,11 @@ def has_others(bench: Drops, before: list[object]) -> bool:
 
 def silence(bench: Drops) -> None:
     """Take the kernel's watches away behind watchdog's back."""
-    for post in bench.intake._tools.observers.posts:
-        reader = post.observer._inotify_fd
+    for slot in bench.intake._context.observers.slots:
+        reader = slot.observer._inotify_fd
         for wd in list(reader._watch_for_wd):
             inotify_rm_watch(reader._inotify_fd, wd)
-        assert watched_inodes(reader._inotify_fd) == set()
+        assert inodes_watched_by(reader._inotify_fd) == set()
 
 
 async def test_stopping_gives_everything_back(tmp_path: Path) -> None:
@@ -484,7 +486,7 @@ async def test_stopping_gives_everything_back(tmp_path: Path) -> None:
     async with drops(tmp_path) as bench:
         await takes(bench, "a.jpg")
         first = observers_of(bench)
-        bench.intake._tools.observers.distrust("drop")
+        bench.intake._context.observers.distrust("drop")
         await wait_until(lambda: observers_of(bench) not in ([], first))
         await until(lambda: bench.is_known("a.jpg"))
     assert inotify_descriptors() == before

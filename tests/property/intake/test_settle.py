@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.formats.containers import Verdict
-from watcher.intake.settle import Decision, GiveUp, Inspection, Leave, Patience, Take, Wait, Writers, settle
+from watcher.intake.settle import Decision, GiveUp, Inspection, Leave, NotYet, Patience, Take, Writers, settle
 from watcher.model import Format, Observation
 
 WALL_AHEAD = 1_000_000.0
@@ -53,7 +53,7 @@ def step(file: File, what: str, value: int) -> None:
         file.now += value / 1000
 
 
-def look(file: File, before: Wait | None, *, leases: bool) -> Decision:
+def look(file: File, before: NotYet | None, *, leases: bool) -> Decision:
     """As the edge does: content is read only where nobody writes, or where the version has stood still."""
     writers = (Writers.SOME if file.writers else Writers.NONE) if leases else Writers.UNKNOWN
     still = before is not None and before.observation == file.observation and before.stood_still(file.now, PATIENCE)
@@ -72,7 +72,7 @@ def test_what_is_taken_was_complete(steps: list[tuple[str, int]], leases: bool) 
         if what != "hint" and not due:
             continue
         decision = look(file, before, leases=leases)
-        before = decision if isinstance(decision, Wait) else None
+        before = decision if isinstance(decision, NotYet) else None
         if isinstance(decision, Take):
             assert file.contents.whole
             assert file.observation.size > 0
@@ -88,17 +88,17 @@ def test_what_is_taken_was_complete(steps: list[tuple[str, int]], leases: bool) 
 def test_every_file_comes_to_a_decision(steps: list[tuple[str, int]], leases: bool, last: Verdict | None) -> None:
     """Once its writers are done, looking when it was asked for is enough: taken, left or given up, and the right one."""
     file = File()
-    before: Wait | None = None
+    before: NotYet | None = None
     for what, value in steps:
         step(file, what, value)
         decision = look(file, before, leases=leases)
-        before = decision if isinstance(decision, Wait) else None
+        before = decision if isinstance(decision, NotYet) else None
     file.writers = 0
     if last is not None:
         file.change(last, grow=10)
     decision = look(file, before, leases=leases)
     for _ in range(1_000):
-        if not isinstance(decision, Wait):
+        if not isinstance(decision, NotYet):
             break
         assert decision.check_at > file.now or decision.check_at >= decision.since
         file.now = max(file.now + 0.001, decision.check_at)
@@ -114,10 +114,10 @@ def test_every_file_comes_to_a_decision(steps: list[tuple[str, int]], leases: bo
 def test_waiting_never_spins_and_never_sleeps_too_long(still: float, writing: bool) -> None:
     """Between a twentieth of a second and five seconds, whatever has passed."""
     observation = Observation(10, 0, int((WALL_AHEAD + still) * 1e9), 1)
-    before = Wait(observation, 0.0, 0.0)
+    before = NotYet(observation, 0.0, 0.0)
     seen = Inspection(observation, Writers.SOME) if writing else Inspection(observation, Writers.NONE, CUT)
     patience = replace(PATIENCE, max_wait=1e9)
     decision = settle(before, seen, still, WALL_AHEAD + still, patience)
 
-    assert isinstance(decision, Wait)
+    assert isinstance(decision, NotYet)
     assert 0.04 < decision.check_at - still < 5.1

@@ -13,9 +13,9 @@ from watcher.intake.settle import (
     GiveUp,
     Inspection,
     Leave,
+    NotYet,
     Patience,
     Take,
-    Wait,
     Writers,
     settle,
 )
@@ -28,13 +28,13 @@ WHOLE, CUT, FOREIGN = Verdict(Format.JPEG), Verdict(Format.JPEG, "the end marker
 PATIENCE = Patience(settle=2.0, max_wait=3600.0)
 
 
-def decide(look: Inspection, before: Wait | None = None, *, after: float = 0.0, patience: Patience = PATIENCE) -> Decision:
+def decide(look: Inspection, before: NotYet | None = None, *, after: float = 0.0, patience: Patience = PATIENCE) -> Decision:
     return settle(before, look, NOW + after, WALL + after, patience)
 
 
-def waited(observation: Observation = SEEN, verdict: Verdict | None = None) -> Wait:
+def waited(observation: Observation = SEEN, verdict: Verdict | None = None) -> NotYet:
     """First seen in this version at NOW."""
-    return Wait(observation, NOW, NOW + 1, verdict)
+    return NotYet(observation, NOW, NOW + 1, verdict)
 
 
 class TestWhereALeaseTells:
@@ -54,27 +54,27 @@ class TestWhereALeaseTells:
 
     def test_a_file_that_is_being_written_is_looked_at_again_soon(self) -> None:
         """While somebody writes nothing else is asked, and its close is noticed even without an event."""
-        assert decide(Inspection(SEEN, Writers.SOME)) == Wait(SEEN, NOW, NOW + SHORTEST_WAIT)
+        assert decide(Inspection(SEEN, Writers.SOME)) == NotYet(SEEN, NOW, NOW + SHORTEST_WAIT)
 
     def test_looks_become_rarer_while_nothing_happens(self) -> None:
         """A download that takes an hour costs a look a second, not twenty."""
         decision = decide(Inspection(SEEN, Writers.SOME), waited(), after=600)
 
-        assert decision == Wait(SEEN, NOW, NOW + 600 + LONGEST_WAIT_WRITER)
+        assert decision == NotYet(SEEN, NOW, NOW + 600 + LONGEST_WAIT_WRITER)
 
     def test_one_who_writes_for_ever_is_waited_for_for_ever(self) -> None:
         """A file that somebody has open is never given up."""
-        assert isinstance(decide(Inspection(SEEN, Writers.SOME), waited(), after=1e6), Wait)
+        assert isinstance(decide(Inspection(SEEN, Writers.SOME), waited(), after=1e6), NotYet)
 
     def test_a_cut_file_is_waited_for(self) -> None:
         """Writers that close and append later are given their time; what was found is kept, so as not to read it again."""
-        assert decide(Inspection(SEEN, Writers.NONE, CUT)) == Wait(SEEN, NOW, NOW + SHORTEST_WAIT, CUT)
+        assert decide(Inspection(SEEN, Writers.NONE, CUT)) == NotYet(SEEN, NOW, NOW + SHORTEST_WAIT, CUT)
 
 
 class TestWhereNothingTells:
     def test_a_new_version_has_to_stand_still(self) -> None:
         """The first look only starts the clock."""
-        assert decide(Inspection(SEEN, Writers.UNKNOWN)) == Wait(SEEN, NOW, NOW + PATIENCE.settle)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN)) == NotYet(SEEN, NOW, NOW + PATIENCE.settle)
 
     def test_one_that_stood_still_is_taken_if_it_is_whole(self) -> None:
         """Size and times unmoved for `settle`, and the container whole."""
@@ -82,22 +82,22 @@ class TestWhereNothingTells:
 
     def test_a_moment_too_early_it_is_not(self) -> None:
         """A look that comes early waits for the rest."""
-        assert decide(Inspection(SEEN, Writers.UNKNOWN, WHOLE), waited(), after=1.5) == Wait(SEEN, NOW, NOW + 2.0)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN, WHOLE), waited(), after=1.5) == NotYet(SEEN, NOW, NOW + 2.0)
 
     @pytest.mark.parametrize("change", [{"size": 1_001}, {"mtime_ns": 1}, {"ctime_ns": 1}, {"inode": 8}])
     def test_every_change_starts_the_wait_anew(self, change: dict[str, int]) -> None:
         """Size, mtime, ctime and inode: any of them means that somebody was there."""
         moved = replace(SEEN, **change)
 
-        assert decide(Inspection(moved, Writers.UNKNOWN, WHOLE), waited(), after=2.0) == Wait(moved, NOW + 2.0, NOW + 4.0)
+        assert decide(Inspection(moved, Writers.UNKNOWN, WHOLE), waited(), after=2.0) == NotYet(moved, NOW + 2.0, NOW + 4.0)
 
     def test_one_that_stood_still_and_was_not_read_is_read_at_once(self) -> None:
         """Still enough, but without a verdict: the next look brings it."""
-        assert decide(Inspection(SEEN, Writers.UNKNOWN), waited(), after=5.0) == Wait(SEEN, NOW, NOW + 5.0 + SHORTEST_WAIT)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN), waited(), after=5.0) == NotYet(SEEN, NOW, NOW + 5.0 + SHORTEST_WAIT)
 
     def test_standing_still_is_not_enough(self) -> None:
         """A copy that stalls on the network is cut, and stays waited for."""
-        assert decide(Inspection(SEEN, Writers.UNKNOWN, CUT), waited(), after=60.0) == Wait(SEEN, NOW, NOW + 65.0, CUT)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN, CUT), waited(), after=60.0) == NotYet(SEEN, NOW, NOW + 65.0, CUT)
 
     def test_with_no_settle_time_content_alone_decides(self) -> None:
         """settle = "0s" is allowed: who sets it knows that his files arrive by rename."""
@@ -107,7 +107,7 @@ class TestWhereNothingTells:
         """The clock of a share may be wrong: only what we saw ourselves counts."""
         old = replace(SEEN, ctime_ns=0)
 
-        assert decide(Inspection(old, Writers.UNKNOWN)) == Wait(old, NOW, NOW + PATIENCE.settle)
+        assert decide(Inspection(old, Writers.UNKNOWN)) == NotYet(old, NOW, NOW + PATIENCE.settle)
 
 
 class TestGivingUp:
@@ -133,7 +133,7 @@ class TestGivingUp:
         """max_wait is a promise to slow writers."""
         wait = decide(Inspection(EMPTY, Writers.UNKNOWN), waited(EMPTY), after=3599.0)
 
-        assert wait == Wait(EMPTY, NOW, NOW + 3599.0 + LONGEST_WAIT_CONTENT)
+        assert wait == NotYet(EMPTY, NOW, NOW + 3599.0 + LONGEST_WAIT_CONTENT)
 
     def test_restarts_do_not_start_the_wait_anew(self) -> None:
         """A file whose last change lies longer back than max_wait is given up at the first look of a new process."""
@@ -145,10 +145,10 @@ class TestGivingUp:
         """Somebody is still at it."""
         grown = replace(SEEN, size=2_000, ctime_ns=int((WALL + 3599) * 1e9))
 
-        assert isinstance(decide(Inspection(grown, Writers.NONE, CUT), waited(), after=3600.0), Wait)
+        assert isinstance(decide(Inspection(grown, Writers.NONE, CUT), waited(), after=3600.0), NotYet)
 
     def test_a_clock_that_is_ahead_gives_nothing_up(self) -> None:
         """A ctime in the future (a share's clock) counts as now."""
         ahead = replace(SEEN, ctime_ns=int((WALL + 1e6) * 1e9))
 
-        assert isinstance(decide(Inspection(ahead, Writers.NONE, CUT)), Wait)
+        assert isinstance(decide(Inspection(ahead, Writers.NONE, CUT)), NotYet)

@@ -14,7 +14,8 @@ from watcher.config.rules import folder_rules
 from watcher.config.schema import MoveTo
 from watcher.config.units import human_duration
 from watcher.intake.mounts import current_mounts, missing_mount, root_identity
-from watcher.intake.watch import watch_limit, watches_left
+from watcher.intake.watch import watch_limit
+from watcher.intake.watchdog_internals import watches_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
