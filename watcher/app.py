@@ -13,6 +13,7 @@ from watcher.clock import SystemClock
 from watcher.compressor.circuit import Phase
 from watcher.config.schema import split_address
 from watcher.model import Event
+from watcher.proxies import Proxies
 from watcher.service.admin import AdminServer, Figures
 from watcher.service.control import Control
 from watcher.service.lifecycle import Lifecycle
@@ -157,7 +158,8 @@ def _context(settings: Settings, events: LevelledLog, control: Control) -> Conte
         events.event(Event.SERVICE_STOPPING, message=f"a part of the daemon died: {name}")
         control.stopping.set()
 
-    context = Context(settings, events, SystemClock(), Lifecycle(part_died), control, Notifier(os.environ))
+    life, notifier, proxies = Lifecycle(part_died), Notifier(os.environ), Proxies.of_environment(os.environ)
+    context = Context(settings, events, SystemClock(), life, control, notifier, proxies)
     context.life.on_reload(context.use)
     return context
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from watcher.config.schema import Settings
     from watcher.log import LevelledLog
     from watcher.ports import Clock, ObjectStore, Publisher
+    from watcher.proxies import Proxies
     from watcher.publish.presign import StagedLinks
     from watcher.service.control import Control
     from watcher.service.lifecycle import Lifecycle
@@ -60,6 +61,7 @@ class Context:
     life: Lifecycle
     control: Control
     notifier: Notifier
+    proxies: Proxies
 
     def use(self, settings: Settings) -> None:
         """Put settings in force."""
@@ -138,7 +140,8 @@ async def _start_staging(context: Context, records: Records) -> Publisher:
     presign = context.settings.publish.presign
     if presign is None:
         raise ConfigurationError(["publish.presign: is missing"])
-    links = StagedLinks(presign, context.events, context.clock, owner=instance_id(context.settings.state_dir))
+    owner = instance_id(context.settings.state_dir)
+    links = StagedLinks(presign, context.events, context.clock, owner=owner, proxies=context.proxies)
     await links.start()
     context.life.on_stop(links.stop)
     context.life.run(_sweep(context, records, links), "sweep")
@@ -161,7 +164,7 @@ async def start_api(context: Context, publishing: Publishing) -> ApiAccess:
     """Make the client and its gate; where the API is embedded, start the engine."""
     if context.settings.compressor.embedded:
         return await _start_engine(context, publishing)
-    verify = HttpObjectStore(context.settings.verify, timeout=STORE_TIMEOUT_SECONDS)
+    verify = HttpObjectStore(context.settings.verify, timeout=STORE_TIMEOUT_SECONDS, proxies=context.proxies)
     context.life.on_stop(verify.aclose)
     context.life.on_reload(lambda settings: verify.use_keys(settings.verify))
     return _api_access(context, context.settings.compressor.url, lambda: _configured_key(context), verify)
@@ -181,7 +184,8 @@ async def _start_engine(context: Context, publishing: Publishing) -> ApiAccess:
     host, port = split_address(settings.listen or "127.0.0.1:0")
     keys = {own_key, *(key.get_secret_value() for key in settings.api_keys)}
     own_addresses = _own_addresses(context.settings, publishing)
-    engine = Engine(settings, context.settings.state_dir, api_keys=keys, allow_addresses=own_addresses)
+    state_dir, proxies = context.settings.state_dir, context.proxies
+    engine = Engine(settings, state_dir, api_keys=keys, allow_addresses=own_addresses, proxies=proxies)
     port = await engine.start(host, port)
     context.life.on_stop(engine.stop)
     return _api_access(context, f"http://{host}:{port}/1.0", lambda: own_key, ConnectorStore(engine.connectors))
@@ -202,6 +206,7 @@ def _api_access(context: Context, url: str, api_key: Callable[[], str], store: O
         concurrency=MOST_REQUESTS,  # the pipeline keeps to the limit, which may be changed while connections are in use
         timeout=compressor.timeout,
         transport=compressor.transport,
+        proxies=context.proxies,
     )
     context.life.on_stop(client.aclose)
     gate = Gate(client.account, context.events, context.clock, random.random, compressor.requests_per_second)

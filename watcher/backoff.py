@@ -21,10 +21,21 @@ RETRY_AFTER_FLOOR_SECONDS: Final = 1.0
 """The shortest wait at an answer's word: "Retry-After: 0" must not turn into a storm."""
 BLOCKED_FIRST_SECONDS: Final = 5.0
 
-_LARGEST_EXPONENT: Final = 6
+_LARGEST_EXPONENT: Final = 64
+"""Beyond every cap, and below what a float holds."""
 _POLL_FIRST_SECONDS: Final = 0.5
 _POLL_CAP_SECONDS: Final = 15.0
 _POLL_SHARE: Final = 0.25
+
+
+def exponential(first: float, cap: float, times: int) -> float:
+    """`first` at the first time (1), doubled at each one after it, `cap` at most."""
+    return min(cap, first * 2.0 ** min(max(times, 1) - 1, _LARGEST_EXPONENT))
+
+
+def half_jitter(whole: float, random: float) -> float:
+    """Half of a wait and, by `random` in [0, 1), up to the whole: those who failed together do not come back together."""
+    return whole * (0.5 + 0.5 * random)
 
 
 def backoff(tries: int, random: Callable[[], float]) -> float:
@@ -32,21 +43,17 @@ def backoff(tries: int, random: Callable[[], float]) -> float:
 
     `random` gives values in [0, 1).
     """
-    return random() * _doubled(1.0, tries)
+    return random() * exponential(1.0, BACKOFF_CAP_SECONDS, tries)
 
 
 def probe_delay(level: int, jitter: float) -> float:
     """Seconds until an API that is down is asked again: half of 1, 2, 4 ... 60 s and, by `jitter` in [0, 1), up to the whole."""
-    return _doubled(1.0, level) * (0.5 + 0.5 * jitter)
+    return half_jitter(exponential(1.0, BACKOFF_CAP_SECONDS, level), jitter)
 
 
 def blocked_delay(level: int) -> float:
     """Seconds until the account is asked again while key or quota block the way: 5, 10, 20, 40, then 60."""
-    return _doubled(BLOCKED_FIRST_SECONDS, level)
-
-
-def _doubled(first: float, times: int) -> float:
-    return min(BACKOFF_CAP_SECONDS, first * 2.0 ** min(max(times, 1) - 1, _LARGEST_EXPONENT))
+    return exponential(BLOCKED_FIRST_SECONDS, BACKOFF_CAP_SECONDS, level)
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

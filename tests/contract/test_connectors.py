@@ -11,8 +11,11 @@ import pytest
 
 from tests.support.b2_quirks import b2_quirks
 from tests.support.s3 import REGION, s3  # noqa: F401 - a fixture
+from watcher.clock import SystemClock
 from watcher.engine.b2 import B2Connector
-from watcher.engine.connectors import Connector, DirectoryConnector
+from watcher.engine.connectors import Connector
+from watcher.engine.directory import DirectoryConnector
+from watcher.s3.client import S3Client
 
 AWKWARD_KEYS = [
     "image.jpg",
@@ -49,11 +52,11 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         content: bytes = witness.get_object(Bucket=bucket, Key=key)["Body"].read()
         return content
 
-    if request.param == "s3":
-        yield Place(B2Connector(store.key_id, store.application_key, store.endpoint), bucket, read)
-        return
     async with b2_quirks(store) as quirks:
-        yield Place(B2Connector(store.key_id, store.application_key, quirks.endpoint), bucket, read)
+        endpoint = store.endpoint if request.param == "s3" else quirks.endpoint
+        connector = B2Connector(S3Client(SystemClock(), lambda: 0.5), store.key_id, store.application_key, endpoint)
+        yield Place(connector, bucket, read)
+        await connector.close()
 
 
 async def put(place: Place, folder: Path, key: str, content: bytes = b"content", **changes: Any) -> str:

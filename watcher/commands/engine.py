@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from watcher.commands.signals import stop_on_signals
 from watcher.config.schema import split_address
 from watcher.engine.server import Engine
 from watcher.log import quiet_libraries
+from watcher.proxies import Proxies
 from watcher.service.instance import InstanceLock
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ async def run_engine(settings: Settings) -> int:
     state_dir = settings.state_dir / "engine"
     lock = InstanceLock.take(state_dir)
     keys = {key.get_secret_value() for key in settings.engine.api_keys}
-    engine = Engine(settings.engine, state_dir, api_keys=keys)
+    proxies = Proxies.of_environment(os.environ)
+    engine = Engine(settings.engine, state_dir, api_keys=keys, proxies=proxies)
     port = await engine.start(host, port)
     stopping = asyncio.Event()
     stop_on_signals(lambda _: stopping.set())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
+
+from watcher.s3.addresses import B2_OBJECT, is_object_url
 
 if TYPE_CHECKING:
     from watcher.compressor.wire import FileFacts, Result
@@ -29,7 +30,7 @@ def compare(facts: SourceFacts, result: Result, bucket: str, region: str, key: s
     A fact that the answer does not state is no contradiction. `expects_b2` is False where the embedded engine stores into
     something that is not B2: then no address is expected.
     """
-    mismatch = expects_b2 and not same_address(result.url, b2_address(bucket, region, key))
+    mismatch = expects_b2 and not is_object_url(result.url, B2_OBJECT, bucket, key, region)
     return Verdict(input_problem(facts, result.input), mismatch)
 
 
@@ -40,16 +41,6 @@ def input_problem(facts: SourceFacts, stated: FileFacts) -> str | None:
     if stated.size is not None and stated.size != facts.size:
         return f"the API worked on other bytes than were served: its input has {stated.size} bytes, ours {facts.size}"
     return None
-
-
-def b2_address(bucket: str, region: str, key: str) -> str:
-    """The address that B2 gives an object (virtual-host form), not percent-encoded."""
-    return f"https://{bucket}.s3.{region}.backblazeb2.com/{key}"
-
-
-def same_address(url: str, address: str) -> bool:
-    """Whether `url`, as it stands or percent-decoded, is `address`."""
-    return address in (url, unquote(url))
 
 
 def is_done(head: HeadAnswer, sha1: str, rule_fingerprint: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
@@ -16,6 +15,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from watcher import __version__
 from watcher.backoff import parse_retry_after
+from watcher.certificates import client_context
 from watcher.compressor.failures import (
     CAUGHT,
     Reply,
@@ -26,8 +26,8 @@ from watcher.compressor.failures import (
     secrets_of_request,
 )
 from watcher.compressor.wire import Pending, Refused, Result, read_answer
-from watcher.config.schema import is_loopback
 from watcher.errors import CallFailed
+from watcher.proxies import Proxies
 
 if TYPE_CHECKING:
     import ssl
@@ -113,13 +113,15 @@ class CompressorClient:
         timeout: float = 120.0,
         transport: Transport = "aiohttp",
         wall_clock: Callable[[], float] = time.time,
+        proxies: Proxies | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._fetch_url = httpx.URL(self._url + FETCH_PATH)
         self._host = urlsplit(self._url).netloc
         self._api_key = api_key
         self._wall_clock = wall_clock
-        self._client = _http_client(self._url, transport, concurrency + _SPARE_CONNECTIONS)
+        proxy = (proxies or Proxies()).for_url(self._url)
+        self._client = _http_client(transport, concurrency + _SPARE_CONNECTIONS, proxy)
         self.timeout = timeout
 
     @property
@@ -235,37 +237,24 @@ def _is_html(raw: _Raw) -> bool:
     return "html" in raw.headers.get("content-type", "").lower() or raw.body.lstrip()[:1] == b"<"
 
 
-def _http_client(url: str, transport: Transport, connections: int) -> httpx.AsyncClient:
+def _http_client(transport: Transport, connections: int, proxy: str | None) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
-    context = httpx.create_ssl_context()
+    context = client_context()
     own: httpx.AsyncBaseTransport | None = None
     if transport == "aiohttp":
-        own = AiohttpTransport(verify=context, client=lambda: _aiohttp_session(url, connections, context))
+        own = AiohttpTransport(verify=context, client=lambda: _aiohttp_session(connections, context, proxy))
     return _Client(
         transport=own,
         verify=context,
         limits=limits,
-        trust_env=uses_proxies(url),
+        proxy=proxy if own is None else None,
+        trust_env=False,
         headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
         follow_redirects=False,
     )
 
 
-def _aiohttp_session(url: str, connections: int, context: ssl.SSLContext) -> aiohttp.ClientSession:
-    """No cookies, no .netrc (the key is ours to send), proxies from the environment as httpx has them."""
+def _aiohttp_session(connections: int, context: ssl.SSLContext, proxy: str | None) -> aiohttp.ClientSession:
+    """No cookies, no .netrc (the key is ours to send), no proxy but the one that was chosen."""
     connector = aiohttp.TCPConnector(limit=connections, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), proxy=environment_proxy(url))
-
-
-def uses_proxies(url: str) -> bool:
-    """Whether the proxies of the environment are for this address: never for this machine's own."""
-    return not is_loopback(urlsplit(url).hostname)
-
-
-def environment_proxy(url: str) -> str | None:
-    """The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY name for this address and NO_PROXY does not except."""
-    parts = urlsplit(url)
-    if not uses_proxies(url) or urllib.request.proxy_bypass(parts.netloc):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), proxy=proxy)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import random
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import httpx
 
-from watcher.compressor.client import USER_AGENT, uses_proxies
-from watcher.compressor.failures import CAUGHT, failure_of_exception
+from watcher.clock import SystemClock
 from watcher.model import Absence, HeadAnswer
-from watcher.s3.signing import Credentials, signed_headers
+from watcher.s3.addresses import object_url
+from watcher.s3.client import S3Client, S3Request
+from watcher.s3.errors import S3Error
+from watcher.s3.signing import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from watcher.config.schema import VerifySettings
+    from watcher.ports import Clock
+    from watcher.proxies import Proxies
 
 TIMEOUT_SECONDS: Final = 30.0
 _S3_METADATA: Final = "x-amz-meta-"
@@ -29,7 +34,7 @@ class HttpObjectStore:
     """Implements `watcher.ports.ObjectStore` over HTTP(S).
 
     `verify.url` is the template with "{bucket}", "{region}" and "{key}" in it; with a key in `verify` each HEAD is signed (a
-    private bucket). `wall_clock` gives Unix seconds. At most `concurrency` questions are asked at once. `aclose` it.
+    private bucket). At most `concurrency` questions are asked at once. `aclose` it.
     """
 
     def __init__(
@@ -38,20 +43,16 @@ class HttpObjectStore:
         *,
         concurrency: int = 16,
         timeout: float = TIMEOUT_SECONDS,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._template = verify.url
-        self._wall_clock = wall_clock
         self._verify = verify
         self._timeout = timeout
         self._turns = asyncio.Semaphore(concurrency)
-        # httpx's own transport: the other one rewrites the percent-encoding of the path, and a signature would no longer fit
-        self._client = httpx.AsyncClient(
-            timeout=timeout,
-            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-            trust_env=uses_proxies(verify.url),
-            follow_redirects=False,
+        each_step = httpx.Timeout(timeout)
+        self._client = S3Client(
+            clock or SystemClock(), random.random, proxies=proxies, connections=concurrency, timeout=each_step
         )
 
     async def aclose(self) -> None:
@@ -68,22 +69,16 @@ class HttpObjectStore:
         A store that answers neither yes nor no (a redirect, 400, 405) will not do so later either, so that counts as FORBIDDEN:
         `[verify]` has to be set right. UNREACHABLE is what may pass.
         """
-        url = object_url(self._template, bucket, region, key)
+        address, _, query = object_url(self._template, bucket, key, region).partition("?")
+        request = S3Request("HEAD", address, dict(parse_qsl(query, keep_blank_values=True)))
         try:
             async with self._turns, asyncio.timeout(self._timeout):
-                response = await self._client.head(url, headers=self._signature(url, region))
-        except CAUGHT as error:
-            return HeadAnswer(Absence.UNREACHABLE, message=failure_of_exception(error, urlsplit(url).netloc).message)
-        return read_head(response.status_code, response.headers)
-
-    def _signature(self, url: str, region: str) -> dict[str, str]:
-        credentials = _credentials(self._verify, region)
-        if credentials is None:
-            return {}
-        address, _, query = url.partition("?")
-        return signed_headers(
-            credentials, "HEAD", address, dict(parse_qsl(query, keep_blank_values=True)), {}, self._wall_clock()
-        )
+                answer = await self._client.send(request, _credentials(self._verify, region))
+        except TimeoutError:
+            return HeadAnswer(Absence.UNREACHABLE, message=f"the store did not answer within {self._timeout:g} s")
+        except S3Error as error:
+            return HeadAnswer(Absence.UNREACHABLE, message=error.message) if error.status is None else read_head(error.status)
+        return read_head(answer.status_code, answer.headers)
 
 
 def _credentials(verify: VerifySettings, region: str) -> Credentials | None:
@@ -92,14 +87,8 @@ def _credentials(verify: VerifySettings, region: str) -> Credentials | None:
     return Credentials(verify.key_id.get_secret_value(), verify.application_key.get_secret_value(), region)
 
 
-def object_url(template: str, bucket: str, region: str, key: str) -> str:
-    """The address of an object: the key percent-encoded as B2 and S3 want it (space %20, + %2B), slashes kept."""
-    filled = template.replace("{bucket}", quote(bucket, safe="")).replace("{region}", quote(region, safe=""))
-    return filled.replace("{key}", quote(key, safe="/-._~"))
-
-
-def read_head(status: int, headers: httpx.Headers) -> HeadAnswer:
-    """The answer in a status and its headers."""
+def read_head(status: int, headers: Mapping[str, str] = MappingProxyType({})) -> HeadAnswer:
+    """The answer in a status and its headers, whose names are in lower case."""
     if 200 <= status < 300:
         length = headers.get("content-length", "")
         return HeadAnswer(size=int(length) if length.isdecimal() else None, metadata=_metadata(headers))
@@ -111,7 +100,7 @@ def read_head(status: int, headers: httpx.Headers) -> HeadAnswer:
     return HeadAnswer(Absence.FORBIDDEN, message=message)
 
 
-def _metadata(headers: httpx.Headers) -> dict[str, str]:
+def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
     """Custom metadata, names in lower case. B2's native headers carry percent-encoded values, the S3 ones plain."""
     found: dict[str, str] = {}
     for name, value in headers.items():

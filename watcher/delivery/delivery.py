@@ -11,9 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote
 
-from watcher.compressor import answer_check
 from watcher.compressor.wire import FetchRequest
 from watcher.config.keys import KeyFields
 from watcher.model import OutputState, StoredObject
@@ -179,11 +177,6 @@ async def acquire_permit(gate: Gate, name: str) -> AsyncIterator[Permit]:
     finally:
         if not permit.reported:
             gate.abandoned(name)
-
-
-def b2_url(bucket: str, region: str, key: str) -> str:
-    """The address of an object at B2, percent-encoded (space %20, plus %2B)."""
-    return answer_check.b2_address(bucket, region, quote(key, safe="/~"))
 
 
 def is_same_work(there: StoredObject, asked: StoredObject) -> bool:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from watcher.compressor import answer_check
 from watcher.compressor.wire import FileFacts, Result
-from watcher.delivery.delivery import b2_url
 from watcher.model import Absence, Event
+from watcher.s3.addresses import B2_OBJECT, object_url
 
 if TYPE_CHECKING:
     from watcher.delivery.delivery import Delivery
@@ -56,7 +56,7 @@ def contradiction(head: HeadAnswer, delivery: Delivery, result: Result) -> str |
 def made_up_result(head: HeadAnswer, delivery: Delivery) -> Result:
     """The answer that was lost, as far as the store and our own facts of the original tell it."""
     facts, store = delivery.opened.facts, delivery.rule.store
-    url = head.url or b2_url(delivery.bucket, str(store["region"]), delivery.key)
+    url = head.url or object_url(B2_OBJECT, delivery.bucket, delivery.key, str(store["region"]))
     output = FileFacts(name=delivery.key.rpartition("/")[2], type="image", size=head.size)
     source = FileFacts(facts.name, "image", str(facts.format), facts.format.mime, facts.size, facts.sha1)
     return Result(delivery.output.job_id or "", url, source, output)

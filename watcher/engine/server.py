@@ -24,7 +24,7 @@ from watcher import __version__
 from watcher.compressor.wire import ASYNC_ABOVE_BYTES, Pending
 from watcher.engine.addresses import AddressPolicy
 from watcher.engine.api import MAX_BODY_BYTES, KeyRing, base_url, guard, json_body
-from watcher.engine.connectors import build_connectors
+from watcher.engine.connector_kinds import build_connectors
 from watcher.engine.fetch import Fetcher
 from watcher.engine.formats import FORMATS
 from watcher.engine.jobs import JobJournal
@@ -37,6 +37,7 @@ from watcher.engine.webhooks import Webhooks
 from watcher.engine.work import Limits
 from watcher.engine.workers import WorkerPool
 from watcher.errors import ConfigurationError, Unavailable
+from watcher.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from watcher.engine.connectors import Connector
     from watcher.engine.orders import Order
 
-_EXTRAS: Final = ("pyvips", "PIL", "pillow_heif", "obstore")
+_EXTRAS: Final = ("pyvips", "PIL", "pillow_heif")
 _INSTALL_HINT: Final = "pip install 'compressor-watcher[engine]'"
 _SWEEP_SECONDS: Final = 60.0
 _RESULTS: Final = "engine-results"
@@ -74,6 +75,7 @@ class Engine:
 
     `state_dir` holds its journal, its work in progress and temporary results. `allow_addresses` are (host, port) pairs that may
     be fetched from although they are not public, besides the networks in the settings. `clock` gives Unix time in seconds.
+    `proxies` lead to the stores; sources are fetched without any.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Engine:
         capacity: Capacity | None = None,
         clock: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
+        proxies: Proxies | None = None,
     ) -> None:
         if missing := [name for name in _EXTRAS if importlib.util.find_spec(name) is None]:
             raise ConfigurationError([f"the embedded engine needs {', '.join(missing)}: {_INSTALL_HINT}"])
@@ -96,7 +99,7 @@ class Engine:
         self._state_dir = state_dir
         self._folder = state_dir / "engine-work"
         self._ring = KeyRing(api_keys)
-        self._connectors = build_connectors(settings)
+        self._connectors = build_connectors(settings, proxies or Proxies())
         policy = AddressPolicy.of(settings.allow_private, allow_addresses)
         count = settings.concurrency or os.cpu_count() or 1
         self._fetcher = Fetcher(policy, settings.fetch_timeout, settings.max_input)

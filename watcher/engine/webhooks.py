@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from watcher.backoff import exponential, half_jitter
 from watcher.engine.fetch import judged_session, request_url
 from watcher.engine.jobs import KEPT_SECONDS
 
@@ -29,8 +30,7 @@ _AT_ONCE: Final = 16
 
 def pause(tries: int, random: float) -> float:
     """Seconds until the next try after `tries` failed before this one: doubling, capped, with `random` (0 to 1) as jitter."""
-    whole = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries, 30))
-    return whole * (0.5 + random / 2)
+    return half_jitter(exponential(_FIRST_PAUSE, _LONGEST_PAUSE, tries + 1), random)
 
 
 class Webhooks:

@@ -6,17 +6,20 @@ import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-import httpx
-
-from watcher.publish.staging import Bucket, StoreRefused, Trouble, Version, refusal
+from watcher.publish.staging import HINTS
+from watcher.s3.client import S3Request
+from watcher.s3.errors import S3Error, S3ErrorKind
+from watcher.s3.listing import Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from watcher.config.schema import PresignSettings
     from watcher.ports import Clock
+    from watcher.s3.bucket import Bucket
+    from watcher.s3.client import S3Client
 
 PROBE: Final = b"compressor-watcher check\n"
 LINK_SECONDS: Final = 300
@@ -34,19 +37,19 @@ class CheckLine:
     hint: str = ""
 
 
-async def diagnose(bucket: Bucket, settings: PresignSettings, clock: Clock) -> list[CheckLine]:
+async def diagnose(bucket: Bucket, client: S3Client, settings: PresignSettings, clock: Clock) -> list[CheckLine]:
     """Four lines, or fewer where the first failure leaves nothing to try. The object is gone afterwards, if it may be deleted."""
     now = clock.now()
     # in the form of a staged original, so that a sweep finds it if it cannot be deleted here
     key = f"{settings.prefix}watcher-{int(now) + LINK_SECONDS:010d}/{secrets.token_urlsafe(32)}/check"
     name = "staging: put an object"
     try:
-        stored = await bucket.put(key, "text/plain", len(PROBE), _probe)
-    except StoreRefused as error:
+        stored = await bucket.put(key, {"Content-Type": "text/plain"}, len(PROBE), _probe)
+    except S3Error as error:
         line = CheckLine(name, ok=False, message=error.message, hint=put_hint(error, settings))
-        return [line, await _try_list(bucket, key)] if error.trouble is Trouble.DENIED else [line]
+        return [line, await _try_list(bucket, key)] if error.kind is S3ErrorKind.DENIED else [line]
     put = CheckLine(name, ok=True, message=f"{len(PROBE)} bytes in {bucket.name}")
-    read, listed = await _try_read(bucket, key, now), await _try_list(bucket, key)
+    read, listed = await _try_read(bucket.link(key, now, LINK_SECONDS), client), await _try_list(bucket, key)
     return [put, read, listed, await _try_delete(bucket, Version(key, stored.version))]
 
 
@@ -54,25 +57,25 @@ async def _probe() -> AsyncIterator[bytes]:
     yield PROBE
 
 
-async def _try_read(bucket: Bucket, key: str, now: float) -> CheckLine:
+async def _try_read(link: str, client: S3Client) -> CheckLine:
     """As the API does it: without a key, with a link. A range, since a link for GET is none for HEAD."""
     name = "staging: read it through a link"
+    address, _, query = link.partition("?")
+    request = S3Request("GET", address, dict(parse_qsl(query)), {"Range": "bytes=0-9"})
     try:
-        async with httpx.AsyncClient(follow_redirects=False) as client:
-            answer = await client.get(bucket.link(key, now, LINK_SECONDS), headers={"Range": "bytes=0-9"})
-    except httpx.TransportError as error:
-        return CheckLine(name, ok=False, message=f"no answer: {str(error) or type(error).__name__}", hint="look at the network")
-    if answer.status_code in (200, 206) and answer.content in (PROBE, PROBE[:10]):
+        answer = await client.send(request, None)
+    except S3Error as error:
+        return CheckLine(name, ok=False, message=error.message, hint=_capability_hint(error, "readFiles"))
+    if answer.content in (PROBE, PROBE[:10]):
         return CheckLine(name, ok=True, message="the link works")
-    refused = refusal(answer.status_code, answer.text)
-    return CheckLine(name, ok=False, message=refused.message, hint=_capability_hint(refused, "readFiles"))
+    return CheckLine(name, ok=False, message="the link gives other bytes than were put", hint=HINTS[S3ErrorKind.OTHER])
 
 
 async def _try_list(bucket: Bucket, key: str) -> CheckLine:
     name = "staging: list the prefix"
     try:
         count = len([version async for version in bucket.versions(key)])
-    except StoreRefused as error:
+    except S3Error as error:
         return CheckLine(name, ok=False, message=error.message, hint=_capability_hint(error, "listFiles"))
     return CheckLine(name, ok=True, message=f"{count} found")
 
@@ -81,15 +84,15 @@ async def _try_delete(bucket: Bucket, version: Version) -> CheckLine:
     name = "staging: delete it"
     try:
         await bucket.delete(version)
-    except StoreRefused as error:
+    except S3Error as error:
         return CheckLine(name, ok=False, message=error.message, hint=_capability_hint(error, "deleteFiles"))
     return CheckLine(name, ok=True, message="by version" if version.id else "by name: the store keeps no versions")
 
 
-def put_hint(error: StoreRefused, settings: PresignSettings) -> str:
+def put_hint(error: S3Error, settings: PresignSettings) -> str:
     """What to do where nothing could be put."""
-    if error.trouble is Trouble.KEY and settings.key_id is not None:
-        return key_hint(settings.key_id.get_secret_value(), settings.endpoint) or error.hint
+    if error.kind is S3ErrorKind.KEY and settings.key_id is not None:
+        return key_hint(settings.key_id.get_secret_value(), settings.endpoint) or HINTS[error.kind]
     return _capability_hint(error, "writeFiles")
 
 
@@ -110,7 +113,7 @@ def key_hint(key_id: str, endpoint: str) -> str:
     return ""
 
 
-def _capability_hint(error: StoreRefused, capability: str) -> str:
-    if error.trouble is not Trouble.DENIED:
-        return error.hint
+def _capability_hint(error: S3Error, capability: str) -> str:
+    if error.kind is not S3ErrorKind.DENIED:
+        return HINTS[error.kind]
     return f"the application key needs `{capability}` for this bucket and prefix"

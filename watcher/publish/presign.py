@@ -30,7 +30,11 @@ from watcher.model import Event
 from watcher.ports import Publication
 from watcher.publish.answers import shown_name
 from watcher.publish.diagnosis import CheckLine, diagnose
-from watcher.publish.staging import Bucket, Stored, StoreRefused, Version
+from watcher.publish.staging import HINTS
+from watcher.s3.bucket import Bucket, Stored
+from watcher.s3.client import S3Client
+from watcher.s3.errors import S3Error
+from watcher.s3.listing import Version
 from watcher.s3.signing import Credentials
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from watcher.config.schema import PresignSettings
     from watcher.model import Ticket
     from watcher.ports import Clock, EventLog, Source
+    from watcher.proxies import Proxies
 
 MARK: Final = "watcher-"
 SWEEP_SECONDS: Final = 3600.0
@@ -121,12 +126,14 @@ class StagedLinks:
         *,
         owner: str = "",
         random: Callable[[], float] = random.random,
+        proxies: Proxies | None = None,
     ) -> None:
         self._settings = settings
         self._log = log
         self._clock = clock
         self._owner = owner
-        self.bucket = Bucket(settings.endpoint, settings.bucket, _credentials(settings), clock, random)
+        self._client = S3Client(clock, random, proxies=proxies)
+        self.bucket = Bucket(self._client, settings.endpoint, settings.bucket, _credentials(settings))
         self._started_at = clock.now()
         self._staged: dict[str, _Staged] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
@@ -151,7 +158,7 @@ class StagedLinks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.bucket.aclose()
+        await self._client.aclose()
 
     def alive(self) -> bool:
         """Whether the housekeeping runs."""
@@ -204,8 +211,10 @@ class StagedLinks:
         known_before, staged.all_known = staged.all_known, False
         try:
             stored = await self._put(staged.key, source)
-        except StoreRefused as error:
-            raise Unavailable(f"the original cannot be staged in {self.bucket.name}: {error.message}", error.hint) from None
+        except S3Error as error:
+            raise Unavailable(
+                f"the original cannot be staged in {self.bucket.name}: {error.message}", HINTS[error.kind]
+            ) from None
         except _Moved:
             raise Unavailable("the file changed while it was staged", "its new version is taken by itself") from None
         except OSError as error:
@@ -218,13 +227,14 @@ class StagedLinks:
         """Upload from an own descriptor, so that the source may be closed meanwhile."""
         facts, descriptor = source.facts, os.dup(source.fileno())
         try:
-            return await self.bucket.put(key, facts.format.mime, facts.size, lambda: _content(descriptor, facts.size, facts.sha1))
+            headers = {"Content-Type": facts.format.mime}
+            return await self.bucket.put(key, headers, facts.size, lambda: _content(descriptor, facts.size, facts.sha1))
         finally:
             os.close(descriptor)
 
     async def check(self) -> list[CheckLine]:
         """Try for real what publishing needs, with one tiny object, and say of each thing whether it works and what to do."""
-        return await diagnose(self.bucket, self._settings, self._clock)
+        return await diagnose(self.bucket, self._client, self._settings, self._clock)
 
     # --- removal ------------------------------------------------------------------------------------------------------------
 
@@ -233,7 +243,7 @@ class StagedLinks:
         for pause in (*REMOVAL_PAUSES, None):
             try:
                 await self._delete_all(staged)
-            except StoreRefused as error:
+            except S3Error as error:
                 if pause is None:
                     self._say(error, "a staged original could not be deleted; a later sweep tries again", name=staged.name)
                     return
@@ -255,8 +265,9 @@ class StagedLinks:
         """
         try:
             return await self._sweep(live)
-        except StoreRefused as error:
-            raise Unavailable(f"the staging bucket {self.bucket.name} cannot be swept: {error.message}", error.hint) from None
+        except S3Error as error:
+            problem = f"the staging bucket {self.bucket.name} cannot be swept: {error.message}"
+            raise Unavailable(problem, HINTS[error.kind]) from None
 
     async def _sweep(self, live: Collection[str] | None) -> int:
         prefix, now = self._settings.prefix, self._clock.now()
@@ -272,17 +283,18 @@ class StagedLinks:
     async def _sweep_and_say(self) -> None:
         try:
             await self._sweep(None)
-        except StoreRefused as error:
+        except S3Error as error:
             if not self._sweep_failing:
                 self._say(error, f"the staging bucket {self.bucket.name} cannot be swept; tried again every hour")
             self._sweep_failing = True
         else:
             self._sweep_failing = False
 
-    def _say(self, error: StoreRefused, what: str, **fields: str) -> None:
+    def _say(self, error: S3Error, what: str, **fields: str) -> None:
         """One line; never with the key, which holds the token."""
         shown = {name: shown_name(value) for name, value in fields.items()}
-        self._log.event(Event.IMAGE_RETRY, message=f"{what}: {error.message}", hint=error.hint, bucket=self.bucket.name, **shown)
+        message, hint = f"{what}: {error.message}", HINTS[error.kind]
+        self._log.event(Event.IMAGE_RETRY, message=message, hint=hint, bucket=self.bucket.name, **shown)
 
 
 def _credentials(settings: PresignSettings) -> Credentials:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from watcher.backoff import exponential
 from watcher.model import Event
 from watcher.records.audit_file import Disturbed
 from watcher.records.chain import Place
@@ -104,7 +105,8 @@ class OutboxRelay:
 
     async def _wait(self) -> None:
         """Until there is another ending; or for a while, to look after the file or to try it again."""
-        pause = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 10)) if self._failures else LOOK_SECONDS
+        failures = self._failures
+        pause = exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, failures + 1) if failures else LOOK_SECONDS
         try:
             async with asyncio.timeout(pause):
                 await self._journal.endings_added.wait()

@@ -14,6 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from watcher.backoff import exponential
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records.write_jobs import Job, call, deliver
@@ -31,6 +32,7 @@ GATHER_SECONDS: Final = 0.002
 """How long a batch waits for company, when the last one had some."""
 HEARTBEAT_SECONDS: Final = 0.5
 """How often an idle writer looks around."""
+FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 STUCK_SECONDS: Final = 60.0
 """A writer that has not moved for so long is not alive (a disk that answers nothing at all)."""
@@ -212,7 +214,7 @@ class WriteThread:
             hint = _HINTS.get(code, "look at the disk of state_dir; work goes on by itself")
             self._say(batch, Event.JOURNAL_UNAVAILABLE, message=f"the journal cannot be written: {error}", hint=hint)
         outage.tries += 1
-        pause = min(MAX_BACKOFF_SECONDS, 0.05 * 2 ** min(outage.tries, 10))
+        pause = exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, outage.tries)
         self._beat = self._clock.monotonic()
         return not self._abandoned.wait(pause)
 

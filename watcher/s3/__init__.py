@@ -1,1 +1,1 @@
-"""One signed client for S3-compatible stores: signing, addresses, errors by kind."""
+"""S3-compatible stores: one signed client for staged originals, for looking at stored objects and for the engine's connector."""

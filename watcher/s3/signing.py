@@ -1,9 +1,8 @@
 """S3's signature version 4: signed headers and signed links. Pure.
 
-Why not a library: what has to be sent (PUT from a descriptor, delete and list by version, HEAD of any object) is in no light one
-(obstore only signs links, and one for GET does not serve for HEAD), and the heavy ones cost more than the rest of the daemon:
-botocore's signer alone takes 200 ms of CPU and 17 MB to import. The tests hold every signature against botocore's and against a
-store that checks them.
+Why not a library: what has to be sent (PUT from a descriptor, delete and list by version, HEAD of any object) is in no light
+one, and the heavy ones cost more than the rest of the daemon: botocore's signer alone takes 200 ms of CPU and 17 MB to import.
+The tests hold every signature against botocore's and against a store that checks them.
 """
 
 from __future__ import annotations
@@ -33,11 +32,6 @@ class Credentials:
     region: str
 
 
-def object_url(endpoint: str, bucket: str, key: str = "") -> str:
-    """The path-style address of a bucket or an object: a bucket's name may hold dots, which no certificate covers as host."""
-    return f"{endpoint}/{bucket}/{_escape(key, keep='/')}" if key else f"{endpoint}/{bucket}"
-
-
 def signed_headers(
     credentials: Credentials, method: str, url: str, query: Mapping[str, str], headers: Mapping[str, str], now: float
 ) -> dict[str, str]:
@@ -50,7 +44,7 @@ def signed_headers(
         "x-amz-date": stamp,
     }
     names = ";".join(sorted(all_headers))
-    lines = "".join(f"{name}:{all_headers[name]}\n" for name in sorted(all_headers))
+    lines = "".join(f"{name}:{' '.join(all_headers[name].split())}\n" for name in sorted(all_headers))
     signature = _signature(credentials, stamp, (method, urlsplit(url).path or "/", query_text(query), lines, names))
     authorization = f"{_ALGORITHM} Credential={_credential(credentials, stamp)}, SignedHeaders={names}, Signature={signature}"
     return {**all_headers, "authorization": authorization}
@@ -103,5 +97,5 @@ def _host(url: str) -> str:
     return parts.netloc.lower().removesuffix(_DEFAULT_PORTS[parts.scheme])
 
 
-def _escape(text: str, keep: str = "") -> str:
-    return quote(text, safe=f"-._~{keep}")
+def _escape(text: str) -> str:
+    return quote(text, safe="-._~")

@@ -16,7 +16,7 @@ from watcher.config.schema import PresignSettings
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.publish.presign import REMOVAL_PAUSES, StagedLinks, staged_key
-from watcher.publish.staging import TRIES
+from watcher.s3.client import TRIES
 
 
 @pytest.fixture

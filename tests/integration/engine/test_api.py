@@ -213,6 +213,6 @@ def test_missing_extras_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_main_process_never_loads_libvips() -> None:
     """Image libraries are loaded by workers alone: importing the engine is quick, and a crash of theirs is not ours."""
-    code = "import sys, watcher.engine.server; print([name for name in ('pyvips', 'PIL', 'obstore') if name in sys.modules])"
+    code = "import sys, watcher.engine.server; print([name for name in ('pyvips', 'PIL', 'pillow_heif') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

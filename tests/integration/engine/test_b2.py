@@ -12,9 +12,11 @@ import pytest
 from tests.support.b2_quirks import B2Quirks, Fault, b2_quirks
 from tests.support.engine import Client, Sources, running_engine
 from tests.support.pictures import jpeg
+from tests.support.publishing import HurriedClock
 from tests.support.s3 import REGION, S3Server, s3  # noqa: F401 - a fixture
-from watcher.engine.b2 import TRIES, B2Connector
+from watcher.engine.b2 import B2Connector
 from watcher.engine.connectors import StoreError
+from watcher.s3.client import TRIES, S3Client
 
 
 @pytest.fixture
@@ -40,24 +42,23 @@ def order(url: str, bucket: str, **changes: Any) -> dict[str, Any]:
     return {"url": url, "image": {"compression": "ultra"}, "store": store}
 
 
-def no_pause() -> Any:
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    return sleep, pauses
+def connector_of(endpoint: str | None, key_id: str = "id", application_key: str = "key") -> tuple[B2Connector, HurriedClock]:
+    """A connector that does not wait between its tries; its clock remembers for how long it would have."""
+    clock = HurriedClock()
+    return B2Connector(S3Client(clock, lambda: 1.0), key_id, application_key, endpoint), clock
 
 
 async def put(quirks: B2Quirks, bucket: str, folder: Path, **changes: Any) -> list[float]:
     """Store a small file through a connector that does not wait between its tries; the pauses it would have made."""
-    sleep, pauses = no_pause()
     keys = {"key_id": quirks.store.key_id, "application_key": quirks.store.application_key, **changes}
-    connector = B2Connector(keys["key_id"], keys["application_key"], quirks.endpoint, sleep=sleep, random=lambda: 1.0)
+    connector, clock = connector_of(quirks.endpoint, keys["key_id"], keys["application_key"])
     source = folder / "object"
     source.write_bytes(b"content")
-    await connector.put(bucket, REGION, "a.jpg", source, headers={}, metadata={}, acl=changes.get("acl", "public-read"))
-    return pauses
+    try:
+        await connector.put(bucket, REGION, "a.jpg", source, headers={}, metadata={}, acl=changes.get("acl", "public-read"))
+    finally:
+        await connector.close()
+    return clock.slept
 
 
 async def test_the_object_is_what_the_answer_says(engine: Client, b2: B2Quirks, sources: Sources) -> None:
@@ -166,16 +167,16 @@ async def test_a_wrong_application_key_is_named(b2: B2Quirks, tmp_path: Path) ->
 
 async def test_a_store_that_is_not_there_can_be_tried_again(tmp_path: Path) -> None:
     """A refused connection is no fault of the order."""
-    sleep, _ = no_pause()
-    connector = B2Connector("id", "key", "http://127.0.0.1:1", sleep=sleep)
+    connector, _ = connector_of("http://127.0.0.1:1")
     with pytest.raises(StoreError, match="cannot be reached") as failure:
         await connector.head("bucket", REGION, "a.jpg")
+    await connector.close()
     assert failure.value.retryable
 
 
 async def test_without_an_endpoint_the_address_is_backblazes(engine: Client) -> None:
     """The URL of an object is B2's virtual-host form, its key percent-encoded once, folders kept."""
-    connector = B2Connector("id", "key")
+    connector, _ = connector_of(None)
     assert connector.address("my-bucket", "eu-central-003", "assets/Zürich 50%+.jpg") == (
         "https://my-bucket.s3.eu-central-003.backblazeb2.com/assets/Z%C3%BCrich%2050%25%2B.jpg"
     )
@@ -185,10 +186,11 @@ async def test_without_an_endpoint_the_address_is_backblazes(engine: Client) -> 
 async def test_the_address_of_a_public_object_can_be_fetched(b2: B2Quirks, tmp_path: Path) -> None:
     """What the answer's url says is, signed, exactly the object's address: escaping included."""
     bucket = b2.store.new_bucket()
-    connector = B2Connector(b2.store.key_id, b2.store.application_key, b2.store.endpoint)
+    connector, _ = connector_of(b2.store.endpoint, b2.store.key_id, b2.store.application_key)
     source = tmp_path / "object"
     source.write_bytes(b"awkward")
     stored = await connector.put(bucket, REGION, "a b/ü+&=#?.jpg", source, headers={}, metadata={}, acl="public-read")
+    await connector.close()
     link = b2.store.boto.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a b/ü+&=#?.jpg"})
     assert link.partition("?")[0] == stored.url
     with urllib.request.urlopen(link) as response:

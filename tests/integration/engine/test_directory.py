@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.engine import REGION, running_engine, wait_until
-from watcher.engine.connectors import DirectoryConnector, StoreError
+from watcher.engine.connectors import StoreError
+from watcher.engine.directory import DirectoryConnector
 
 NOW = 1_800_000_000.0
 

@@ -24,7 +24,7 @@ from tests.support.s3 import S3Server
 from watcher.config.schema import PresignSettings
 from watcher.errors import Unavailable
 from watcher.publish.presign import StagedLinks, staged_key
-from watcher.publish.staging import Version
+from watcher.s3.listing import Version
 
 Maker = Callable[..., StagedLinks]
 
@@ -206,7 +206,7 @@ async def test_a_wrong_key_makes_publishing_unavailable(make: Maker, s3: S3Serve
 async def test_deleting_what_is_not_there_is_fine(make: Maker, s3: S3Server, bucket: str) -> None:
     """A second deletion of a version, or of an object in a store without versions, is no failure."""
     links = make(bucket)
-    stored = await links.bucket.put("staging/one", "text/plain", 1, _one_byte)
+    stored = await links.bucket.put("staging/one", {"Content-Type": "text/plain"}, 1, _one_byte)
     for _ in range(2):
         await links.bucket.delete(Version("staging/one", stored.version))
     assert s3.versions(bucket) == []

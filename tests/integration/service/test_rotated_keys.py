@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
-import httpx
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from watcher.compressor.client import CompressorClient
@@ -14,32 +15,44 @@ from watcher.config.schema import VerifySettings
 from watcher.errors import CallFailed
 
 
-def verify(key_id: str | None) -> VerifySettings:
+def verify(endpoint: str, key_id: str | None) -> VerifySettings:
     """`[verify]` with a key, or without one."""
     secret = None if key_id is None else SecretStr(key_id)
-    return VerifySettings(url="http://127.0.0.1:1/{bucket}/{key}", key_id=secret, application_key=secret)
+    return VerifySettings(url=f"{endpoint}/{{bucket}}/{{key}}", key_id=secret, application_key=secret)
 
 
-async def signer(store: HttpObjectStore) -> str | None:
+async def signer(store: HttpObjectStore, asked: list[str | None]) -> str | None:
     """Who signs the questions of a store now."""
-    signed: list[str | None] = []
-
-    async def note(request: httpx.Request) -> None:
-        signed.append(request.headers.get("authorization"))
-
-    store._client.event_hooks = {"request": [note]}
     await store.head("b", "eu-central-003", "k", connector="c")
-    return signed[0] and signed[0].partition("Credential=")[2].partition("/")[0]
+    signed = asked[-1]
+    return signed and signed.partition("Credential=")[2].partition("/")[0]
 
 
-async def test_questions_are_signed_with_the_new_key() -> None:
+@pytest.fixture
+async def asked() -> AsyncIterator[tuple[str, list[str | None]]]:
+    """Where a store listens, and the Authorization headers of the questions to it."""
+    seen: list[str | None] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        seen.append(request.headers.get("Authorization"))
+        return web.Response(status=404)
+
+    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", seen
+    await runner.cleanup()
+
+
+async def test_questions_are_signed_with_the_new_key(asked: tuple[str, list[str | None]]) -> None:
     """A key of `[verify]` that is replaced, added or taken away counts from the next question on."""
-    store = HttpObjectStore(verify("old"))
-    assert await signer(store) == "old"
-    store.use_keys(verify("new"))
-    assert await signer(store) == "new"
-    store.use_keys(verify(None))
-    assert await signer(store) is None
+    endpoint, seen = asked
+    store = HttpObjectStore(verify(endpoint, "old"))
+    assert await signer(store, seen) == "old"
+    store.use_keys(verify(endpoint, "new"))
+    assert await signer(store, seen) == "new"
+    store.use_keys(verify(endpoint, None))
+    assert await signer(store, seen) is None
     await store.aclose()
 
 

@@ -20,10 +20,8 @@ from watcher.backoff import (
     probe_delay,
 )
 from watcher.compressor import circuit as rules
-from watcher.compressor.answer_check import b2_address, same_address
 from watcher.compressor.circuit import Circuit, Passed, Phase, Request, Step
 from watcher.compressor.failures import MESSAGE_LIMIT, one_line
-from watcher.compressor.stored import object_url
 from watcher.compressor.wire import Malformed, Pending, Refused, Result, read_answer
 from watcher.model import Event, Failure, FailureKind
 
@@ -84,14 +82,6 @@ def test_any_json_is_one_of_the_four_answers(data: object) -> None:
         assert answer.url
     if isinstance(answer, Pending):
         assert answer.id
-
-
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60))
-def test_any_key_has_an_address_that_names_it(key: str) -> None:
-    """Encoding an address and comparing it percent-decoded are inverse."""
-    url = object_url("https://{bucket}.s3.{region}.backblazeb2.com/{key}", "bu", "eu-central-003", key)
-    assert url.isascii()
-    assert same_address(url, b2_address("bu", "eu-central-003", key))
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=30), st.integers(0, 30), st.sampled_from("abc"))

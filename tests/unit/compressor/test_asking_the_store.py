@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from watcher.compressor.stored import object_url, read_head
+from watcher.compressor.stored import read_head
 from watcher.model import Absence
+from watcher.s3.addresses import B2_OBJECT, object_url
 
-B2 = "https://{bucket}.s3.{region}.backblazeb2.com/{key}"
 KEYS = [
     "cat.jpg",
     "products/a b/c+d.jpg",
@@ -31,13 +31,13 @@ KEYS = [
 )
 def test_a_key_is_percent_encoded_as_the_store_wants_it(key: str, path: str) -> None:
     """Space as %20, + as %2B, slashes kept, and nothing in a key is taken for a field of the template."""
-    assert object_url(B2, "bu", "eu-central-003", key) == f"https://bu.s3.eu-central-003.backblazeb2.com/{path}"
+    assert object_url(B2_OBJECT, "bu", key, "eu-central-003") == f"https://bu.s3.eu-central-003.backblazeb2.com/{path}"
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_http_library_sends_the_path_as_it_was_signed(key: str) -> None:
     """No second encoding, no tidying up."""
-    url = object_url(B2, "bu", "eu-central-003", key)
+    url = object_url(B2_OBJECT, "bu", key, "eu-central-003")
     assert httpx.URL(url).raw_path.decode() == url.removeprefix("https://bu.s3.eu-central-003.backblazeb2.com")
 
 

@@ -5,47 +5,50 @@ import base64
 import pytest
 
 from watcher.engine.api import presented_key
-from watcher.engine.b2 import judged
+from watcher.engine.b2 import store_error
 from watcher.engine.fetch import source_name
 from watcher.engine.webhooks import pause
+from watcher.s3.errors import S3Error, S3ErrorKind, error_of_answer
 
 
-def report(status: int, code: str = "", message: str = "") -> str:
-    """As obstore reports a failed call."""
-    return (
-        f"Generic S3 error: Error performing PUT http://s3/bucket/key in 1ms - Server returned non-2xx status code: {status} X: "
-        f"<Error><Code>{code}</Code><Message>{message}</Message></Error>\n\nDebug source:\nGeneric {{ status code: 200 }}"
-    )
+def refusal(status: int, code: str = "", message: str = "") -> S3Error:
+    return error_of_answer(status, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>")
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "retryable"),
+    ("error", "words", "retryable"),
     [
-        (report(503, "SlowDown"), "busy", True),
-        (report(500, "InternalError"), "busy", True),
-        (report(408), "busy", True),
-        (report(429), "busy", True),
-        ("HTTP error: error sending request", "cannot be reached", True),
-        (report(403, "AccessDenied", "storage cap exceeded"), "cap", False),
-        (report(403, "AccessDenied", "not entitled"), "may not write", False),
-        (report(403, "UnauthorizedAccess"), "may not write", False),
-        (report(403, "InvalidAccessKeyId", "The key '004secret' is not valid"), "not valid in store.region", False),
-        (report(403, "SignatureDoesNotMatch"), "application_key", False),
-        (report(404, "NoSuchBucket"), "no such bucket", False),
-        (report(400, "InvalidArgument", "Unsupported value for canned acl 'private'"), "store.acl is `private`", False),
-        (report(400, "AuthorizationHeaderMalformed"), "not in store.region", False),
-        ("Received redirect without LOCATION", "not in store.region", False),
-        (report(403, "RequestTimeTooSkewed"), "clock", False),
-        (report(400, "KeyTooLongError"), "status 400 KeyTooLongError", False),
-        (report(400), "status 400)", False),
+        (refusal(503, "SlowDown"), "busy", True),
+        (refusal(500, "InternalError"), "busy", True),
+        (refusal(408), "busy", True),
+        (refusal(429), "busy", True),
+        (S3Error(S3ErrorKind.UNREACHABLE, "no answer"), "cannot be reached", True),
+        (refusal(403, "AccessDenied", "storage cap exceeded"), "cap", False),
+        (refusal(403, "AccessDenied", "not entitled"), "may not write", False),
+        (refusal(403, "UnauthorizedAccess"), "may not write", False),
+        (refusal(403, "InvalidAccessKeyId", "The key '004secret' is not valid"), "not valid in store.region", False),
+        (refusal(403, "SignatureDoesNotMatch"), "application_key", False),
+        (refusal(404, "NoSuchBucket"), "no such bucket", False),
+        (refusal(400, "InvalidArgument", "Unsupported value for canned acl 'private'"), "store.acl is `private`", False),
+        (refusal(400, "AuthorizationHeaderMalformed"), "not in store.region", False),
+        (refusal(301), "not in store.region", False),
+        (refusal(403, "RequestTimeTooSkewed"), "clock", False),
+        (refusal(400, "KeyTooLongError"), "status 400 KeyTooLongError", False),
+        (refusal(400), "status 400)", False),
     ],
 )
-def test_a_stores_refusal_is_put_into_words(text: str, words: str, retryable: bool) -> None:
+def test_a_stores_refusal_is_put_into_words(error: S3Error, words: str, retryable: bool) -> None:
     """The cause is named, whether it may pass is told, and nothing of B2's own words (key ids) is repeated."""
-    failure = judged(text, "private")
+    failure = store_error(error, acl="private")
     assert words in failure.message
     assert failure.retryable is retryable
     assert "004secret" not in str(failure)
+
+
+def test_a_key_that_may_not_read_is_told_from_one_that_may_not_write() -> None:
+    """Each names the capability that is missing."""
+    assert "readFiles" in store_error(refusal(403)).hint
+    assert "writeFiles" in store_error(refusal(403), acl="private").hint
 
 
 def test_pauses_grow_and_end() -> None:

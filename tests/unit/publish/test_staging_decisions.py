@@ -1,4 +1,4 @@
-"""What the store's answers mean, when to try again, what may be swept."""
+"""Where originals are staged, what may be swept, and how long a link lives."""
 
 from __future__ import annotations
 
@@ -8,92 +8,17 @@ from tests.support.publishing import new_ticket
 from watcher.model import Ticket
 from watcher.publish.diagnosis import key_hint
 from watcher.publish.presign import is_leftover, key_name, signing_window, staged_key
-from watcher.publish.staging import HINTS, Page, StoreRefused, Trouble, Version, object_page, refusal, version_page, wait_before
+from watcher.publish.staging import HINTS
+from watcher.s3.errors import S3ErrorKind
 from watcher.s3.signing import Credentials
 
 NOW = 1_800_000_000.0
 TOKEN = "T" * 43
-NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
-def error_body(code: str, message: str = "") -> str:
-    return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "trouble"),
-    [
-        (403, error_body("InvalidAccessKeyId", "The key '004' is not valid"), Trouble.KEY),
-        (403, error_body("SignatureDoesNotMatch"), Trouble.SECRET),
-        (404, error_body("NoSuchBucket"), Trouble.BUCKET),
-        (301, error_body("PermanentRedirect"), Trouble.REGION),
-        (301, "", Trouble.REGION),
-        (400, error_body("AuthorizationHeaderMalformed"), Trouble.REGION),
-        (403, error_body("RequestTimeTooSkewed"), Trouble.CLOCK),
-        (403, error_body("AccessDenied", "not entitled"), Trouble.DENIED),
-        (401, error_body("UnauthorizedAccess"), Trouble.DENIED),
-        (403, error_body("AccessDenied", "Transaction cap exceeded, see the Caps &amp; Alerts page"), Trouble.CAP),
-        (403, error_body("storage_cap_exceeded"), Trouble.CAP),
-        (503, error_body("SlowDown"), Trouble.BUSY),
-        (503, error_body("ServiceUnavailable", "no tomes available"), Trouble.BUSY),
-        (500, "<html>oops</html>", Trouble.BUSY),
-        (408, "", Trouble.BUSY),
-        (501, error_body("NotImplemented"), Trouble.UNSUPPORTED),
-        (400, error_body("InvalidArgument"), Trouble.OTHER),
-        (418, "no XML <", Trouble.OTHER),
-    ],
-)
-def test_refusals_are_told_apart(status: int, body: str, trouble: Trouble) -> None:
-    """Each cause that an operator can do something about is recognised from status, code and words."""
-    found = refusal(status, body)
-    assert (found.trouble, found.status) == (trouble, status)
-    assert found.hint == HINTS[trouble]
-
-
-def test_every_trouble_that_needs_the_operator_has_a_hint() -> None:
+def test_every_kind_of_refusal_has_a_hint() -> None:
     """Nobody is told that something is wrong without being told what to do."""
-    assert {trouble for trouble in Trouble if not HINTS[trouble]} == {Trouble.UNSUPPORTED}
-
-
-@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
-def test_the_second_try_goes_out_at_once_and_later_ones_wait(chance: float) -> None:
-    """B2's busy answers want a new connection at once; only then is it given time, never more than ten seconds."""
-    waits = [wait_before(attempt, 0.0, chance) for attempt in range(2, 12)]
-    assert waits[0] == 0.0
-    assert waits[1] > 0.0
-    assert waits == sorted(waits)
-    assert max(waits) <= 10.0
-
-
-@pytest.mark.parametrize(("attempt", "asked", "wait"), [(2, 3.0, 3.0), (3, 4.0, 4.0), (2, 3600.0, 10.0), (6, 3600.0, 10.0)])
-def test_a_pause_that_the_store_asks_for_is_kept(attempt: int, asked: float, wait: float) -> None:
-    """Retry-After wins over our own plan, but cannot stop us for long."""
-    assert wait_before(attempt, asked, 0.5) == wait
-
-
-@pytest.mark.parametrize("namespace", ["", NAMESPACE])
-def test_a_version_listing_is_read(namespace: str) -> None:
-    """Versions and deletion markers come out alike, with or without the namespace."""
-    body = (
-        f"<ListVersionsResult {namespace}><IsTruncated>true</IsTruncated><NextKeyMarker>b</NextKeyMarker>"
-        "<NextVersionIdMarker>2</NextVersionIdMarker><Version><Key>a</Key><VersionId>1</VersionId></Version>"
-        "<DeleteMarker><Key>b</Key><VersionId>2</VersionId></DeleteMarker></ListVersionsResult>"
-    )
-    assert version_page(body) == Page((Version("a", "1"), Version("b", "2")), {"key-marker": "b", "version-id-marker": "2"})
-
-
-def test_a_plain_listing_is_read() -> None:
-    """A store without versions gives keys; the last page leads nowhere."""
-    body = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents></ListBucketResult>"
-    assert object_page(body) == Page((Version("a", None),))
-
-
-@pytest.mark.parametrize("body", ["", "\xff\xd8\xff", "<html><body>Sign in to the network</body></html>", "<Error/>"])
-def test_what_is_no_listing_is_a_refusal(body: str) -> None:
-    """A proxy's page that comes with status 200 is trouble to be told, not a fault of ours."""
-    for read in (version_page, object_page):
-        with pytest.raises(StoreRefused, match="no S3-compatible store"):
-            read(body)
+    assert {kind for kind in S3ErrorKind if not HINTS.get(kind)} == set()
 
 
 def leftover(key: str, *, owner: str = "me", live: tuple[str, ...] = ()) -> bool:

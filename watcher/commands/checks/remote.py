@@ -7,19 +7,20 @@ import secrets
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import httpx
 
+from watcher.certificates import client_context
 from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.folders import RIGHTS_HINT, existing
 from watcher.compressor.client import CompressorClient
 from watcher.compressor.failures import CAUGHT
 from watcher.compressor.stored import HttpObjectStore
 from watcher.config.rules import folder_rules
-from watcher.config.schema import B2Connector, DirectoryConnector, is_loopback
+from watcher.config.schema import B2Connector, DirectoryConnector
 from watcher.errors import CallFailed
 from watcher.model import Absence, FailureKind
+from watcher.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,13 +50,22 @@ async def _account(settings: Settings) -> Finding:
     compressor = settings.compressor
     key = compressor.api_key.get_secret_value() if compressor.api_key else ""
     async with CompressorClient(
-        compressor.url, lambda: key, timeout=compressor.timeout, transport=compressor.transport, concurrency=1
+        compressor.url,
+        lambda: key,
+        timeout=compressor.timeout,
+        transport=compressor.transport,
+        concurrency=1,
+        proxies=_proxies(),
     ) as client:
         try:
             await client.account()
         except CallFailed as error:
             return judge_call(error)
     return ok("account", f"{compressor.url} accepts the API key")
+
+
+def _proxies() -> Proxies:
+    return Proxies.of_environment(os.environ)
 
 
 def judge_call(error: CallFailed) -> Finding:
@@ -70,9 +80,9 @@ def judge_call(error: CallFailed) -> Finding:
 
 async def _clock_difference(url: str) -> float | None:
     """Seconds by which this machine's clock is ahead of the API's Date header; None where there is none."""
-    host = urlsplit(url).hostname
+    proxy = _proxies().for_url(url)
     try:
-        async with httpx.AsyncClient(timeout=STORE_SECONDS, trust_env=not is_loopback(host)) as client:
+        async with httpx.AsyncClient(timeout=STORE_SECONDS, proxy=proxy, verify=client_context(), trust_env=False) as client:
             before = time.time()
             answer = await client.get(f"{url.rstrip('/')}/account")
             now = (before + time.time()) / 2
@@ -118,7 +128,7 @@ async def check_verify(settings: Settings) -> list[Finding]:
     if settings.verify.mode == "never" or settings.compressor.embedded:
         return []
     places = list(dict.fromkeys((bucket, region) for _, bucket, region in stores(settings)))
-    store = HttpObjectStore(settings.verify, timeout=STORE_SECONDS)
+    store = HttpObjectStore(settings.verify, timeout=STORE_SECONDS, proxies=_proxies())
     try:
         key = f".compressor-watcher-check/{secrets.token_hex(16)}"
         return [judge_head(bucket, await store.head(bucket, region, key, connector="")) for bucket, region in places]
@@ -192,7 +202,7 @@ async def check_staging(settings: Settings) -> list[Finding]:
         from watcher.publish.presign import StagedLinks  # an extra: whether it can be imported is part of the question
     except ImportError as error:
         return [fail("staging", f"cannot be loaded: {error}", "pip install 'compressor-watcher[presign]'")]
-    links = StagedLinks(presign, RecordingLog(), SystemClock())
+    links = StagedLinks(presign, RecordingLog(), SystemClock(), proxies=_proxies())
     try:
         lines = await links.check()
     finally:
