@@ -158,6 +158,14 @@ def _prompt(question: str, default: str, secret: bool) -> str:
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from watcher.config.reference import schema_text
+
+    sys.stdout.write(schema_text())
+
+
+@app.command()
 def check(
     config: ConfigOption = None,
     probe: Annotated[bool, typer.Option("--probe", help="Also send one tiny image through everything, end to end.")] = False,

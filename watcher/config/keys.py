@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 MAX_KEY_BYTES: Final = 900
 MAX_SEGMENT_BYTES: Final = 250
-FIELDS: Final = ("name", "stem", "ext", "dir", "folder", "rendition", "sha1", "date")
+FIELDS: Final = {
+    "name": "the file's name",
+    "stem": "the name without its extension",
+    "ext": "the extension, in lower case",
+    "dir": "the path inside the folder, empty at its top",
+    "folder": "the folder's `name`",
+    "rendition": "the rendition's `name`, empty for the folder's own output",
+    "sha1": "SHA-1 of the original; `{sha1:.8}` is its first eight digits",
+    "date": "when the file was detected, UTC: `{date:%Y/%m/%d}`",
+}
+"""The fields of a template, and what they stand for."""
 
 _UNFIT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _SHA1_PRECISION: Final = re.compile(r"\.([1-9]|[123]\d|40)")

@@ -37,6 +37,9 @@ from watcher.config.units import Duration, DurationOrZero, Size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
+
 EMBEDDED: Final = "embedded"
 MOST_REQUESTS: Final = 1024
 """What `compressor.concurrency` may be at most."""
@@ -48,7 +51,7 @@ PRESIGN_LIMIT_SECONDS: Final = 604_800
 class Section(BaseModel):
     """A table of the configuration: unknown keys are errors, values do not change, nothing secret is in its messages."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 def _address(value: str) -> str:
@@ -98,13 +101,17 @@ Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f
 
 
 class Resize(BaseModel):
-    """The known keys of `image.resize`; used to check them, never to rewrite what the user said."""
+    """The known keys of `image.resize`. They are checked, never rewritten."""
 
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, use_attribute_docstrings=True)
     width: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
+    """Pixels. At least one of `width` and `height`."""
     height: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
+    """Pixels."""
     mode: Literal["auto", "fit"] = "auto"
+    """`auto` stays inside the box; `fit` covers it and crops."""
     upscale: Annotated[bool, Field(strict=True)] | None = None
+    """Whether a smaller picture is enlarged. Default: `auto` does not, `fit` does."""
 
     @model_validator(mode="after")
     def _box(self) -> Resize:
@@ -118,9 +125,11 @@ class Resize(BaseModel):
 class ImageOperations(BaseModel):
     """The known keys of `image`. Others are the vendor's and pass through unread."""
 
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, use_attribute_docstrings=True)
     compression: Literal["medium", "high", "ultra"] | None = None
+    """How hard to compress."""
     resize: Resize | None = None
+    """The box the picture has to fit."""
 
 
 def _image(value: dict[str, Any]) -> dict[str, Any]:
@@ -128,19 +137,36 @@ def _image(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-ImageTable = Annotated[dict[str, Any], AfterValidator(_image)]
+class _DescribedAs:
+    """Describes a value in the JSON Schema as the model that checks it."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._model = model
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(self._model.__pydantic_core_schema__)
+
+
+ImageTable = Annotated[dict[str, Any], AfterValidator(_image), _DescribedAs(ImageOperations)]
 
 
 class StoreTable(Section):
     """`store` of the API, with `path` a template. Every key is optional here; the merged table is checked per folder."""
 
     id: Annotated[str, Field(min_length=1)] | None = None
+    """Of the Storage Connector in your Compressor account."""
     bucket: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] | None = None
+    """Name of the bucket."""
     region: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] | None = None
+    """Region of the bucket, as in `eu-central-003`."""
     path: str | None = None
+    """Template of the object key; its fields are in docs/CONFIGURATION.md. Default: `{folder}/{dir}/{name}`."""
     acl: Literal["public-read", "private"] | None = None
+    """Who may read the object; must be the bucket's own. Default of the API: `public-read`."""
     metadata: dict[str, str] | None = None
+    """Stored with the object: keys of letters, digits, `-`, `_`, `.`, values in printable ASCII."""
     headers: dict[str, str] | None = None
+    """Stored with the object: `Cache-Control`, `Content-Disposition`, `Content-Language`, `Expires`."""
 
     @model_validator(mode="after")
     def _limits(self) -> StoreTable:
@@ -165,6 +191,7 @@ class MoveTo(Section):
     """`{ move = "/srv/done" }`"""
 
     move: AbsolutePath
+    """An absolute folder."""
 
 
 def _after_success(value: object) -> object:
@@ -204,26 +231,42 @@ class Rendition(Section):
     """One more output of each image of a folder."""
 
     name: Name
+    """Names this output; `{rendition}` in keys."""
     image: ImageTable = Field(default_factory=dict)
+    """Laid over the folder's `image`, key by key."""
     store: StoreTable = StoreTable()
+    """Laid over the folder's `store`, key by key."""
     link: str | None = None
+    """Laid over the folder's `link`."""
 
 
 class Folder(Section):
     """A watched folder and its rule."""
 
     name: Name = ""
+    """Names the folder in logs and keys. Default: the folder's own name."""
     path: AbsolutePath
+    """The folder to watch, absolute."""
     recursive: bool = True
+    """Whether folders inside are watched too."""
     include: tuple[str, ...] = ("**/*",)
+    """Globs on the path inside the folder; a file has to match one."""
     exclude: tuple[str, ...] = ()
+    """Globs on the path inside the folder; a file must match none."""
     polling: Annotated[Literal["auto"] | bool, BeforeValidator(_polling)] = "auto"
+    """Whether to poll instead of watching. `auto` polls on NFS, SMB, FUSE and where watching fails."""
     on_success: AfterSuccess = "keep"
+    """What becomes of an original whose outputs are all stored: `keep`, `delete`, or `{ move = "/folder" }`."""
     on_failure: AfterFailure = "keep"
+    """What becomes of an original of which an output failed: `keep` or `{ move = "/folder" }`."""
     link: str | None = None
+    """Logged beside `url` with `{key}` replaced, for a CDN in front of the bucket."""
     image: ImageTable = Field(default_factory=dict)
+    """The API's own `image` object; unknown keys are passed on."""
     store: StoreTable = StoreTable()
+    """The API's own `store` object, laid over `[store]`."""
     renditions: tuple[Rendition, ...] = ()
+    """More outputs of each image."""
 
     @model_validator(mode="before")
     @classmethod
@@ -244,12 +287,19 @@ class CompressorSettings(Section):
     """`[compressor]`: the API and how hard it is used."""
 
     url: str = "https://api.compressor.app/1.0"
+    """The API, or `embedded`: the engine of this package does the work."""
     api_key: SecretStr | None = None
+    """Key of your Compressor account. Better in the environment or a systemd credential named `compressor_api_key`."""
     concurrency: Annotated[int, Field(ge=1, le=MOST_REQUESTS)] = 16
+    """Requests in flight."""
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Default: no limit."""
     timeout: Duration = 120.0
+    """Of one request."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    """Requests that were answered and failed, or were lost, while the API worked for others; then the image fails."""
     transport: Literal["aiohttp", "httpx"] = "aiohttp"
+    """What httpx sends with; `httpx` is its own, slower with many requests in flight."""
 
     @property
     def embedded(self) -> bool:
@@ -269,11 +319,17 @@ class ServeSettings(Section):
     """`[publish.serve]`: temporary URLs from this process."""
 
     listen: Address | None = None
+    """Address and port of the temporary URLs. Default: the port of `public_url` on every address."""
     public_url: HttpUrl | None = None
+    """How the API reaches `listen`: a reverse proxy, a tunnel, an open port."""
     ttl: Duration = 3600.0
+    """A URL lives no longer than this, and ends with its image; not below `compressor.timeout`."""
     require_header: bool = True
+    """Whether the API is asked to send a second secret as a header, without which the URL opens nothing."""
     certificate: AbsolutePath | None = None
+    """TLS in this process: PEM file, reloaded when it changes. Goes with `private_key`."""
     private_key: AbsolutePath | None = None
+    """PEM file of the key to `certificate`."""
 
     @model_validator(mode="after")
     def _pair(self) -> ServeSettings:
@@ -286,12 +342,19 @@ class PresignSettings(Section):
     """`[publish.presign]`: originals staged in a private bucket of any S3-compatible store."""
 
     endpoint: HttpUrl
+    """The store's S3 address."""
     region: str
+    """Its region."""
     bucket: str
+    """A private bucket."""
     prefix: str = "staging/"
+    """Where in it originals are staged."""
     ttl: Duration = 3600.0
+    """How long a signed link lives; seven days at most."""
     key_id: SecretStr | None = None
+    """Better in the environment or a credential named `publish_presign_key_id`."""
     application_key: SecretStr | None = None
+    """Credential `publish_presign_application_key`. Needs `readFiles`, `writeFiles`, `deleteFiles`, `listFiles`."""
 
     @model_validator(mode="after")
     def _limits(self) -> PresignSettings:
@@ -309,6 +372,7 @@ class PublishSettings(Section):
     """`[publish]`: how the API gets at an original."""
 
     mode: Literal["serve", "presign"] = "serve"
+    """`serve` opens temporary URLs on this machine, `presign` stages originals in a private bucket."""
     serve: ServeSettings = ServeSettings()
     presign: PresignSettings | None = None
 
@@ -317,9 +381,13 @@ class VerifySettings(Section):
     """`[verify]`: when and where the stored object is asked for."""
 
     mode: Literal["recovery", "always", "never"] = "recovery"
+    """When the store is asked for the object: after an unknown answer, always, or never."""
     url: str = "https://{bucket}.s3.{region}.backblazeb2.com/{key}"
+    """Where the object can be asked for."""
     key_id: SecretStr | None = None
+    """Signs the HEAD where the bucket is private."""
     application_key: SecretStr | None = None
+    """Needs `readFiles`."""
 
     @model_validator(mode="after")
     def _template(self) -> VerifySettings:
@@ -331,17 +399,21 @@ class VerifySettings(Section):
 
 
 class LogSettings(Section):
-    """`[log]`"""
+    """`[log]`: what is said, how, and where the audit file lies."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is logged."""
     format: Literal["json", "console"] | None = None
+    """Default: `console` on a terminal, else `json`."""
     audit: AbsolutePath | None = None
+    """Default: `audit.jsonl` in `state_dir`."""
 
 
 class AdminSettings(Section):
     """`[admin]`: off unless `listen` is set."""
 
     listen: Address | None = None
+    """Address and port of the status page, `/metrics` and `/healthz`. Off unless set."""
 
 
 class DirectoryConnector(Section):
@@ -349,6 +421,7 @@ class DirectoryConnector(Section):
 
     kind: Literal["directory"]
     path: AbsolutePath
+    """An absolute folder."""
 
 
 class B2Connector(Section):
@@ -356,8 +429,11 @@ class B2Connector(Section):
 
     kind: Literal["b2"]
     key_id: SecretStr | None = None
+    """Better in the environment or a credential."""
     application_key: SecretStr | None = None
+    """Needs `writeFiles` (and `readFiles` for questions after an unknown answer)."""
     endpoint: HttpUrl | None = None
+    """For another S3-compatible store than Backblaze B2."""
 
     @model_validator(mode="after")
     def _safe_endpoint(self) -> B2Connector:
@@ -379,13 +455,21 @@ class EngineSettings(Section):
     """`[engine]`: the local engine, for `url = "embedded"` and for the `engine` command."""
 
     listen: Address | None = None
+    """Address and port. Default for `embedded`: any port of loopback."""
     api_keys: tuple[SecretStr, ...] = ()
+    """Whoever has one of these may use the engine. Better in a credential named `engine_api_keys`."""
     allow_private: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    """Networks besides public addresses that it may fetch from."""
     fetch_timeout: Duration = 60.0
+    """Of one fetch."""
     max_input: Size = 256_000_000
+    """Largest original."""
     max_pixels: Annotated[int, Field(ge=1)] = 150_000_000
+    """Largest picture, width times height times frames."""
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Images at work. Default: the number of cores."""
     connectors: dict[str, Connector] = Field(default_factory=dict)
+    """Where results are stored, by the id that `store.id` names."""
 
 
 class Settings(BaseSettings):
@@ -396,20 +480,30 @@ class Settings(BaseSettings):
         frozen=True,
         validate_default=False,
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     state_dir: AbsolutePath = Field(default_factory=lambda: default_state_dir(os.environ))
+    """Where the journal, the lock and the audit file lie. Default: `$STATE_DIRECTORY`, else the user's state folder."""
     rescan: Duration = 300.0
+    """How often the folders are scanned for what events did not tell."""
     settle: DurationOrZero = 2.0
+    """How long size and times must stand still where the close of a file cannot be seen."""
     max_wait: Duration = 3600.0
+    """A file that stays cut or empty so long is given up."""
     drain: DurationOrZero = 20.0
+    """How long requests in flight may take to end at a stop."""
     keep: Duration = 90 * 86_400.0
+    """How long endings stay in the journal."""
     ignore: tuple[str, ...] = ()
+    """More names of files in the making: globs on the name."""
     compressor: CompressorSettings = CompressorSettings()
     publish: PublishSettings = PublishSettings()
     store: StoreTable = StoreTable()
+    """Defaults of every folder's `store`."""
     verify: VerifySettings = VerifySettings()
     folders: tuple[Folder, ...] = ()
+    """The watched folders."""
     log: LogSettings = LogSettings()
     admin: AdminSettings = AdminSettings()
     engine: EngineSettings = EngineSettings()

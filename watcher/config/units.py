@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _BYTES: Final = {
@@ -53,11 +53,14 @@ def _positive_size(value: object) -> int:
     return size
 
 
-Duration = Annotated[float, BeforeValidator(_positive)]
+DURATION_SCHEMA: Final = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d|w)\s*$"}
+SIZE_SCHEMA: Final = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([KMGT]i?)?B\s*$"}
+
+Duration = Annotated[float, BeforeValidator(_positive), WithJsonSchema(DURATION_SCHEMA)]
 """Seconds, written with a unit; more than zero."""
-DurationOrZero = Annotated[float, BeforeValidator(parse_duration)]
+DurationOrZero = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(DURATION_SCHEMA)]
 """Seconds, written with a unit; zero is allowed."""
-Size = Annotated[int, BeforeValidator(_positive_size)]
+Size = Annotated[int, BeforeValidator(_positive_size), WithJsonSchema(SIZE_SCHEMA)]
 """Bytes, written with a unit; more than zero."""
 
 
