@@ -260,6 +260,10 @@ class Sighting:
     observation: Observation
     rule: Rule
     detected_at: float
+    backlog: bool = False
+    """It lay there when the daemon started, or was stored before: what is dropped now goes first."""
+    keys: tuple[str | None, ...] = ()
+    """The keys of its outputs, in the order of the rule, where they are known; empty: none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +274,9 @@ class SourceFacts:
     sha1: str
     size: int
     format: Format
+    width: int | None = None
+    """In pixels, as the picture is shown (orientation applied); None where the header does not say it."""
+    height: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +381,36 @@ class StoredObject:
     sha1: str
     rule: str | None
     output_sha1: str | None = None
+    rendition: str | None = None
+    published: Record | None = None
+    """What is told of it: `url`, `link`, sizes, when. None: what is known of it stays."""
+    kept: bool = True
+    """Whether its original was to stay in the folder, so that it belongs to the folder for as long as that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedObject:
+    """An object in the store, as manifests and links tell of it: which file's, which output, and what was said of it."""
+
+    folder: str
+    relative: bytes
+    rendition: str | None
+    bucket: str
+    key: str
+    facts: Record
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """A line of the audit file: the whole object (`seq` and `prev` in it), its number, and what it is about."""
+
+    seq: int
+    image_id: str
+    rendition: str | None
+    at: float
+    event: str
+    folder: str
+    record: Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from watcher.compressor.wire import FetchRequest, Pending, Result
     from watcher.model import (
+        AuditLine,
         Ending,
         Event,
         FailedReason,
@@ -175,6 +176,35 @@ class ObjectStore(Protocol):
         """What lies at the key. Never raises: what cannot be learnt is said by `absence`."""
 
 
+class Followers(Protocol):
+    """How far each receiver of notifications has come among the lines of the audit file. Every change is durable."""
+
+    async def begin(self, name: str) -> int:
+        """The number of the last line that the receiver has dealt with. A new one begins behind the last line there is."""
+
+    async def advance(self, name: str, seq: int, before: int) -> bool:
+        """From line `before` on to `seq`. False where it does not stand at `before` any more: nothing was changed."""
+
+    async def keep_only(self, names: Collection[str]) -> None:
+        """Forget every receiver but these: one that comes back later begins as a new one."""
+
+    async def lines_after(self, seq: int, limit: int) -> list[AuditLine]:
+        """The lines of the audit file behind `seq`, in order, as far as the journal still has them."""
+
+
+class Pauses(Protocol):
+    """Which folders wait until somebody resumes them. None stands for all folders. Every change is durable."""
+
+    async def pause(self, folder: str | None, now: float) -> bool:
+        """From now on nothing of the folder is sent. False where it waits already."""
+
+    async def resume(self, folder: str | None) -> bool:
+        """End the pause; where no folder is named, all pauses. False where there was none."""
+
+    async def paused(self) -> dict[str | None, float]:
+        """Which folders wait, and since when (Unix seconds)."""
+
+
 class Journal(Protocol):
     """What is remembered. Every method that changes something returns after the change is durable.
 
@@ -206,7 +236,8 @@ class Journal(Protocol):
         """These paths are gone from the tree, unless another version is known there by now. Their images stay."""
 
     async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
-        """Images with something to do now, oldest first: open ones whose outputs are due, ended ones not yet finished.
+        """Images with something to do now: open ones whose outputs are due, ended ones not yet finished. Oldest first, and
+        those of the backlog last. Of a paused folder only those whose job is at work already.
 
         A version is not due before the older one of the same path has ended: what is asked for later must also arrive later.
         """

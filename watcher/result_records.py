@@ -33,7 +33,8 @@ def stored_record(
     image: Image, rule: OutputRule, facts: SourceFacts, result: Result, details: ResultDetails, now: float
 ) -> Record:
     """The line of `image.stored`. What the API did not state of the input is filled in from our own facts of it."""
-    source = {"name": facts.name, "size": facts.size, "sha1": facts.sha1, **result.input.body()}
+    pixels = {} if facts.width is None else {"width": facts.width, "height": facts.height}
+    source = {"name": facts.name, "size": facts.size, "sha1": facts.sha1, **result.input.body(), **pixels}
     return _record(
         Event.IMAGE_STORED,
         image,
@@ -53,6 +54,25 @@ def stored_record(
         recovered=details.recovered,
         url_mismatch=details.url_mismatch,
     )
+
+
+def published(record: Record) -> Record | None:
+    """What stays known of a stored image for as long as its object is: the fields of the line that links and manifests need.
+
+    None where the line is another one.
+    """
+    if record.get("event") != Event.IMAGE_STORED or not isinstance(record.get("url"), str):
+        return None
+    sides = {side: _only(record.get(side), _PUBLISHED_FACTS) for side in ("input", "output")}
+    return {"at": record.get("timestamp"), **_only(record, ("id", "url", "link", "saved_percent")), **sides}
+
+
+_PUBLISHED_FACTS = ("format", "mime", "size", "sha1", "width", "height")
+
+
+def _only(facts: object, names: tuple[str, ...]) -> Record:
+    known = facts if isinstance(facts, dict) else {}
+    return {name: known[name] for name in names if name in known}
 
 
 def failed_record(

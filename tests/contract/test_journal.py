@@ -34,8 +34,11 @@ from watcher.model import (
     Observation,
     OutputState,
     Postponement,
+    Record,
 )
 from watcher.ports import Journal
+from watcher.records.chain import compose, line_hash
+from watcher.records.queries import OutboxCursor
 from watcher.records.sqlite_journal import SqliteJournal
 
 
@@ -517,3 +520,137 @@ class TestManyAtOnce:
             await journal.postponed(image.id, None, Postponement(1.0, -1, 0, False, ""), 1_000.0)
 
         assert OutputState.WAITING is output_state(await image_of(journal, image.id))
+
+
+class TestFreshFirst:
+    async def test_backlog_waits_behind_what_is_dropped_now(self, journal: SqliteJournal) -> None:
+        """However old it is, and however many there are; among themselves both are taken oldest first."""
+        await journal.take([replace(sighting(b"%d.jpg" % number, at=100.0 + number), backlog=True) for number in range(3)])
+        await journal.take([sighting(b"new.jpg", at=900.0), sighting(b"newer.jpg", at=901.0)])
+
+        due = await journal.due(1_000.0, 10, ())
+
+        assert [image.file.relative for image in due] == [b"new.jpg", b"newer.jpg", b"0.jpg", b"1.jpg", b"2.jpg"]
+
+    async def test_next_due_counts_the_backlog(self, journal: SqliteJournal) -> None:
+        """What waits for later in the backlog is not slept through."""
+        await journal.take([replace(sighting(at=2_000.0), backlog=True)])
+
+        assert await journal.next_due(1_000.0) == 2_000.0
+
+
+class TestPauses:
+    async def test_paused_folder_has_nothing_due(self, journal: SqliteJournal) -> None:
+        """Of one folder, or of all; other folders go on, and all go on after a resume."""
+        ours = await take_one(journal, sighting())
+        theirs = await take_one(journal, sighting(b"b.jpg", under=rule(folder="drafts", root=Path("/srv/drafts"))))
+
+        async def due() -> list[str]:
+            return [image.id for image in await journal.due(2_000.0, 10, ())]
+
+        assert await journal.pauses.pause("products", 1_000.0)
+        assert not await journal.pauses.pause("products", 1_001.0)
+        assert await due() == [theirs.id]
+        assert await journal.pauses.pause(None, 1_002.0)
+        assert await due() == []
+        assert await journal.pauses.paused() == {"products": 1_000.0, None: 1_002.0}
+        assert await journal.pauses.resume(None)
+        assert not await journal.pauses.resume(None)
+        assert await due() == [ours.id, theirs.id]
+
+    async def test_resuming_one_folder_leaves_the_others(self, journal: SqliteJournal) -> None:
+        """Each pause ends by its own name."""
+        await journal.pauses.pause("products", 1_000.0)
+        await journal.pauses.pause("drafts", 1_000.0)
+
+        assert await journal.pauses.resume("products")
+        assert not await journal.pauses.resume("nobody")
+        assert await journal.pauses.paused() == {"drafts": 1_000.0}
+
+    async def test_job_at_work_is_followed_in_a_paused_folder(self, journal: SqliteJournal) -> None:
+        """It is paid for: only new requests wait."""
+        image = await take_one(journal)
+        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.enqueued(image.id, None, "job-1", 1_000.0)
+        await journal.pauses.pause(None, 1_000.0)
+
+        assert [each.id for each in await journal.due(2_000.0, 10, ())] == [image.id]
+
+
+class TestFollowers:
+    async def _line(self, journal: SqliteJournal, relative: bytes, prev: str | None) -> None:
+        """One stored ending that stands in the audit file."""
+        image = await take_one(journal, sighting(relative))
+        await store_all(journal, image)
+        seq = await journal.last_seq()
+        await journal.advance_outbox(OutboxCursor(seq, "later", seq), [(seq, prev)])
+
+    async def test_new_receiver_begins_behind_the_last_line(self, journal: SqliteJournal) -> None:
+        """It gets what ends from then on; one that is known stays where it was."""
+        await self._line(journal, b"a.jpg", None)
+
+        assert await journal.followers.begin("cms") == 1
+        await self._line(journal, b"b.jpg", "hash-1")
+        assert await journal.followers.begin("cms") == 1
+        assert await journal.followers.begin("late") == 2
+
+    async def test_lines_are_those_of_the_audit_file(self, journal: SqliteJournal) -> None:
+        """In order, with `seq` and `prev`; what the file does not hold yet is not there."""
+        await self._line(journal, b"a.jpg", None)
+        await self._line(journal, b"b.jpg", "hash-1")
+        await store_all(journal, await take_one(journal, sighting(b"unwritten.jpg")))
+
+        lines = await journal.followers.lines_after(0, 10)
+
+        assert [(line.seq, line.record["seq"], line.record["prev"]) for line in lines] == [(1, 1, None), (2, 2, "hash-1")]
+        assert [(line.event, line.folder, line.rendition) for line in lines] == [("image.stored", "products", None)] * 2
+        assert [line.seq for line in await journal.followers.lines_after(1, 10)] == [2]
+
+    async def test_link_that_a_crash_lost_is_worked_out(self, journal: SqliteJournal) -> None:
+        """The file had the line, the journal had no time to note it: `prev` follows from the line before."""
+        await self._line(journal, b"a.jpg", None)
+        await store_all(journal, await take_one(journal, sighting(b"b.jpg")))
+        await journal.advance_outbox(OutboxCursor(2, "later", 2))
+
+        first, second = await journal.followers.lines_after(0, 10)
+        (alone,) = await journal.followers.lines_after(1, 10)
+
+        bare = {name: value for name, value in first.record.items() if name not in ("seq", "prev")}
+        assert second.record["prev"] == alone.record["prev"] == line_hash(compose(bare, 1, None))
+
+    async def test_advances_from_where_it_stands(self, journal: SqliteJournal) -> None:
+        """Two who move the same receiver cannot both do so."""
+        await journal.followers.begin("cms")
+
+        assert await journal.followers.advance("cms", 5, before=0)
+        assert not await journal.followers.advance("cms", 7, before=0)
+        assert await journal.followers.begin("cms") == 5
+
+    async def test_receiver_that_was_removed_begins_anew(self, journal: SqliteJournal) -> None:
+        """The others keep their places."""
+        await journal.followers.begin("cms")
+        await journal.followers.begin("old")
+        await self._line(journal, b"a.jpg", None)
+
+        await journal.followers.keep_only(["cms"])
+
+        assert (await journal.followers.begin("cms"), await journal.followers.begin("old")) == (0, 1)
+
+
+class TestReplaced:
+    async def _stored(self, journal: SqliteJournal, version: int, output_sha1: str | None) -> Record:
+        image = await take_one(journal, sighting(version=version))
+        await journal.requested(image.id, None, "products/a.jpg", 1_000.0)
+        end = stored(image)
+        assert end.stored is not None
+        await journal.end(image.id, None, replace(end, stored=replace(end.stored, output_sha1=output_sha1)), 1_001.0)
+        return (await journal.endings_after(0, 10))[-1].record
+
+    async def test_line_says_whether_other_content_lay_at_the_key(self, journal: SqliteJournal) -> None:
+        """The first is new, the same again replaces nothing, another one does; so does one that nobody can tell."""
+        first = await self._stored(journal, 1, "1" * 40)
+        again = await self._stored(journal, 2, "1" * 40)
+        other = await self._stored(journal, 3, "2" * 40)
+        unknown = await self._stored(journal, 4, None)
+
+        assert [each["replaced"] for each in (first, again, other, unknown)] == [False, False, True, True]

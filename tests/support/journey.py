@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.publishing import RecordedLog
+from watcher.bell import Bell
 from watcher.compressor.gate import Gate
 from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
 from watcher.delivery.dispatcher import Dispatcher
@@ -119,6 +120,7 @@ class StraightJournal(SqliteJournal):
         self._connection = connection
         self._new_id = lambda: f"image-{next(_numbers)}"
         self.endings_added = asyncio.Event()
+        self.objects_changed = Bell()
         self._handed_over: list[Callable[..., Any]] = []
         connection.execute("BEGIN IMMEDIATE")
         upkeep.recover(connection, clock.now())

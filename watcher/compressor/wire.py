@@ -53,6 +53,9 @@ class FileFacts:
     mime: str | None = None
     size: int | None = None
     sha1: str | None = None
+    width: int | None = None
+    """In pixels, as `height`."""
+    height: int | None = None
 
     @classmethod
     def read(cls, data: object) -> FileFacts:
@@ -64,6 +67,8 @@ class FileFacts:
             **{key: _text(data, key) for key in ("name", "type", "format", "mime")},
             size=size if isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= LARGEST_SIZE else None,
             sha1=(_text(data, "sha1") or "").lower() or None,
+            width=_pixels(data, "width"),
+            height=_pixels(data, "height"),
         )
 
     def body(self) -> dict[str, Any]:
@@ -75,6 +80,8 @@ class FileFacts:
             "mime": self.mime,
             "size": self.size,
             "sha1": self.sha1,
+            "width": self.width,
+            "height": self.height,
         }
         return {key: value for key, value in facts.items() if value is not None}
 
@@ -167,6 +174,11 @@ def error_message(data: object, depth: int = 5) -> str | None:
 def error_body(code: int, identity: str, message: str) -> dict[str, Any]:
     """The error envelope: `success`, `code` (equal to the HTTP status), `id`, `message`."""
     return {"success": False, "code": code, "id": identity, "message": message}
+
+
+def _pixels(data: Json, key: str) -> int | None:
+    value = data.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_SIZE else None
 
 
 def _text(data: Json, key: str) -> str | None:

@@ -114,7 +114,16 @@ class Delivery:
     def stored(self) -> StoredObject:
         """What will lie at the key when all went well."""
         file = self.image.file
-        return StoredObject(self.bucket, self.key, file.folder, file.relative, self.opened.facts.sha1, self.rule.fingerprint)
+        return StoredObject(
+            self.bucket,
+            self.key,
+            file.folder,
+            file.relative,
+            self.opened.facts.sha1,
+            self.rule.fingerprint,
+            rendition=self.output.rendition,
+            kept=self.image.rule.on_success == "keep",
+        )
 
     def request(self, publication: Publication, *, marked: bool) -> FetchRequest:
         """The request. `marked` adds the two metadata keys by which the store can be asked whether it is already done."""

@@ -58,5 +58,6 @@ def made_up_result(head: HeadAnswer, delivery: Delivery) -> Result:
     facts, store = delivery.opened.facts, delivery.rule.store
     url = head.url or object_url(B2_OBJECT, delivery.bucket, delivery.key, str(store["region"]))
     output = FileFacts(name=delivery.key.rpartition("/")[2], type="image", size=head.size)
-    source = FileFacts(facts.name, "image", str(facts.format), facts.format.mime, facts.size, facts.sha1)
+    pixels = (facts.width, facts.height)
+    source = FileFacts(facts.name, "image", str(facts.format), facts.format.mime, facts.size, facts.sha1, *pixels)
     return Result(delivery.output.job_id or "", url, source, output)

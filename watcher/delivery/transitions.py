@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher import backoff
 from watcher.model import Ending, Event, OutputState, Postponement
-from watcher.result_records import failed_record, stored_record, superseded_record, vanished_record
+from watcher.result_records import failed_record, published, stored_record, superseded_record, vanished_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,10 +43,10 @@ class Transitions:
 
     async def stored(self, delivery: Delivery, result: Result, details: ResultDetails) -> Progress:
         """The object lies at its key."""
-        stored = replace(delivery.stored, output_sha1=result.output.sha1)
         now = self._clock.now()
         details = replace(details, attempts=delivery.attempts, key=delivery.key)
         record = stored_record(delivery.image, delivery.rule, delivery.opened.facts, result, details, now)
+        stored = replace(delivery.stored, output_sha1=result.output.sha1, published=published(record))
         await self._journal.end(delivery.image.id, delivery.output.rendition, Ending(Event.IMAGE_STORED, record, stored), now)
         return OutputState.STORED
 

@@ -52,6 +52,8 @@ def process(task: Task) -> Outcome:
         height=placement.crop_height,
         size=len(content),
         sha1=hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+        input_width=picture.width,
+        input_height=picture.height,
     )
 
 

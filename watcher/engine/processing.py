@@ -115,9 +115,10 @@ def _store_refusal(error: StoreError) -> Refusal:
 
 def _input(source: Source, outcome: Outcome) -> FileFacts:
     mime = FORMATS[outcome.input_format].mime
-    return FileFacts(source.name, "image", outcome.input_format, mime, source.size, source.sha1)
+    pixels = (outcome.input_width, outcome.input_height)
+    return FileFacts(source.name, "image", outcome.input_format, mime, source.size, source.sha1, *pixels)
 
 
 def _output(name: str, outcome: Outcome) -> FileFacts:
     mime = FORMATS[outcome.output_format].mime
-    return FileFacts(name, "image", outcome.output_format, mime, outcome.size, outcome.sha1)
+    return FileFacts(name, "image", outcome.output_format, mime, outcome.size, outcome.sha1, outcome.width, outcome.height)

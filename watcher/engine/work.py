@@ -58,7 +58,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished image: formats of input and output, the output's frame size in pixels, its bytes' number and SHA-1."""
+    """A finished image: formats of input and output, the output's frame size in pixels, its bytes' number and SHA-1; and the
+    input's frame size."""
 
     input_format: str
     output_format: str
@@ -66,6 +67,8 @@ class Outcome:
     height: int
     size: int
     sha1: str
+    input_width: int
+    input_height: int
 
 
 def answer(outcome: Outcome | Refusal) -> dict[str, Any]:

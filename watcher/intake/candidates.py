@@ -104,23 +104,24 @@ class Candidates:
         if not relative.rpartition(b"/")[2].startswith(OWN_PREFIX) and self._recent.is_new(relative, reason):
             self._context.events.event(Event.IMAGE_IGNORED, **self._file(relative).fields(), reason=reason)
 
-    async def examine(self, relatives: Iterable[bytes], *, looked_up: bool = False) -> int:
+    async def examine(self, relatives: Iterable[bytes], *, looked_up: bool = False, backlog: bool = False) -> int:
         """Look at files whose names are for us, and act on what is seen; gives how many were taken.
 
-        `looked_up`: the journal was asked and does not know these versions.
+        `looked_up`: the journal was asked and does not know these versions. `backlog`: those that are older than this watch go
+        behind what is dropped now.
         """
         taken = 0
         todo = list(relatives)
         for start in range(0, len(todo), CHUNK):
             async with self._turn:
-                taken += await self._examine_some(todo[start : start + CHUNK], looked_up=looked_up)
+                taken += await self._examine_some(todo[start : start + CHUNK], looked_up=looked_up, backlog=backlog)
         return taken
 
-    async def _examine_some(self, relatives: Sequence[bytes], *, looked_up: bool) -> int:
+    async def _examine_some(self, relatives: Sequence[bytes], *, looked_up: bool, backlog: bool) -> int:
         asked = [(relative, self._inspector(relative)) for relative in relatives]
         inspections = await self._context.in_thread(self.rules.rule.root, partial(_inspect_all, self._real_root(), asked))
         judgements = {relative: self._judge(relative, seen) for relative, seen in inspections}
-        return await self._act(judgements if looked_up else await self._without_known(judgements))
+        return await self._act(judgements if looked_up else await self._without_known(judgements), backlog=backlog)
 
     def _real_root(self) -> bytes:
         return self._context.roots.real(self.rules.rule.root)
@@ -173,11 +174,12 @@ class Candidates:
         taken = {relative for relative, each in old.items() if _is_in(stamps, relative, each)}
         return {relative: each for relative, each in judgements.items() if relative not in taken}
 
-    async def _act(self, judgements: dict[bytes, Judgement | None]) -> int:
+    async def _act(self, judgements: dict[bytes, Judgement | None], *, backlog: bool) -> int:
         fresh = [(relative, judgement) for relative, judgement in judgements.items() if judgement is not None]
         fresh = [(relative, judgement) for relative, judgement in fresh if self._recent.is_new(relative, judgement)]
         try:
-            taken = await self._take([(relative, each.observation) for relative, each in fresh if isinstance(each, Take)])
+            takes = [(relative, each.observation) for relative, each in fresh if isinstance(each, Take)]
+            taken = await self._take(takes, backlog=backlog)
             others = [(relative, each) for relative, each in fresh if not isinstance(each, Take)]
             await asyncio.gather(*(self._leave(relative, each) for relative, each in others))
         except BaseException:  # called off or broken: what was not done must not count as done
@@ -186,18 +188,19 @@ class Candidates:
             raise
         return taken
 
-    async def _take(self, complete: Sequence[tuple[bytes, Observation]]) -> int:
+    async def _take(self, complete: Sequence[tuple[bytes, Observation]], *, backlog: bool) -> int:
         if not complete:
             return 0
-        sightings = [self._sighting(relative, observation) for relative, observation in complete]
+        sightings = [self._sighting(relative, observation, backlog=backlog) for relative, observation in complete]
         ids = await self._context.journal.take(sightings)
         for sighting, image_id in zip(sightings, ids, strict=True):
             self._context.events.event(Event.IMAGE_DETECTED, id=image_id, **sighting.file.fields())
         self._context.on_taken()
         return len(sightings)
 
-    def _sighting(self, relative: bytes, observation: Observation) -> Sighting:
-        return Sighting(self._file(relative), observation, self.rules.rule, self._context.clock.now())
+    def _sighting(self, relative: bytes, observation: Observation, *, backlog: bool = False) -> Sighting:
+        is_old = observation.ctime_ns < self._born * 1e9
+        return Sighting(self._file(relative), observation, self.rules.rule, self._context.clock.now(), backlog and is_old)
 
     async def _leave(self, relative: bytes, judgement: GiveUp | Leave | Unsuitable | Take) -> None:
         journal, file = self._context.journal, self._file(relative)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.errors import NotAnswering, SourceChanged, SourceGone, Unavailable
 from watcher.formats.containers import judge
+from watcher.formats.sizes import pixel_size
 from watcher.intake.durable import delete_version, is_version, move_version
 from watcher.intake.pools import Lane, made_progress
 from watcher.intake.settle import Inspection, NotYet, Writers
@@ -329,6 +330,7 @@ class FileOriginals:
             raise Unavailable(f"{file.path} is open for writing", "it is tried again when its writer has closed it")
         try:
             verdict = judge(_reader(descriptor), before.st_size)
+            pixels = verdict.format and pixel_size(_reader(descriptor), before.st_size, verdict.format)
             sha1 = _sha1(descriptor)
         except OSError as error:
             raise _unavailable("cannot be read", file.path, error) from error
@@ -336,7 +338,7 @@ class FileOriginals:
             raise SourceChanged(f"the file is no whole image: {verdict.missing or 'not an image'}")
         if Observation.of(os.fstat(descriptor)) != Observation.of(before):
             raise SourceChanged("the file changed while it was read")
-        return SourceFacts(file.path.name, sha1, before.st_size, verdict.format)
+        return SourceFacts(file.path.name, sha1, before.st_size, verdict.format, *(pixels or ()))
 
     def _absence(self, file: FileRef) -> SourceGone | Unavailable:
         """A file that is missing from a folder that is itself missing is not gone: it waits for the folder."""

@@ -350,7 +350,7 @@ class WatchedFolder:
     async def _scan_once(self, waiters: list[asyncio.Future[None]]) -> None:
         try:
             trusted = self._events_trusted and self.mode == "watching"
-            result = await self._scanner.full()
+            result = await self._scanner.full(first=not self._scanned)
             self._last, self._scanned = result, True
             late = result.new if trusted else 0
             self._found_by_scan += late

@@ -49,10 +49,13 @@ class Scanner:
         """Look everything up again: other rules are in force, or another directory is the folder."""
         self._digests.clear()
 
-    async def full(self) -> ScanResult:
-        """The whole folder. Stops early, incomplete, where the folder is lost meanwhile."""
+    async def full(self, *, first: bool = False) -> ScanResult:
+        """The whole folder. Stops early, incomplete, where the folder is lost meanwhile.
+
+        `first`: what is found was dropped while nobody watched, and goes behind what is dropped now.
+        """
         walk = self._walk([b""])
-        result = await self._go(walk)
+        result = await self._go(walk, backlog=first)
         if result.complete:
             await self._forget_directories(self._digests.forget_others(walk.seen))
         return result
@@ -68,16 +71,16 @@ class Scanner:
     def _enters(self, directory: bytes) -> bool:
         return self.rules.ignores_directory(os.fsdecode(directory)) is None
 
-    async def _go(self, walk: Walk) -> ScanResult:
+    async def _go(self, walk: Walk, *, backlog: bool = False) -> ScanResult:
         clock, root = self._context.clock, self.rules.rule.root
         started = clock.monotonic()
         new = 0
         while not walk.finished and self._context.roots.is_armed(root):
-            new += await self._look_up(await self._context.in_thread(root, walk.piece))
+            new += await self._look_up(await self._context.in_thread(root, walk.piece), backlog=backlog)
         complete = walk.finished and walk.errors == 0
         return ScanResult(walk.files, new, clock.monotonic() - started, complete, walk.inodes)
 
-    async def _look_up(self, listings: list[Listing]) -> int:
+    async def _look_up(self, listings: list[Listing], *, backlog: bool) -> int:
         """Hand what the journal does not know to the candidates; gives how many were taken."""
         known = await self._known(listings)
         candidates: list[bytes] = []
@@ -91,7 +94,7 @@ class Scanner:
             elif not found:
                 self._digests.settled(listing)
         await self._forget(vanished)
-        return await self._candidates.examine(candidates, looked_up=True)
+        return await self._candidates.examine(candidates, looked_up=True, backlog=backlog)
 
     async def _known(self, listings: list[Listing]) -> list[KnownDirectory]:
         """What the journal knows of each listing; it is not asked about those that hold nothing and never did."""

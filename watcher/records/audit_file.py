@@ -54,22 +54,25 @@ class AuditFile:
         self.place = last.place
         return True
 
-    def append(self, endings: Sequence[NumberedEnding]) -> None:
+    def append(self, endings: Sequence[NumberedEnding]) -> list[tuple[int, str | None]]:
         """Write the lines of those endings that come after `place`, durably; all of them or none.
 
+        Gives the number and the `prev` of each line that was written.
         Raises Disturbed where the file is not what we left, OSError where the disk does not take them.
         """
         seq, hashed = self.place.seq, self.place.hash
-        lines = []
+        lines, links = [], []
         for ending in endings:
             if ending.seq > self.place.seq:
                 line = compose(ending.record, ending.seq, hashed)
                 lines.append(line + b"\n")
+                links.append((ending.seq, hashed))
                 seq, hashed = ending.seq, line_hash(line)
         if lines:
             self._write(b"".join(lines))
             self._before_last = self.place.seq
             self.place = Place(seq, hashed)
+        return links
 
     def check(self) -> None:
         """Raises Disturbed where the file at the path is not what we left there."""

@@ -61,10 +61,15 @@ def line_hash(line: bytes) -> str:
 
 def compose(record: Record, seq: int, prev: str | None) -> bytes:
     """The line of the ending number `seq` after the line with the hash `prev`, without a line feed."""
+    return json.dumps(linked(record, seq, prev), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def linked(record: Record, seq: int, prev: str | None) -> Record:
+    """The object of that line."""
     links: Record = {"seq": seq, "prev": prev}
     if prev is None and seq > 1:
         links["chain"] = NEW_CHAIN
-    return json.dumps({**record, **links}, ensure_ascii=False, separators=(",", ":")).encode()
+    return {**record, **links}
 
 
 def read_line(data: bytes) -> Line | None:

@@ -101,6 +101,7 @@ def _replace(connection: sqlite3.Connection, number: int, by: str, now: float) -
 def insert_image(connection: sqlite3.Connection, identity: str, sighting: Sighting, digest: str, due_at: float) -> None:
     """The rows of a new image under the rule that `keep_rule` named: it is the newest of its path from now on."""
     file = sighting.file
+    keys = sighting.keys or (None,) * len(sighting.rule.outputs)
     number = connection.execute(
         """INSERT INTO images (id, folder, relative, rule, size, mtime_ns, ctime_ns, inode, detected_at)
            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
@@ -116,8 +117,11 @@ def insert_image(connection: sqlite3.Connection, identity: str, sighting: Sighti
     if number is None:
         raise AssertionError("SQLite gives a row number for every row it inserts")
     connection.executemany(
-        "INSERT INTO outputs (image, position, rendition, due_at) VALUES (?, ?, ?, ?)",
-        [(number, position, output.rendition, due_at) for position, output in enumerate(sighting.rule.outputs)],
+        "INSERT INTO outputs (image, position, rendition, due_at, backlog, key) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (number, position, output.rendition, due_at, int(sighting.backlog), key)
+            for position, (output, key) in enumerate(zip(sighting.rule.outputs, keys, strict=True))
+        ],
     )
 
 
@@ -181,12 +185,15 @@ def forget(connection: sqlite3.Connection, folder: str, versions: Mapping[bytes,
 def hashed(connection: sqlite3.Connection, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
     """What the open descriptor said, and the ticket."""
     connection.execute(
-        """UPDATE images SET name = ?, sha1 = ?, bytes = ?, format = ?, token = ?, secret = ?, expires_at = ? WHERE id = ?""",
+        """UPDATE images SET name = ?, sha1 = ?, bytes = ?, format = ?, width = ?, height = ?,
+           token = ?, secret = ?, expires_at = ? WHERE id = ?""",
         (
             name_bytes(facts.name),
             facts.sha1,
             facts.size,
             str(facts.format),
+            facts.width,
+            facts.height,
             ticket.token,
             ticket.secret,
             ticket.expires_at,
@@ -276,11 +283,13 @@ def end(connection: sqlite3.Connection, image_id: str, rendition: str | None, en
     key = ending.stored.key if ending.stored is not None else None
     if not _end_output(connection, number, rendition, ending.event, key):
         return False
+    record = ending.record
     if ending.stored is not None:
+        record = {**record, "replaced": _replaces(connection, ending.stored)}
         put_object(connection, ending.stored, now)
     if ending.event in (Event.IMAGE_VANISHED, Event.IMAGE_SUPERSEDED):
         _unjudge(connection, number)
-    add_ending(connection, number, image_id, rendition, ending.event, ending.record, now)
+    add_ending(connection, number, image_id, rendition, ending.event, record, now)
     close_if_ended(connection, number, now)
     return True
 
@@ -400,13 +409,28 @@ def close_if_ended(connection: sqlite3.Connection, number: int, now: float, *, n
         _finish(connection, number, note, now)
 
 
+def _replaces(connection: sqlite3.Connection, stored: StoredObject) -> bool:
+    """Whether other content lay at the key. Where nobody said what came out, another source or rule counts as other content."""
+    row = connection.execute(
+        "SELECT output_sha1 FROM objects WHERE bucket = ? AND key = ?", (stored.bucket, stored.key)
+    ).fetchone()
+    return row is not None and (row[0] is None or row[0] != stored.output_sha1)
+
+
 def put_object(connection: sqlite3.Connection, stored: StoredObject, now: float) -> None:
     """What lies at a key now. Whose output it is stays known as long as it is the same content under the same rule."""
     connection.execute(
-        """INSERT INTO objects (bucket, key, folder, relative, sha1, rule, output_sha1, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        """UPDATE objects SET newest = 0 WHERE folder = ? AND relative = ? AND newest = 1
+           AND rendition IS NOT DISTINCT FROM ? AND (bucket <> ? OR key <> ?)""",
+        (stored.folder, stored.relative, stored.rendition, stored.bucket, stored.key),
+    )
+    connection.execute(
+        """INSERT INTO objects (bucket, key, folder, relative, sha1, rule, output_sha1, at, rendition, published, kept)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (bucket, key) DO UPDATE SET folder = excluded.folder, relative = excluded.relative, sha1 = excluded.sha1,
-           rule = excluded.rule, at = excluded.at, output_sha1 = ifnull(
-               excluded.output_sha1, iif(objects.sha1 = excluded.sha1, objects.output_sha1, NULL))""",
+           rule = excluded.rule, at = excluded.at, rendition = excluded.rendition, kept = excluded.kept,
+           newest = 1, published = coalesce(excluded.published, objects.published), output_sha1 = coalesce(
+               excluded.output_sha1, CASE WHEN objects.sha1 = excluded.sha1 THEN objects.output_sha1 END)""",
         (
             stored.bucket,
             stored.key,
@@ -416,5 +440,8 @@ def put_object(connection: sqlite3.Connection, stored: StoredObject, now: float)
             stored.rule,
             stored.output_sha1,
             now,
+            stored.rendition,
+            None if stored.published is None else json.dumps(printable(stored.published), ensure_ascii=False),
+            int(stored.kept),
         ),
     )

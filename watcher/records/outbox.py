@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.backoff import exponential
+from watcher.bell import Bell
 from watcher.model import Event
 from watcher.records.audit_file import Disturbed
 from watcher.records.chain import Place
@@ -55,6 +56,9 @@ class OutboxRelay:
         self._moved_at = 0.0
         self._logged = 0
         self._noted = OutboxCursor(0, None, 0)
+        self._links: list[tuple[int, str | None]] = []
+        self.written = Bell()
+        """Rings when lines were written down and the journal knows it."""
 
     # --- for its owner --------------------------------------------------------------------------------------------------------
 
@@ -147,7 +151,7 @@ class OutboxRelay:
             endings = await self._journal.endings_after(self._audit.place.seq, BATCH)
             try:
                 if endings:
-                    await self._in_thread(partial(self._audit.append, endings))
+                    self._links += await self._in_thread(partial(self._audit.append, endings))
             except Disturbed:
                 self._is_open = False
                 continue
@@ -179,8 +183,10 @@ class OutboxRelay:
         """Note in the journal how far this is, so that the next start neither repeats nor leaves out anything."""
         cursor = OutboxCursor(self._audit.place.seq, self._audit.place.hash, self._logged)
         if cursor != self._noted:
-            await self._journal.advance_outbox(cursor)
+            links, self._links = self._links, []
+            await self._journal.advance_outbox(cursor, links)
             self._noted = cursor
+            self.written.ring()
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

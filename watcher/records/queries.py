@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import FileRef, KnownDirectory, Sighting
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 _DUE_OUTPUTS: Final = f"""
 SELECT outputs.due_at, outputs.image, images.id FROM outputs CROSS JOIN images ON images.number = outputs.image
-WHERE outputs.state IN {DUE} AND outputs.due_at <= ? AND NOT EXISTS (
+WHERE outputs.state IN {DUE} AND outputs.backlog = ? AND outputs.due_at <= ?
+AND (outputs.state = 'enqueued' OR NOT EXISTS (SELECT 1 FROM pauses WHERE pauses.folder IN ('', images.folder)))
+AND NOT EXISTS (
     SELECT 1 FROM images AS older WHERE older.relative = images.relative AND older.folder = images.folder
     AND older.number < images.number AND older.state = 'open'
 ) ORDER BY outputs.due_at, outputs.image
@@ -28,7 +31,8 @@ SELECT due_at, number, id FROM images WHERE state = 'ended' AND due_at <= ? ORDE
 """
 _NEXT_DUE: Final = f"""
 SELECT min(due_at) FROM (
-    SELECT min(due_at) AS due_at FROM outputs WHERE state IN {DUE} AND due_at > :now
+    SELECT min(due_at) AS due_at FROM outputs WHERE state IN {DUE} AND backlog = 0 AND due_at > :now
+    UNION ALL SELECT min(due_at) FROM outputs WHERE state IN {DUE} AND backlog = 1 AND due_at > :now
     UNION ALL SELECT min(due_at) FROM images WHERE state = 'ended' AND due_at > :now
 )"""  # noqa: S608 - a constant
 _OBJECT: Final = "SELECT bucket, key, folder, relative, sha1, rule, output_sha1 FROM objects WHERE bucket = ? AND key = ?"
@@ -84,7 +88,9 @@ def due(connection: sqlite3.Connection, now: float, limit: int, excluding: Colle
 
 
 def _due_rows(connection: sqlite3.Connection, now: float) -> Iterator[Row]:
-    return heapq.merge(connection.execute(_DUE_OUTPUTS, (now,)), connection.execute(_DUE_IMAGES, (now,)))
+    """Fresh drops and originals to be put away first, each oldest first; then the backlog."""
+    fresh = heapq.merge(connection.execute(_DUE_OUTPUTS, (0, now)), connection.execute(_DUE_IMAGES, (now,)))
+    return chain(fresh, connection.execute(_DUE_OUTPUTS, (1, now)))
 
 
 def next_due(connection: sqlite3.Connection, now: float) -> float | None:

@@ -10,6 +10,7 @@ from watcher.model import Event, StoredObject
 from watcher.records import changes, upkeep
 from watcher.records.queries import OutboxCursor
 from watcher.records.rotated import audit_files, our_lines
+from watcher.result_records import published
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,7 +48,18 @@ def stored_object(record: Record, roots: Mapping[str, Path]) -> StoredObject | N
         return None
     bucket, key, folder = map(str, texts)
     relative = _relative(_path(record), roots.get(folder))
-    return StoredObject(bucket, key, folder, relative, sha1, None, _sha1(record.get("output")))
+    rendition = record.get("rendition")
+    return StoredObject(
+        bucket,
+        key,
+        folder,
+        relative,
+        sha1,
+        None,
+        _sha1(record.get("output")),
+        rendition if isinstance(rendition, str) else None,
+        published(record),
+    )
 
 
 def _path(record: Record) -> bytes:

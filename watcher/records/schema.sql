@@ -28,6 +28,8 @@ CREATE TABLE images (
     sha1 TEXT,
     bytes INTEGER,
     format TEXT,
+    width INTEGER,
+    height INTEGER,
     -- the temporary URL
     token TEXT,
     secret TEXT,
@@ -61,6 +63,8 @@ CREATE TABLE outputs (
     doubt INTEGER NOT NULL DEFAULT 0 CHECK (doubt IN (0, 1)),
     job_id TEXT,
     due_at REAL NOT NULL,
+    -- 1: goes behind what was dropped while the daemon runs
+    backlog INTEGER NOT NULL DEFAULT 0 CHECK (backlog IN (0, 1)),
     PRIMARY KEY (image, position),
     -- nothing is asked for, or stored, without a place for it
     CHECK (key IS NOT NULL OR state NOT IN ('requested', 'enqueued', 'stored')),
@@ -71,7 +75,7 @@ CREATE TABLE outputs (
 
 -- NULL and '' are two renditions, and NULL is one as well.
 CREATE UNIQUE INDEX outputs_rendition ON outputs (image, rendition IS NULL, ifnull(rendition, ''));
-CREATE INDEX outputs_due ON outputs (due_at, image) WHERE state IN ('waiting', 'enqueued');
+CREATE INDEX outputs_due ON outputs (backlog, due_at, image) WHERE state IN ('waiting', 'enqueued');
 CREATE INDEX outputs_failed ON outputs (image) WHERE state = 'failed';
 
 -- An image with an open output is open, and the other way round: the rows of an image end together with it.
@@ -95,14 +99,15 @@ BEGIN
     SELECT raise(ABORT, 'an output ends once');
 END;
 
--- The endings, one line of the audit file each, in this order.
+-- The endings, one line of the audit file each, in this order. `prev` is what the line says there, once it is written.
 CREATE TABLE endings (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     image_id TEXT NOT NULL,
     rendition TEXT,
     at REAL NOT NULL,
     event TEXT NOT NULL CHECK (event IN ('image.stored', 'image.failed', 'image.superseded', 'image.vanished')),
-    record TEXT NOT NULL CHECK (json_valid(record))
+    record TEXT NOT NULL CHECK (json_valid(record)),
+    prev TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX endings_once ON endings (image_id, rendition IS NULL, ifnull(rendition, ''));
@@ -121,7 +126,9 @@ CREATE TABLE history (
 
 CREATE INDEX history_image ON history (image);
 
--- What we put at which key.
+-- What we put at which key: out of which file and content, under which rule. `published` says it to people and programs (url,
+-- link, sizes, when) for as long as the object is known; `kept` is 1 where the original was to stay in its folder, `newest` where
+-- no later object came out of the same file for the same output.
 CREATE TABLE objects (
     bucket TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -131,9 +138,15 @@ CREATE TABLE objects (
     rule TEXT,
     output_sha1 TEXT,
     at REAL NOT NULL,
+    rendition TEXT,
+    published TEXT CHECK (published IS NULL OR json_valid(published)),
+    kept INTEGER NOT NULL DEFAULT 1 CHECK (kept IN (0, 1)),
+    newest INTEGER NOT NULL DEFAULT 1 CHECK (newest IN (0, 1)),
     PRIMARY KEY (bucket, key)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX objects_file ON objects (folder, relative);
+CREATE INDEX objects_at ON objects (at);
 CREATE INDEX objects_output ON objects (folder, output_sha1) WHERE output_sha1 IS NOT NULL;
 
 -- What scans compare with: the version of each present file that was judged.
@@ -150,11 +163,17 @@ CREATE TABLE files (
 ) STRICT, WITHOUT ROWID;
 
 -- How far each follower of the endings has come: `seq` is the last ending that it has dealt with. 'audit' is the audit file,
--- and `hash` that of its last line; 'log' is the log. The row 'audit' is there once a new journal has learnt what the file holds.
+-- and `hash` that of its last line; 'log' is the log; 'notify.NAME' is a receiver of notifications. The row 'audit' is there once a new journal has learnt what the file holds.
 CREATE TABLE cursors (
     name TEXT NOT NULL PRIMARY KEY,
     seq INTEGER NOT NULL DEFAULT 0 CHECK (seq >= 0),
     hash TEXT
+) STRICT, WITHOUT ROWID;
+
+-- Folders whose images wait until somebody resumes them; '' stands for all.
+CREATE TABLE pauses (
+    folder TEXT NOT NULL PRIMARY KEY,
+    at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- How many images and outputs stand where, kept by the triggers below: a status over a million images costs nothing.

@@ -13,9 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from watcher.bell import Bell
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import changes, database, queries, upkeep
+from watcher.records.followers import SqliteFollowers
+from watcher.records.pauses import SqlitePauses
 from watcher.records.reader import ReadThread
 from watcher.records.rebuild import rebuild
 from watcher.records.writer import WriteThread
@@ -70,6 +73,10 @@ class SqliteJournal:
         self._new_id = new_id
         self._reader = ReadThread(reading) if reading is not None else None
         self._writer = WriteThread(connection, events=events, clock=clock)
+        self.followers = SqliteFollowers(self._change, self._ask)
+        self.pauses = SqlitePauses(self._change, self._ask)
+        self.objects_changed = Bell()
+        """Rings when something was stored, or a file has gone."""
         self.endings_added = asyncio.Event()
         """Set whenever an ending was committed; who follows the endings clears it before looking."""
 
@@ -177,6 +184,7 @@ class SqliteJournal:
     async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
         """See `Journal.forget`."""
         await self._change(partial(changes.forget, folder=folder, versions=versions))
+        self.objects_changed.ring()
 
     async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
         """See `Journal.due`."""
@@ -286,9 +294,9 @@ class SqliteJournal:
         """How far the endings are written down."""
         return await self._ask(queries.outbox_cursor)
 
-    async def advance_outbox(self, cursor: OutboxCursor) -> None:
-        """Note how far the endings are written down: durably in the audit file, and in the log."""
-        await self._change(partial(upkeep.advance_outbox, cursor=cursor))
+    async def advance_outbox(self, cursor: OutboxCursor, links: Sequence[tuple[int, str | None]] = ()) -> None:
+        """Note how far the endings are written down, durably in the audit file and in the log; `links` as the file has them."""
+        await self._change(partial(upkeep.advance_outbox, cursor=cursor, links=links))
 
 
 def _heard(future: asyncio.Future[None]) -> None:

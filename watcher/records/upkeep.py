@@ -50,13 +50,17 @@ def retry(
     return made
 
 
-def advance_outbox(connection: sqlite3.Connection, cursor: OutboxCursor) -> None:
-    """Note how far the endings are written down; a journal that knows fewer goes on counting from there."""
+def advance_outbox(connection: sqlite3.Connection, cursor: OutboxCursor, links: Sequence[tuple[int, str | None]] = ()) -> None:
+    """Note how far the endings are written down, and the `prev` of lines by their numbers.
+
+    A journal that knows fewer endings goes on counting from there.
+    """
     connection.executemany(
         "INSERT INTO cursors (name, seq, hash) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
         [("audit", cursor.audited, cursor.hash), ("log", cursor.logged, None)],
     )
+    connection.executemany("UPDATE endings SET prev = ? WHERE seq = ?", [(prev, seq) for seq, prev in links])
     count_on(connection, cursor.audited)
 
 

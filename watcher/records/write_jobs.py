@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
     import sqlite3
     from collections.abc import Callable, Iterable
+
+Answer = TypeVar("Answer")
+
+
+class Connected(Protocol):
+    """Has a function of the connection called in the thread that owns it, and gives its answer."""
+
+    async def __call__(self, work: Callable[[sqlite3.Connection], Answer], /) -> Answer:
+        """What the function gave; a change is durable by then."""
 
 
 @dataclass(slots=True)

@@ -54,7 +54,7 @@ def connection() -> Iterator[sqlite3.Connection]:
         "DELETE FROM rules",  # that an image has
         "INSERT INTO cursors (name) VALUES ('audit'), ('audit')",
         "INSERT INTO cursors (name, seq) VALUES ('audit', -1)",
-        "INSERT INTO objects VALUES ('b', 'k', 'f', 'text', 's', NULL, NULL, 0)",  # paths are bytes
+        "INSERT INTO objects VALUES ('b', 'k', 'f', 'text', 's', NULL, NULL, 0, NULL, NULL, 1, 1)",  # paths are bytes
     ],
 )
 def test_impossible_state_is_refused(connection: sqlite3.Connection, statement: str) -> None:

@@ -117,12 +117,12 @@ def test_reader_cannot_write(desk: JournalViews) -> None:
 class TestSpeed:
     """Not how fast, but which way: an index is used where a backlog would make a scan slow."""
 
-    @pytest.mark.parametrize("query", ["_DUE_OUTPUTS", "_DUE_IMAGES"])
-    def test_due_is_read_from_an_index_in_order(self, desk: JournalViews, query: str) -> None:
+    @pytest.mark.parametrize(("query", "values"), [("_DUE_OUTPUTS", (0, 1.0)), ("_DUE_IMAGES", (1.0,))])
+    def test_due_is_read_from_an_index_in_order(self, desk: JournalViews, query: str, values: tuple[float, ...]) -> None:
         """Neither sorted nor searched: the first rows of an index are the answer."""
         from watcher.records import queries
 
-        plan = desk._connection.execute(f"EXPLAIN QUERY PLAN {getattr(queries, query)}", (1.0,)).fetchall()
+        plan = desk._connection.execute(f"EXPLAIN QUERY PLAN {getattr(queries, query)}", values).fetchall()
 
         words = " | ".join(row[3] for row in plan)
         assert "INDEX outputs_due" in words or "INDEX images_ended" in words

@@ -1,0 +1,52 @@
+"""Which folders wait until somebody resumes them. Functions of a connection, and their port."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from watcher.records.write_jobs import Connected
+
+ALL: Final = ""
+
+
+class SqlitePauses:
+    """The Pauses of `watcher.ports`, beside a journal that makes its changes and asks its questions."""
+
+    def __init__(self, change: Connected, ask: Connected) -> None:
+        self._change = change
+        self._ask = ask
+
+    async def pause(self, folder: str | None, now: float) -> bool:
+        """See `Pauses.pause`."""
+        return await self._change(partial(pause, folder=folder, now=now))
+
+    async def resume(self, folder: str | None) -> bool:
+        """See `Pauses.resume`."""
+        return await self._change(partial(resume, folder=folder))
+
+    async def paused(self) -> dict[str | None, float]:
+        """See `Pauses.paused`."""
+        return await self._ask(paused)
+
+
+def pause(connection: sqlite3.Connection, folder: str | None, now: float) -> bool:
+    """False where it waits already."""
+    statement = "INSERT INTO pauses (folder, at) VALUES (?, ?) ON CONFLICT (folder) DO NOTHING"
+    return connection.execute(statement, (ALL if folder is None else folder, now)).rowcount == 1
+
+
+def resume(connection: sqlite3.Connection, folder: str | None) -> bool:
+    """All pauses end where no folder is named. False where there was nothing to end."""
+    if folder is None:
+        return connection.execute("DELETE FROM pauses").rowcount > 0
+    return connection.execute("DELETE FROM pauses WHERE folder = ?", (folder,)).rowcount > 0
+
+
+def paused(connection: sqlite3.Connection) -> dict[str | None, float]:
+    """Since when (Unix seconds) which folders wait; None stands for all."""
+    rows = connection.execute("SELECT folder, at FROM pauses ORDER BY folder")
+    return {folder or None: float(at) for folder, at in rows}
