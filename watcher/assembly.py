@@ -24,6 +24,7 @@ from watcher.delivery.pipeline import Pipeline, Policy, Ports
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
+from watcher.listening import origin
 from watcher.model import Event, Ticket
 from watcher.publish.serve import TemporaryUrls
 from watcher.records.audit_file import AuditFile
@@ -35,6 +36,7 @@ from watcher.service.systemd import Notifier, confinement
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from watcher.compressor.wire import FetchRequest
     from watcher.config.schema import Settings
     from watcher.log import LevelledLog
     from watcher.ports import Clock, ObjectStore, Publisher
@@ -83,6 +85,10 @@ class Publishing:
     publisher: Publisher
     urls: TemporaryUrls | None = None
     public_url: str | None = None
+
+    def moved_at(self, request: FetchRequest) -> float | None:
+        """When bytes of a request's original last moved; None where that cannot be told."""
+        return self.urls.moved_at_url(request.url) if self.urls is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,7 @@ async def start_api(context: Context, publishing: Publishing) -> ApiAccess:
     verify = HttpObjectStore(context.settings.verify, timeout=STORE_TIMEOUT_SECONDS, proxies=context.proxies)
     context.life.on_stop(verify.aclose)
     context.life.on_reload(lambda settings: verify.use_keys(settings.verify))
-    return _api_access(context, context.settings.compressor.url, lambda: _configured_key(context), verify)
+    return _api_access(context, publishing, context.settings.compressor.url, lambda: _configured_key(context), verify)
 
 
 def _configured_key(context: Context) -> str:
@@ -188,7 +194,7 @@ async def _start_engine(context: Context, publishing: Publishing) -> ApiAccess:
     engine = Engine(settings, state_dir, api_keys=keys, allow_addresses=own_addresses, proxies=proxies)
     port = await engine.start(host, port)
     context.life.on_stop(engine.stop)
-    return _api_access(context, f"http://{host}:{port}/1.0", lambda: own_key, ConnectorStore(engine.connectors))
+    return _api_access(context, publishing, f"{origin(host, port)}/1.0", lambda: own_key, ConnectorStore(engine.connectors))
 
 
 def _own_addresses(settings: Settings, publishing: Publishing) -> list[tuple[str, int]]:
@@ -198,7 +204,7 @@ def _own_addresses(settings: Settings, publishing: Publishing) -> list[tuple[str
     return [(parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme])] if parts.hostname else []
 
 
-def _api_access(context: Context, url: str, api_key: Callable[[], str], store: ObjectStore) -> ApiAccess:
+def _api_access(context: Context, publishing: Publishing, url: str, api_key: Callable[[], str], store: ObjectStore) -> ApiAccess:
     compressor = context.settings.compressor
     client = CompressorClient(
         url,
@@ -207,6 +213,7 @@ def _api_access(context: Context, url: str, api_key: Callable[[], str], store: O
         timeout=compressor.timeout,
         transport=compressor.transport,
         proxies=context.proxies,
+        moved_at=publishing.moved_at,
     )
     context.life.on_stop(client.aclose)
     gate = Gate(client.account, context.events, context.clock, random.random, compressor.requests_per_second)

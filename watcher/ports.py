@@ -128,7 +128,16 @@ class Publisher(Protocol):
         """
 
     async def withdraw(self, ticket: Ticket) -> None:
-        """End it. Never raises; an unknown ticket is fine."""
+        """End it. Never raises; a ticket that is not known here, or was published by an earlier process, is fine."""
+
+    def was_fetched(self, ticket: Ticket) -> bool | None:
+        """Whether all bytes have left this machine under the ticket; None where that cannot be told.
+
+        False after an answer that says the original could not be fetched: nobody came for it, or the way to us broke.
+        """
+
+    def moved_at(self, ticket: Ticket) -> float | None:
+        """When (monotonic seconds) bytes last moved to who fetches; None before that, or where it cannot be told."""
 
 
 class Gate(Protocol):

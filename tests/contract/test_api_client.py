@@ -542,6 +542,28 @@ async def test_something_that_is_not_http_is_an_unknown_answer(original: str, tr
 # --- proxies --------------------------------------------------------------------------------------------------------------
 
 
+async def test_an_answer_is_not_late_while_the_original_is_fetched(transport: Transport, original: str) -> None:
+    """The timeout counts from the last byte that moved, and ends the wait once nothing moves any more."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    moving_until = loop.time() + 0.9
+
+    async def never(_: web.Request) -> web.StreamResponse:
+        await stop.wait()
+        return web.Response()
+
+    def moved_at(request: FetchRequest) -> float:
+        assert request.url == original
+        return min(loop.time(), moving_until)
+
+    async with serving(never) as port:
+        url, began = f"http://127.0.0.1:{port}/1.0", loop.time()
+        async with CompressorClient(url, lambda: "key", transport=transport, timeout=0.3, moved_at=moved_at) as client:
+            failure = await failure_of(client.fetch(request_for(original)))
+        stop.set()
+    assert failure.unknown
+    assert loop.time() - began > 0.9
+
+
 async def test_a_proxy_that_is_down_is_named(original: str, transport: Transport) -> None:
     """Nothing was sent, and the hint points at the proxy or the network."""
     url = "https://api.compressor.test/1.0"

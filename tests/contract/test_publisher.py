@@ -147,6 +147,19 @@ async def test_a_tampered_url_opens_nothing(publisher: Publisher, photo: OpenedF
         assert (await curl(url, headers=publication.headers))[0] in (400, 401, 403, 404)
 
 
+async def test_whether_the_bytes_left_is_known_or_said_to_be_unknown(publisher: Publisher, photo: OpenedFile) -> None:
+    """False before anybody came, True after all were sent, None where somebody else sends them; nothing of unknown tickets."""
+    ticket = new_ticket()
+    publication = await publisher.publish(ticket, photo)
+    seen = publisher.was_fetched(ticket)
+    assert (seen in (False, None), publisher.moved_at(ticket)) == (True, None)
+    await fetch(publication)
+    if seen is False:
+        await wait_until(lambda: publisher.was_fetched(ticket))
+        assert publisher.moved_at(ticket) <= publisher._clock.monotonic()
+    assert (publisher.was_fetched(new_ticket()), publisher.moved_at(new_ticket())) == (None, None)
+
+
 async def test_unknown_tickets_can_be_withdrawn(publisher: Publisher) -> None:
     """Withdrawing what was never published, or twice, is fine."""
     ticket = new_ticket()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from watcher.commands.signals import stop_on_signals
 from watcher.config.schema import split_address
 from watcher.engine.server import Engine
+from watcher.listening import shown_host
 from watcher.log import quiet_libraries
 from watcher.proxies import Proxies
 from watcher.service.instance import InstanceLock
@@ -32,8 +33,7 @@ async def run_engine(settings: Settings) -> int:
     port = await engine.start(host, port)
     stopping = asyncio.Event()
     stop_on_signals(lambda _: stopping.set())
-    shown = f"[{host}]" if ":" in host else host
-    print(f"compressor-watcher engine: listening on http://{shown}:{port}/1.0", file=sys.stderr, flush=True)  # noqa: T201 - for people
+    print(f"compressor-watcher engine: listening on http://{shown_host(host)}:{port}/1.0", file=sys.stderr, flush=True)  # noqa: T201 - for people
     try:
         await stopping.wait()
     finally:

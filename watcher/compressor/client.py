@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
@@ -31,7 +33,7 @@ from watcher.proxies import Proxies
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
     from watcher.compressor.wire import FetchRequest
@@ -96,12 +98,38 @@ class _Client(httpx.AsyncClient):
         """None are taken."""
 
 
+def _never_moves(_: FetchRequest) -> None:
+    """Nobody can tell."""
+
+
+@asynccontextmanager
+async def timeout_by_progress(seconds: float, moved_at: Callable[[], float | None]) -> AsyncIterator[None]:
+    """Raises TimeoutError in its block `seconds` after it began, or after the last move, whichever is later."""
+    loop, margin = asyncio.get_running_loop(), min(1.0, seconds / 10)
+    timers: list[asyncio.TimerHandle] = []
+
+    def look() -> None:
+        moved, end = moved_at(), limit.when()
+        if moved is not None and end is not None and moved + seconds > end:
+            limit.reschedule(moved + seconds)
+            timers[:] = [loop.call_at(moved + seconds - margin, look)]
+
+    async with asyncio.timeout(seconds) as limit:
+        timers.append(loop.call_later(seconds - margin, look))
+        try:
+            yield
+        finally:
+            timers[0].cancel()
+
+
 class CompressorClient:
     """Calls the API; implements `watcher.ports.Api`.
 
     `url` is the API's base ("https://api.compressor.app/1.0"). `api_key` is asked at every call, so that a key can be changed
     while others are under way. `timeout` (seconds) bounds a whole call, connecting and reading included. At most `concurrency`
-    calls and two more have a connection. `wall_clock` gives Unix seconds. Use it from one event loop, and `aclose` it.
+    calls and two more have a connection. `wall_clock` gives Unix seconds. `moved_at` tells when bytes last moved to who fetches
+    the original of a request (the loop's time): while it is fetched, the answer is not late. Use it from one event loop, and
+    `aclose` it.
     """
 
     def __init__(
@@ -114,12 +142,14 @@ class CompressorClient:
         transport: Transport = "aiohttp",
         wall_clock: Callable[[], float] = time.time,
         proxies: Proxies | None = None,
+        moved_at: Callable[[FetchRequest], float | None] = _never_moves,
     ) -> None:
         self._url = url.rstrip("/")
         self._fetch_url = httpx.URL(self._url + FETCH_PATH)
         self._host = urlsplit(self._url).netloc
         self._api_key = api_key
         self._wall_clock = wall_clock
+        self._moved_at = moved_at
         proxy = (proxies or Proxies()).for_url(self._url)
         self._client = _http_client(transport, concurrency + _SPARE_CONNECTIONS, proxy)
         self.timeout = timeout
@@ -173,8 +203,10 @@ class CompressorClient:
     async def _call(
         self, method: str, path: str, secrets: _Secrets, seconds: float, json_body: dict[str, Any] | None = None
     ) -> _Raw:
+        request = secrets.request
+        moved_at = partial(self._moved_at, request) if request is not None else lambda: None
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout_by_progress(seconds, moved_at):
                 return await self._exchange(method, path, secrets, json_body)
         except CAUGHT as error:
             raise CallFailed(failure_of_exception(error, self._host, secrets.words())) from error

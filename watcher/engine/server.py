@@ -37,6 +37,7 @@ from watcher.engine.webhooks import Webhooks
 from watcher.engine.work import Limits
 from watcher.engine.workers import WorkerPool
 from watcher.errors import ConfigurationError, Unavailable
+from watcher.listening import listening_sockets, shown_host
 from watcher.proxies import Proxies
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from watcher.engine.connectors import Connector
     from watcher.engine.orders import Order
 
+_BACKLOG: Final = 1024
 _EXTRAS: Final = ("pyvips", "PIL", "pillow_heif")
 _INSTALL_HINT: Final = "pip install 'compressor-watcher[engine]'"
 _SWEEP_SECONDS: Final = 60.0
@@ -186,10 +188,11 @@ class Engine:
         await runner.setup()
         self._undo.push_async_callback(runner.cleanup)
         try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+            for each in await asyncio.to_thread(listening_sockets, host, port, _BACKLOG):
+                await web.SockSite(runner, each, backlog=_BACKLOG).start()
         except OSError as error:
             raise Unavailable(
-                f"the engine cannot listen on {host}:{port}: {error.strerror or error}",
+                f"the engine cannot listen on {shown_host(host)}:{port}: {error.strerror or error}",
                 "stop what listens there, or set another address in [engine] listen",
             ) from None
         return int(runner.addresses[0][1])

@@ -34,7 +34,7 @@ def shown_name(name: str) -> str:
 
 
 def _shown(character: str) -> str:
-    fine = character.isprintable() and character not in '/\\?#"<>|*:'
+    fine = character.isprintable() and character not in '/\\?#"<>|*:%;'
     return character if fine else "-"
 
 
@@ -66,7 +66,11 @@ def prefixes_of(public_path: str) -> tuple[str, ...]:
 
 
 def token_in(path: str, prefixes: Iterable[str]) -> str | None:
-    """The token that a request's raw path names; "" where it stops before one, None where it is no temporary URL at all."""
+    """The token that a request's raw path names; "" where it stops before one, None where it is no temporary URL at all.
+
+    Slashes that a proxy doubled count once.
+    """
+    path = re.sub("/{2,}", "/", path)
     for prefix in prefixes:
         start = f"{prefix}/t/"
         if path.startswith(start):
@@ -97,7 +101,7 @@ class Representation:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponsePlan:
     """The status, and the span of bytes that goes with it (nothing for 304, 412 and 416)."""
 
     status: int
@@ -111,20 +115,20 @@ class Answer:
         return f"bytes */{size}" if self.status == 416 else None
 
 
-def answer(method: str, headers: Mapping[str, str], what: Representation) -> Answer:
+def answer(method: str, headers: Mapping[str, str], what: Representation) -> ResponsePlan:
     """Preconditions first, then the range. Only GET has ranges; several at once, or malformed ones, are answered with all."""
     if not _may_go_on(headers, what):
-        return Answer(412)
+        return ResponsePlan(412)
     if _is_unmodified(headers, what):
-        return Answer(304)
-    whole = Answer(200, 0, what.size)
+        return ResponsePlan(304)
+    whole = ResponsePlan(200, 0, what.size)
     if method != "GET" or "Range" not in headers or not _range_applies(headers, what):
         return whole
     span = requested_span(headers["Range"], what.size)
     if span is None:
         return whole
     start, count = span
-    return Answer(206, start, count) if count else Answer(416)
+    return ResponsePlan(206, start, count) if count else ResponsePlan(416)
 
 
 def requested_span(header: str, size: int) -> tuple[int, int] | None:

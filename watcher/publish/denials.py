@@ -10,7 +10,7 @@ INTERVAL_SECONDS: Final = 60.0
 """Each reason is logged at once, then at most so often."""
 
 
-class Refusal(StrEnum):
+class Denial(StrEnum):
     """`reason` of serve.denied."""
 
     METHOD = "method"
@@ -20,6 +20,7 @@ class Refusal(StrEnum):
     KEY_WRONG = "key_wrong"
     CHANGED = "changed"
     BUSY = "busy"
+    SHARE_HANGS = "share_hangs"
 
     @property
     def status(self) -> int:
@@ -32,16 +33,17 @@ class Refusal(StrEnum):
         return _HINTS[self]
 
 
-_STATUS: Final = {Refusal.METHOD: 405, Refusal.KEY_MISSING: 403, Refusal.KEY_WRONG: 403, Refusal.BUSY: 503}
+_STATUS: Final = {Denial.METHOD: 405, Denial.KEY_MISSING: 403, Denial.KEY_WRONG: 403, Denial.BUSY: 503, Denial.SHARE_HANGS: 503}
 
 _HINTS: Final = {
-    Refusal.METHOD: "only GET and HEAD are answered",
-    Refusal.UNKNOWN: "somebody tries addresses, or a URL was used after its image had ended",
-    Refusal.EXPIRED: "the API asked too late; a longer [publish.serve] ttl helps where it queues for long",
-    Refusal.KEY_MISSING: "whoever asked knew the URL but not the key; if it was the API, a proxy between drops X-Watcher-Key",
-    Refusal.KEY_WRONG: "whoever asked knew the URL but not the key; if it was the API, a proxy between changes X-Watcher-Key",
-    Refusal.CHANGED: "the file was changed after it had been hashed; the new version is taken by itself",
-    Refusal.BUSY: "this process has too many files open; raise LimitNOFILE= of the service or lower compressor.concurrency",
+    Denial.METHOD: "only GET and HEAD are answered",
+    Denial.UNKNOWN: "somebody tries addresses, or a URL was used after its image had ended",
+    Denial.EXPIRED: "the API asked too late; a longer [publish.serve] ttl helps where it queues for long",
+    Denial.KEY_MISSING: "whoever asked knew the URL but not the key; if it was the API, a proxy between drops X-Watcher-Key",
+    Denial.KEY_WRONG: "whoever asked knew the URL but not the key; if it was the API, a proxy between changes X-Watcher-Key",
+    Denial.CHANGED: "the file was changed after it had been hashed; the new version is taken by itself",
+    Denial.BUSY: "this process has too many files open; raise LimitNOFILE= of the service or lower compressor.concurrency",
+    Denial.SHARE_HANGS: "the disk or share that the file lies on does not answer; the image waits until it is back",
 }
 
 
@@ -49,7 +51,7 @@ _HINTS: Final = {
 class Report:
     """One line to log: how many refusals for this reason since the last line, and who asked last."""
 
-    reason: Refusal
+    reason: Denial
     count: int
     remote: str | None
 
@@ -65,9 +67,9 @@ class _Tally:
 class Denials:
     """Counts refusals and says when a line is due. Times are monotonic seconds."""
 
-    _tallies: dict[Refusal, _Tally] = field(default_factory=dict)
+    _tallies: dict[Denial, _Tally] = field(default_factory=dict)
 
-    def note(self, reason: Refusal, remote: str | None, now: float) -> list[Report]:
+    def note(self, reason: Denial, remote: str | None, now: float) -> list[Report]:
         """Count one; gives the line to log now, if there is one."""
         tally = self._tallies.setdefault(reason, _Tally())
         tally.pending += 1
@@ -82,7 +84,7 @@ class Denials:
         """What was counted and not said yet, for the end of service."""
         return self.due(float("inf"))
 
-    def _due(self, reason: Refusal, tally: _Tally, now: float) -> list[Report]:
+    def _due(self, reason: Denial, tally: _Tally, now: float) -> list[Report]:
         if not tally.pending or now < tally.quiet_until:
             return []
         report = Report(reason, tally.pending, tally.remote)

@@ -1,8 +1,8 @@
 """Temporary URLs: originals served by this process while their images are under way.
 
 What is served is an inode, not a path: every response holds a duplicate of the source's descriptor for its whole length,
-made in the same step in which the source was found unchanged, and reads at explicit offsets. So a response in flight when its
-ticket is withdrawn goes on to its end (bounded by the stall limit), nothing new begins, and a descriptor number that is closed
+made in the same step in which the source was found, and reads at explicit offsets. So a response in flight when its
+ticket is withdrawn goes on to its end (as long as it moves), nothing new begins, and a descriptor number that is closed
 and used again elsewhere can never lead to another file.
 
 A source whose bytes moved after they were hashed is answered like an unknown URL. A change while the bytes travel cannot be
@@ -13,26 +13,31 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
-import hmac
 import io
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiohttp import web
 
 from watcher.config.schema import split_address
-from watcher.errors import ConfigurationError, Unavailable
+from watcher.errors import ConfigurationError, NotAnswering, Unavailable
+from watcher.listening import listening_sockets, origin
 from watcher.model import Event
 from watcher.ports import Publication
-from watcher.publish.answers import Answer, Representation, answer, prefixes_of, shown_name, temporary_url, token_in
-from watcher.publish.denials import Denials, Refusal, Report
+from watcher.publish import sending
+from watcher.publish.answers import Representation, ResponsePlan, answer, prefixes_of, shown_name, temporary_url, token_in
+from watcher.publish.connections import Connections, Doorkeeper, connection_limit
+from watcher.publish.denials import Denial, Denials, Report
+from watcher.publish.listen_words import default_listen, listen_problem
+from watcher.publish.probing import answers_ok
+from watcher.publish.register import Published, Register, is_equal
 from watcher.publish.tls import ServerCertificate
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable
 
     from watcher.config.schema import ServeSettings
@@ -42,23 +47,14 @@ if TYPE_CHECKING:
 KEY_HEADER: Final = "X-Watcher-Key"
 """The request header that carries a ticket's second secret."""
 
-SLICE_BYTES: Final = 4 * 1024 * 1024
-STALL_SECONDS: Final = 120.0
-"""A client that takes longer than this for one slice (35 KB/s) is cut off."""
 IDLE_SECONDS: Final = 30.0
 """So long may a connection stay without a whole request: idle, or sending one byte at a time."""
-HANDSHAKE_SECONDS: Final = 10.0
-MAX_CONNECTIONS: Final = 1024
-"""More are closed at once, so that a flood leaves descriptors for the files."""
 MAX_HEADER_BYTES: Final = 8190
 MAX_HEADERS: Final = 64
 HOUSEKEEPING_SECONDS: Final = 60.0
 PROBE_SECONDS: Final = 5.0
+_BACKLOG: Final = 1024
 _CLOSE_SECONDS: Final = 0.1
-_READ_BYTES: Final = 256 * 1024
-SMALL_BYTES: Final = 256 * 1024
-"""So little is read and written in one go: it was read a moment ago to be hashed, and setting up sendfile costs more."""
-_DEFAULT_PORT: Final = 8080
 
 _COMMON_HEADERS: Final = {
     "Server": "compressor-watcher",
@@ -68,33 +64,23 @@ _COMMON_HEADERS: Final = {
     # an SVG may hold scripts; opened in a browser they must not run under the name of this host
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
-_WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - how the wildcard is recognised
 
 
 @dataclass(frozen=True, slots=True)
-class _Published:
-    """A source under a ticket; `inode` is what its descriptor led to when it was published."""
+class _Look:
+    """What an own descriptor leads to, whether the bytes are those that were hashed, and a small file's whole content."""
 
-    ticket: Ticket
-    source: Source
-    inode: tuple[int, int]
-
-
-class _Server(web.Server):
-    """aiohttp's server with a limit on connections."""
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
+    status: os.stat_result
+    intact: bool
+    content: bytes | None
 
 
 class TemporaryUrls:
     """The Publisher of `[publish] mode = "serve"`: `{public_url}/t/{token}/{name}`.
 
     404 for unknown, expired, withdrawn and changed alike, 405 for anything but GET and HEAD, 403 without the key where
-    `require_header` asks for one. Nothing is written about a request but `image.fetched` (debug) and `serve.denied`, never
-    a token.
+    `require_header` asks for one. `{public_url}/t/` alone is 200 with an empty body, for the health checks of proxies. Nothing
+    is written about a request but `image.fetched` (debug) and `serve.denied`, never a token.
     """
 
     def __init__(self, settings: ServeSettings, log: EventLog, clock: Clock) -> None:
@@ -103,14 +89,15 @@ class TemporaryUrls:
         self._clock = clock
         self._address = settings.listen or default_listen(settings.public_url)
         self._prefixes = prefixes_of(urlsplit(settings.public_url or "").path)
-        self._published: dict[bytes, _Published] = {}
+        self._register = Register(clock)
         self._denials = Denials()
         self._responses: set[asyncio.Task[object]] = set()
         self._base: str | None = None
         self._probe_url = ""
         self._certificate: ServerCertificate | None = None
-        self._server: _Server | None = None
-        self._listener: asyncio.Server | None = None
+        self._connections = Connections(connection_limit())
+        self._server: web.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._housekeeping: asyncio.Task[None] | None = None
 
     # --- life ---------------------------------------------------------------------------------------------------------------
@@ -123,7 +110,7 @@ class TemporaryUrls:
         settings = self._settings
         if settings.certificate is not None and settings.private_key is not None:
             self._certificate = ServerCertificate(settings.certificate, settings.private_key)
-        self._server = _Server(
+        self._server = web.Server(
             self._respond,
             access_log=None,
             keepalive_timeout=IDLE_SECONDS,
@@ -132,33 +119,36 @@ class TemporaryUrls:
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
         )
-        self._listener = await self._listen(self._server)
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        origin = _origin(host, port, secure=self._certificate is not None)
-        self._probe_url = f"{origin}/t/"
-        self._base = settings.public_url or origin
+        host, port = await self._listen(self._server)
+        own = origin(host, port, secure=self._certificate is not None)
+        self._probe_url = f"{own}/t/"
+        self._base = settings.public_url or own
         self._housekeeping = asyncio.create_task(self._keep_house())
         return self._base
 
-    async def _listen(self, server: _Server) -> asyncio.Server:
+    async def _listen(self, server: web.Server) -> tuple[str, int]:
+        """Listen; gives the address that was got."""
         host, port = split_address(self._address)
-        secure = self._certificate is not None
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().create_server(
-                server,
-                host,
-                port,
-                backlog=MAX_CONNECTIONS,
-                ssl=self._certificate.context if self._certificate else None,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if secure else None,
-            )
+            sockets = await loop.run_in_executor(None, listening_sockets, host, port, _BACKLOG)
+            for each in sockets:
+                self._listeners.append(await loop.create_server(partial(self._doorkeeper, server), sock=each, backlog=_BACKLOG))
         except OSError as error:
             raise listen_problem(self._address, error) from None
+        found = sockets[0].getsockname()
+        return str(found[0]), int(found[1])
+
+    def _doorkeeper(self, server: web.Server) -> Doorkeeper:
+        return Doorkeeper(self._connections, server, self._tls)
+
+    def _tls(self) -> ssl.SSLContext | None:
+        return self._certificate.context if self._certificate else None
 
     async def stop(self, grace: float) -> None:
         """Stop listening, let responses under way end for up to `grace` seconds, close the rest. May be called twice."""
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         if self._responses:
             await asyncio.wait(self._responses, timeout=grace)
         if self._housekeeping is not None:
@@ -170,24 +160,15 @@ class TemporaryUrls:
 
     def alive(self) -> bool:
         """Whether it listens and its housekeeping runs; `probe` asks for real."""
-        return (
-            self._listener is not None
-            and self._listener.is_serving()
-            and self._housekeeping is not None
-            and not self._housekeeping.done()
-        )
+        listening = bool(self._listeners) and all(each.is_serving() for each in self._listeners)
+        return listening and self._housekeeping is not None and not self._housekeeping.done()
 
     async def probe(self) -> bool:
-        """Whether a request to the own port is answered within 5 seconds, whatever the answer. It leaves no log line."""
-        timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
+        """Whether a request to the own port is answered within 5 seconds. It leaves no log line, and no limit holds for it."""
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-                # the own certificate names the public host, not the address that is asked here
-                session.get(self._probe_url, ssl=False) as response,
-            ):
-                return response.status == Refusal.UNKNOWN.status
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await answers_ok(self._probe_url, self._connections.own)
+        except (TimeoutError, OSError):
             return False
 
     def reload(self) -> None:
@@ -206,12 +187,8 @@ class TemporaryUrls:
         while True:
             await self._clock.sleep(HOUSEKEEPING_SECONDS)
             self.reload()
-            self._forget_expired()
+            self._register.forget_expired()
             self._say(self._denials.due(self._clock.monotonic()))
-
-    def _forget_expired(self) -> None:
-        now = self._clock.now()
-        self._published = {key: each for key, each in self._published.items() if now < each.ticket.expires_at}
 
     # --- Publisher ----------------------------------------------------------------------------------------------------------
 
@@ -222,49 +199,78 @@ class TemporaryUrls:
         """
         if self._base is None:
             raise Unavailable("temporary URLs are not served yet", "this is a fault of the program: publish came before start")
-        status = os.fstat(source.fileno())
-        self._published[_digest(ticket.token)] = _Published(ticket, source, (status.st_dev, status.st_ino))
+        status = await source.run(partial(os.fstat, source.fileno()))
+        await self._register.room_for(source.facts.size)
+        self._register.add(ticket, source, (status.st_dev, status.st_ino))
         url = temporary_url(self._base, ticket.token, source.facts.name)
         return Publication(url, {KEY_HEADER: ticket.secret} if self._settings.require_header else {})
 
     async def withdraw(self, ticket: Ticket) -> None:
         """From now on the URL is unknown. The source may be closed at once: responses under way hold their own descriptor."""
-        self._published.pop(_digest(ticket.token), None)
+        self._register.remove(ticket.token)
+
+    def was_fetched(self, ticket: Ticket) -> bool | None:
+        """See Publisher."""
+        published = self._register.find(ticket.token)
+        return published.traffic.is_complete if published is not None else None
+
+    def moved_at(self, ticket: Ticket) -> float | None:
+        """See Publisher."""
+        published = self._register.find(ticket.token)
+        return published.traffic.moved_at(self._clock.monotonic()) if published is not None else None
+
+    def moved_at_url(self, url: str) -> float | None:
+        """The same for a URL that was given out."""
+        token = token_in(urlsplit(url).path, self._prefixes)
+        published = self._register.find(token) if token else None
+        return published.traffic.moved_at(self._clock.monotonic()) if published is not None else None
 
     # --- requests -----------------------------------------------------------------------------------------------------------
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        found = self._judge(request)
-        if isinstance(found, Refusal):
+        transport = request.transport
+        self._connections.begin(transport)
+        try:
+            return await self._answer(request)
+        finally:
+            self._connections.end(transport)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        token = token_in(request.rel_url.raw_path, self._prefixes)
+        if token == "" and request.method in ("GET", "HEAD", "OPTIONS"):
+            return web.Response(headers=_COMMON_HEADERS)
+        found = self._judge(request, token or "")
+        if isinstance(found, Denial):
             return self._refuse(request, found)
         # No await between the judgement and the descriptor's duplicate: nobody can close or reuse the number in between.
         pinned = _pin(found)
-        if isinstance(pinned, Refusal):
+        if isinstance(pinned, Denial):
+            found.traffic.turned_away += pinned is Denial.BUSY
             return self._refuse(request, pinned)
-        with pinned:
+        try:
             return await self._serve(request, found, pinned)
+        finally:
+            found.source.start(pinned.close)
 
-    def _judge(self, request: web.BaseRequest) -> _Published | Refusal:
+    def _judge(self, request: web.BaseRequest, token: str) -> Published | Denial:
         if request.method not in ("GET", "HEAD"):
-            return Refusal.METHOD
-        token = token_in(request.rel_url.raw_path, self._prefixes) or ""
-        found = self._published.get(_digest(token))
-        if found is None or not _equal(found.ticket.token, token):
-            return Refusal.UNKNOWN
+            return Denial.METHOD
+        found = self._register.find(token)
+        if found is None:
+            return Denial.UNKNOWN
         if self._clock.now() >= found.ticket.expires_at:
-            return Refusal.EXPIRED
+            return Denial.EXPIRED
         if self._settings.require_header:
             return _without_key(request.headers.get(KEY_HEADER), found.ticket) or found
         return found
 
-    def _refuse(self, request: web.BaseRequest, reason: Refusal) -> web.Response:
-        if request.rel_url.raw_path != "/t/":  # that is our own probe, which is no event
-            self._say(self._denials.note(reason, request.remote, self._clock.monotonic()))
+    def _refuse(self, request: web.BaseRequest, reason: Denial) -> web.Response:
+        self._say(self._denials.note(reason, _shown_remote(request.remote), self._clock.monotonic()))
         response = web.Response(status=reason.status, headers=_COMMON_HEADERS)
         response.text = f"{response.reason}\n"
-        if reason is Refusal.METHOD:
+        if reason is Denial.METHOD:
             response.headers["Allow"] = "GET, HEAD"
-        if reason is Refusal.BUSY:
+        if reason.status == 503:
             response.headers["Retry-After"] = "5"
         return response
 
@@ -274,9 +280,13 @@ class TemporaryUrls:
                 Event.SERVE_DENIED, reason=str(report.reason), count=report.count, remote=report.remote, hint=report.reason.hint
             )
 
-    async def _serve(self, request: web.BaseRequest, published: _Published, file: io.FileIO) -> web.StreamResponse:
+    async def _serve(self, request: web.BaseRequest, published: Published, file: io.FileIO) -> web.StreamResponse:
+        look = await self._look(published, file)
+        if isinstance(look, Denial):
+            published.traffic.turned_away += look is Denial.SHARE_HANGS
+            return self._refuse(request, look)
         facts = published.source.facts
-        changed = min(os.fstat(file.fileno()).st_mtime, self._clock.now())  # a date to come must not be told (RFC 9110, 8.8.2.1)
+        changed = min(look.status.st_mtime, self._clock.now())  # a date to come must not be told (RFC 9110, 8.8.2.1)
         what = Representation(facts.sha1, facts.size, max(0, int(changed)))
         decided = answer(request.method, request.headers, what)
         headers = _headers(what, decided, facts.format.mime)
@@ -285,140 +295,94 @@ class TemporaryUrls:
         response = web.StreamResponse(status=decided.status, headers=headers)
         response.content_length = decided.count
         if request.method == "GET" and decided.count:
-            await self._download(request, response, file, decided, facts)
+            await self._download(request, response, published, file, decided, look.content)
         return response
 
+    @staticmethod
+    async def _look(published: Published, file: io.FileIO) -> _Look | Denial:
+        """What lies behind the descriptor, in a thread that may wait for it; or why it is not served."""
+        try:
+            look = await published.source.run(partial(_look_at, published.source, file))
+        except NotAnswering:
+            return Denial.SHARE_HANGS
+        except (OSError, ValueError):  # a stale handle, a disk that fails, a source that was closed meanwhile
+            return Denial.CHANGED
+        inode = (look.status.st_dev, look.status.st_ino)
+        same = inode == published.inode and look.status.st_size == published.source.facts.size
+        return look if look.intact and same else Denial.CHANGED
+
     async def _download(
-        self, request: web.BaseRequest, response: web.StreamResponse, file: io.FileIO, span: Answer, facts: SourceFacts
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        published: Published,
+        file: io.FileIO,
+        span: ResponsePlan,
+        small: bytes | None,
     ) -> None:
         """Send the span. A client that went away or stalls ends it without a word; the connection is closed then."""
-        started = self._clock.monotonic()
+        started, traffic, sent = self._clock.monotonic(), published.traffic, 0
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._responses.add(task)
         task.add_done_callback(self._responses.discard)
-        try:
-            await response.prepare(request)
-            await _send(request, response, file, span)
-        except (ConnectionError, TimeoutError):
-            if request.transport is not None:
-                request.transport.abort()
-            return
-        seconds = round(self._clock.monotonic() - started, 6)
+        with sending.watched(request, self._clock) as download:
+            traffic.downloads.add(download)
+            try:
+                await sending.send(request, response, published.source, file, span, self._register.note_sent, small)
+                sent = span.count
+            except (OSError, NotAnswering):  # the client is gone or was cut off, the file shrank, its disk or share failed
+                if request.transport is not None:
+                    sending.cut_off(request.transport)
+                return
+            finally:
+                traffic.ended(download, sent, self._clock.monotonic())
+                self._register.download_ended()
+        self._tell_fetched(published.source.facts, span, started, request.remote)
+
+    def _tell_fetched(self, facts: SourceFacts, span: ResponsePlan, started: float, remote: str | None) -> None:
         self._log.event(
             Event.IMAGE_FETCHED,
             name=shown_name(facts.name),
             sha1=facts.sha1,
             bytes=span.count,
-            seconds=seconds,
-            remote=request.remote,
+            seconds=round(self._clock.monotonic() - started, 6),
+            remote=_shown_remote(remote),
         )
 
 
-def default_listen(public_url: str | None) -> str:
-    """Where to listen if the configuration does not say: for others on port 8080, for this machine alone on any free port."""
-    return "127.0.0.1:0" if public_url is None else f"0.0.0.0:{_DEFAULT_PORT}"
+def _shown_remote(remote: str | None) -> str | None:
+    """Who asked: an IPv4 client on a socket of both families is shown by its own address."""
+    return remote.removeprefix("::ffff:") if remote is not None else None
 
 
-def listen_problem(address: str, error: OSError) -> Unavailable:
-    """Why an address cannot be listened on, in the operator's words."""
-    if error.errno == errno.EADDRINUSE:
-        return Unavailable(
-            f"cannot listen on {address}: another program has this port",
-            f"find it with `ss -ltnp 'sport = :{address.rpartition(':')[2]}'`, or set [publish.serve] listen to a free port",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return Unavailable(
-            f"cannot listen on {address}: not allowed",
-            "ports below 1024 need a right: set [publish.serve] listen to a higher one, with a reverse proxy in front",
-        )
-    return Unavailable(
-        f"cannot listen on {address}: {error.strerror or error}",
-        "[publish.serve] listen must name an address of this machine; 0.0.0.0 means all of them",
-    )
-
-
-def _origin(host: str, port: int, *, secure: bool) -> str:
-    """The URL of the own port, as seen from this machine."""
-    host = _WILDCARDS.get(host, host)
-    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _digest(token: str) -> bytes:
-    """What a token is looked up by: the time a look-up takes says nothing about the tokens that exist."""
-    return hashlib.sha256(_bytes(token)).digest()
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _equal(one: str, other: str) -> bool:
-    return hmac.compare_digest(_bytes(one), _bytes(other))
-
-
-def _without_key(given: str | None, ticket: Ticket) -> Refusal | None:
+def _without_key(given: str | None, ticket: Ticket) -> Denial | None:
     if given is None:
-        return Refusal.KEY_MISSING
-    return None if _equal(given, ticket.secret) else Refusal.KEY_WRONG
+        return Denial.KEY_MISSING
+    return None if is_equal(given, ticket.secret) else Denial.KEY_WRONG
 
 
-def _pin(published: _Published) -> io.FileIO | Refusal:
+def _pin(published: Published) -> io.FileIO | Denial:
     """An own descriptor of the source's bytes, or why there is none. Does not wait."""
     try:
-        if not published.source.is_intact():
-            return Refusal.CHANGED
-        descriptor = os.dup(published.source.fileno())
+        return io.FileIO(os.dup(published.source.fileno()))
     except ValueError:  # the source is closed
-        return Refusal.CHANGED
+        return Denial.CHANGED
     except OSError as error:
-        return Refusal.CHANGED if error.errno in (errno.EBADF, errno.ESTALE, errno.EIO) else Refusal.BUSY
-    file = io.FileIO(descriptor)
-    status = os.fstat(descriptor)
-    if (status.st_dev, status.st_ino) == published.inode and status.st_size == published.source.facts.size:
-        return file
-    file.close()
-    return Refusal.CHANGED
+        return Denial.CHANGED if error.errno == errno.EBADF else Denial.BUSY
 
 
-def _headers(what: Representation, decided: Answer, mime: str) -> dict[str, str]:
+def _look_at(source: Source, file: io.FileIO) -> _Look:
+    """May wait for the disk."""
+    size = source.facts.size
+    content = os.pread(file.fileno(), size, 0) if size <= sending.SMALL_BYTES else None
+    return _Look(os.fstat(file.fileno()), source.is_intact(), content)
+
+
+def _headers(what: Representation, decided: ResponsePlan, mime: str) -> dict[str, str]:
     headers = {**_COMMON_HEADERS, "ETag": what.etag, "Last-Modified": what.last_modified, "Accept-Ranges": "bytes"}
     if decided.status in (200, 206):
         headers["Content-Type"] = mime
     if content_range := decided.content_range(what.size):
         headers["Content-Range"] = content_range
     return headers
-
-
-async def _send(request: web.BaseRequest, response: web.StreamResponse, file: io.FileIO, span: Answer) -> None:
-    """Send the bytes, slice by slice, each within STALL_SECONDS.
-
-    Raises TimeoutError for a client that stalls, ConnectionError for one that went away, and for a file that shrank: what was
-    promised cannot be sent any more, and the client must not take what follows on the connection for the rest.
-    """
-    offset, end = span.start, span.start + span.count
-    while offset < end:
-        async with asyncio.timeout(STALL_SECONDS):
-            sent = await _send_slice(request, response, file, offset, min(SLICE_BYTES, end - offset))
-        if not sent:
-            raise ConnectionAbortedError("the file is shorter than it was")
-        offset += sent
-
-
-async def _send_slice(request: web.BaseRequest, response: web.StreamResponse, file: io.FileIO, offset: int, count: int) -> int:
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client is gone")
-    if count <= SMALL_BYTES:
-        chunk = os.pread(file.fileno(), count, offset)
-        await response.write(chunk)
-        return len(chunk)
-    if transport.get_extra_info("ssl_object") is None:
-        try:
-            return await asyncio.get_running_loop().sendfile(transport, file, offset, count, fallback=False)
-        except asyncio.SendfileNotAvailableError:
-            pass  # some file systems cannot; asyncio's own fallback would move the offset that duplicates share
-    # If this is cancelled, the thread may still read, even from a number used again; what it reads then goes nowhere.
-    chunk = await asyncio.to_thread(os.pread, file.fileno(), min(count, _READ_BYTES), offset)
-    await response.write(chunk)
-    return len(chunk)

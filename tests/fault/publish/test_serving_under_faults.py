@@ -6,16 +6,23 @@ import errno
 import os
 import random
 import resource
-from collections.abc import AsyncIterator
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
+import watcher.publish.sending as sending_module
 import watcher.publish.serve as serve_module
+from tests.support.loopwatch import LoopWatch
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
 from watcher.config.schema import ServeSettings
+from watcher.errors import NotAnswering
 from watcher.model import Event
 from watcher.publish.serve import TemporaryUrls
 
@@ -155,7 +162,7 @@ async def test_a_file_that_shrinks_ends_the_connection(server: TemporaryUrls, lo
 
 async def test_a_client_that_stalls_is_cut_off(server: TemporaryUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not take its bytes holds a descriptor for a limited time only."""
-    monkeypatch.setattr(serve_module, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(sending_module, "STALL_SECONDS", 0.3)
     url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, bytes(30_000_000))))).url
     before = open_descriptors()
     parts = urlsplit(url)
@@ -199,17 +206,122 @@ async def test_headers_have_limits(server: TemporaryUrls) -> None:
     assert await server.probe()
 
 
-async def test_a_flood_of_connections_leaves_room(server: TemporaryUrls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections above the limit are closed at once; when the flood ends, the server answers again."""
-    monkeypatch.setattr(serve_module, "MAX_CONNECTIONS", 20)
-    parts = urlsplit(server._probe_url)
-    flood = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(40)]
-    await wait_until(lambda: sum(reader.at_eof() or reader.exception() is not None for reader, _ in flood) == 20)
-    assert not await server.probe()
+async def connections_from(address: str, port: int, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connections that begin a request and never end it, as a slowloris holds them."""
+    made = []
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+        writer.write(b"GET /t/x HTTP/1.1\r\nHost: x\r\n")
+        made.append((reader, writer))
+    return made
+
+
+async def test_a_flood_of_idle_connections_keeps_nobody_out(
+    server: TemporaryUrls, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """One address has a share of the limit, all have no more than the limit, idle ones make room; the own test always passes."""
+    server._connections.limit = 20
+    url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, b"x")))).url
+    port = urlsplit(url).port
+    flood = await connections_from("127.0.0.2", port, 40)
+    assert len(server._connections) == 10
+    assert await server.probe()
+    for number in range(3, 8):
+        flood += await connections_from(f"127.0.0.{number}", port, 10)
+    assert len(server._connections) == 20
+    assert await server.probe()
+    async with client.get(url) as response:
+        assert response.status == 200
     for _, writer in flood:
         writer.close()
-    await wait_until(lambda: not server._server or not server._server.connections)
+    await wait_until(lambda: len(server._connections) <= 1)
+
+
+async def test_downloads_under_way_do_not_make_room(server: TemporaryUrls, tmp_path: Path) -> None:
+    """Where everybody is being served the newcomer is turned away; who began is served to the end."""
+    server._connections.limit = 1
+    content = os.urandom(12_000_000)
+    url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, content)))).url
+    released = asyncio.Event()
+    reading = asyncio.create_task(read_slowly(url, released))
+    await wait_until(lambda: server._responses)
+    ((reader, writer),) = await connections_from("127.0.0.1", urlsplit(url).port, 1)
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    writer.close()
     assert await server.probe()
+    released.set()
+    assert await reading == content
+
+
+async def test_a_share_that_hangs_keeps_only_its_own_files(
+    server: TemporaryUrls, client: aiohttp.ClientSession, log: RecordedLog, tmp_path: Path
+) -> None:
+    """The loop goes on, others are served, and who asks for the file is told to come again: the image is not at fault."""
+    hanging, let_go = OpenedFile(write_original(tmp_path, b"x" * 1000)), threading.Event()
+    hung = (await server.publish(new_ticket(), hanging)).url
+    fine = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, b"y")))).url
+    run = hanging.run
+
+    async def hang(work: Callable[[], Any]) -> Any:
+        try:
+            return await asyncio.wait_for(run(lambda: (let_go.wait(30), work())[1]), 0.3)
+        except TimeoutError:
+            raise NotAnswering("the share does not answer") from None
+
+    hanging.run = hang
+    with LoopWatch() as watch:
+        async with client.get(hung) as waiting, client.get(fine) as served:
+            assert (await served.read(), waiting.status, waiting.headers["Retry-After"]) == (b"y", 503, "5")
+    let_go.set()
+    assert watch.blocked == []
+    assert [line["reason"] for line in log.of(Event.SERVE_DENIED)] == ["share_hangs"]
+
+
+async def test_a_share_that_hangs_in_the_middle_cuts_the_download(server: TemporaryUrls, tmp_path: Path) -> None:
+    """What was promised does not come: the client sees a broken connection, not a whole file."""
+    source, calls = OpenedFile(write_original(tmp_path, bytes(30_000_000))), 0
+    url = (await server.publish(new_ticket(), source)).url
+    run = source.run
+
+    async def hang_later(work: Callable[[], Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise NotAnswering("the share does not answer")
+        return await run(work)
+
+    source.run = hang_later
+    released = asyncio.Event()
+    released.set()
+    with contextlib.suppress(ConnectionResetError):
+        assert len(await read_slowly(url, released)) < 30_000_000
+    await wait_until(lambda: not server._responses)
+
+
+async def test_a_client_that_is_slow_but_moves_is_served(
+    server: TemporaryUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole takes many times the stall limit; what counts is that bytes are taken."""
+    monkeypatch.setattr(sending_module, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(sending_module, "LOOK_SECONDS", 0.1)
+    content, ticket = os.urandom(3_000_000), new_ticket()
+    parts = urlsplit((await server.publish(ticket, OpenedFile(write_original(tmp_path, content)))).url)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(connection, (parts.hostname, parts.port))
+        await loop.sock_sendall(connection, f"GET {parts.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert server.was_fetched(ticket) is False
+        received, began = b"", time.monotonic()
+        while part := await loop.sock_recv(connection, 65_536):
+            received += part
+            if len(received) < 400_000:
+                await asyncio.sleep(0.02)
+    assert time.monotonic() - began > 3 * 0.4
+    assert received.endswith(content)
+    await wait_until(lambda: server.was_fetched(ticket))
 
 
 async def test_resets_leak_no_descriptor(server: TemporaryUrls, tmp_path: Path) -> None:

@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.integration.publish.conftest import Starter
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
 from watcher.config.schema import ServeSettings
 from watcher.errors import Unavailable
-from watcher.model import Event, Format
+from watcher.model import Event, Format, Ticket
 from watcher.publish.serve import KEY_HEADER, TemporaryUrls
+from watcher.publish.traffic import QUIET_SECONDS
 
 PHOTO = random.Random(1).randbytes(300_000)
 
@@ -130,7 +132,7 @@ async def test_unknown_expired_withdrawn_and_changed_look_alike(
     origin = unknown.url.partition("/t/")[0]
     urls = [
         *(unknown.url.replace("/photo.jpg", "x/photo.jpg"), f"{origin}/t//photo.jpg", f"{origin}/t/x"),
-        *(expired.url, withdrawn.url, changed.url, f"{origin}/", f"{origin}/robots.txt", f"{origin}/t/", f"{origin}/t"),
+        *(expired.url, withdrawn.url, changed.url, f"{origin}/", f"{origin}/robots.txt", f"{origin}/t"),
     ]
     answers = set()
     for url in urls:
@@ -209,6 +211,95 @@ async def test_any_way_of_passing_the_public_path_on_works(
         assert response.status == 200
 
 
+@pytest.mark.parametrize("before", ["/", "//", "/a//b//", "//a/b/"])
+async def test_slashes_that_a_proxy_doubled_count_once(
+    serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile, before: str
+) -> None:
+    """nginx with `location /drop { proxy_pass http://upstream/; }` passes "//t/..." on."""
+    server = await serving(public_url="https://drops.example.com/a/b")
+    published = await server.publish(new_ticket(), photo)
+    path = f"{before}/t//{published.url.partition('/t/')[2]}"
+    url = URL(server._probe_url.removesuffix("/t/") + path, encoded=True)
+    async with client.get(url) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("prefix", ["", "/a/b", "/"])
+async def test_health_checks_of_proxies_find_something(
+    serving: Starter, client: aiohttp.ClientSession, log: RecordedLog, method: str, prefix: str
+) -> None:
+    """HAProxy asks with OPTIONS, Caddy with GET: 200, nothing in it, and no line in the log."""
+    server = await serving(public_url="https://drops.example.com/a/b")
+    url = URL(server._probe_url.removesuffix("/t/") + prefix + "/t/", encoded=True)
+    async with client.request(method, url) as response:
+        assert (response.status, await response.read()) == (200, b"")
+    assert log.lines == []
+
+
+async def test_both_families_are_served_where_all_addresses_are_meant(
+    serving: Starter, photo: OpenedFile, log: RecordedLog
+) -> None:
+    """`listen = "[::]:..."` takes IPv4 too, and shows its clients by their own address."""
+    server = await serving(listen="[::]:0", public_url="http://drops.example.com")
+    port = urlsplit(server._probe_url).port
+    for host in ("127.0.0.1", "::1"):
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET /t/nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+        await wait_until(lambda: log.of(Event.SERVE_DENIED))
+        writer.close()
+    assert await server.probe()
+    assert log.of(Event.SERVE_DENIED)[0]["remote"] == "127.0.0.1"
+
+
+async def test_an_address_of_ipv6_stands_in_brackets(serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile) -> None:
+    """In the URL that is given out, which works."""
+    published = await (await serving(listen="[::1]:0")).publish(new_ticket(), photo)
+    assert published.url.startswith("http://[::1]:")
+    async with client.get(published.url) as response:
+        assert response.status == 200
+
+
+async def test_it_is_known_whether_the_bytes_were_fetched(
+    serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile
+) -> None:
+    """Not by looking (HEAD), not by a part; by all bytes, in one response or several."""
+    server, ticket = await serving(), new_ticket()
+    url = (await server.publish(ticket, photo)).url
+    assert (server.was_fetched(ticket), server.moved_at(ticket)) == (False, None)
+    async with client.head(url):
+        assert server.was_fetched(ticket) is False
+    for span, done in (("bytes=0-199999", False), ("bytes=200000-", True)):
+        async with client.get(url, headers={"Range": span}) as response:
+            await response.read()
+        if done:
+            await wait_until(lambda: server.was_fetched(ticket))
+        else:
+            await wait_until(lambda: server.moved_at(ticket) is not None)
+            assert server.was_fetched(ticket) is False
+
+
+def _new(_: int) -> Ticket:
+    return new_ticket()
+
+
+async def test_a_thin_line_is_not_offered_more_than_it_can_send(serving: Starter, tmp_path: Path, clock: MovedClock) -> None:
+    """The third large original waits until the others are withdrawn or nobody takes of them any more; small ones do not."""
+    server = await serving()
+    path = tmp_path / "large.tif"
+    with path.open("wb") as file:
+        file.truncate(20_000_000)
+    tickets = {asyncio.create_task(server.publish(ticket, OpenedFile(path))): ticket for ticket in map(_new, range(3))}
+    done, waiting = await asyncio.wait(tickets, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0.05)
+    assert [len(done), sum(each.done() for each in waiting)] == [1, 0]
+    await server.withdraw(tickets[done.pop()])
+    done, waiting = await asyncio.wait(waiting, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    assert [len(done), len(waiting)] == [1, 1]
+    clock.move(QUIET_SECONDS + 1)
+    await asyncio.wait_for(waiting.pop(), 20)
+
+
 async def test_a_deleted_or_replaced_path_changes_nothing(
     serving: Starter, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
@@ -249,7 +340,7 @@ async def test_expired_tickets_are_forgotten(serving: Starter, photo: OpenedFile
     await server.publish(new_ticket(lifetime=3000), photo)
     await wait_until(lambda: clock.sleepers)
     clock.move(61)
-    await wait_until(lambda: len(server._published) == 1)
+    await wait_until(lambda: len(server._register) == 1)
 
 
 async def test_a_url_dies_when_its_time_is_over(

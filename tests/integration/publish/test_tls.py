@@ -136,3 +136,16 @@ async def test_plain_http_on_the_tls_port_gets_nothing(serving: Starter, install
     assert b"200" not in await reader.read()
     writer.close()
     assert await server.probe()
+
+
+async def test_connections_that_never_begin_tls_count_from_the_start(serving: Starter, installed: tuple[Path, Path]) -> None:
+    """They take up room like others, and make room like others: the own test and new clients get through."""
+    server = await serving(certificate=installed[0], private_key=installed[1])
+    server._connections.limit = 20
+    port = int(server._probe_url.split(":")[2].split("/")[0])
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(30)]
+    await wait_until(lambda: len(server._connections) == 10)
+    assert await common_name(server) == "first.test"
+    assert await server.probe()
+    for _, writer in silent:
+        writer.close()

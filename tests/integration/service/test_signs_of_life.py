@@ -191,8 +191,8 @@ async def test_a_server_that_answers_nothing_stops_them(app: App, manager: Manag
     """The port is open and connections pile up unanswered: only a real request finds that out."""
     urls = app.publishing.urls
     assert urls is not None
-    assert urls._listener is not None
-    asyncio.get_running_loop().remove_reader(urls._listener.sockets[0].fileno())
+    assert urls._listeners
+    asyncio.get_running_loop().remove_reader(urls._listeners[0].sockets[0].fileno())
     assert urls.alive()
     await until(is_forgotten(manager))
     assert "stuck: the server of temporary URLs" in capfd.readouterr().err

@@ -3,8 +3,8 @@
 import pytest
 
 from watcher.publish.answers import (
-    Answer,
     Representation,
+    ResponsePlan,
     answer,
     prefixes_of,
     requested_span,
@@ -48,12 +48,12 @@ def test_a_range_outside_is_refused(header: str) -> None:
 )
 def test_a_range_that_makes_no_sense_is_ignored(header: str) -> None:
     """Malformed, foreign, many at once, absurdly long: the whole file is the answer."""
-    assert answer("GET", {"Range": header}, WHAT) == Answer(200, 0, 1000)
+    assert answer("GET", {"Range": header}, WHAT) == ResponsePlan(200, 0, 1000)
 
 
 def test_a_range_is_for_get_alone() -> None:
     """HEAD tells of the whole, as RFC 9110 asks."""
-    assert answer("HEAD", {"Range": "bytes=0-1"}, WHAT) == Answer(200, 0, 1000)
+    assert answer("HEAD", {"Range": "bytes=0-1"}, WHAT) == ResponsePlan(200, 0, 1000)
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_names_are_made_fit_to_be_seen(name: str, shown: str) -> None:
 def test_the_url_is_ascii() -> None:
     """Whatever the name, the URL is plain ASCII with the token before the name."""
     url = temporary_url("https://h/p", "tok", "ä ö?#%.jpg")
-    assert url == "https://h/p/t/tok/%C3%A4%20%C3%B6--%25.jpg"
+    assert url == "https://h/p/t/tok/%C3%A4%20%C3%B6---.jpg"

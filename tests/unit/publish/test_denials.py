@@ -2,41 +2,41 @@
 
 import pytest
 
-from watcher.publish.denials import Denials, Refusal, Report
+from watcher.publish.denials import Denial, Denials, Report
 
 
 def test_the_first_is_said_at_once() -> None:
     """The first refusal for a reason is a line, with who asked."""
-    assert Denials().note(Refusal.UNKNOWN, "192.0.2.1", 5.0) == [Report(Refusal.UNKNOWN, 1, "192.0.2.1")]
+    assert Denials().note(Denial.UNKNOWN, "192.0.2.1", 5.0) == [Report(Denial.UNKNOWN, 1, "192.0.2.1")]
 
 
 def test_a_flood_is_one_line_a_minute() -> None:
     """Whatever comes within a minute is one count in the next line; the last asker is named."""
     denials = Denials()
-    lines = [line for second in range(120) for line in denials.note(Refusal.UNKNOWN, f"host{second}", float(second))]
-    assert lines == [Report(Refusal.UNKNOWN, 1, "host0"), Report(Refusal.UNKNOWN, 60, "host60")]
-    assert denials.rest() == [Report(Refusal.UNKNOWN, 59, "host119")]
+    lines = [line for second in range(120) for line in denials.note(Denial.UNKNOWN, f"host{second}", float(second))]
+    assert lines == [Report(Denial.UNKNOWN, 1, "host0"), Report(Denial.UNKNOWN, 60, "host60")]
+    assert denials.rest() == [Report(Denial.UNKNOWN, 59, "host119")]
 
 
 def test_reasons_are_counted_apart() -> None:
     """One reason's flood does not silence another."""
     denials = Denials()
-    denials.note(Refusal.UNKNOWN, None, 0.0)
-    assert denials.note(Refusal.KEY_WRONG, "h", 1.0) == [Report(Refusal.KEY_WRONG, 1, "h")]
+    denials.note(Denial.UNKNOWN, None, 0.0)
+    assert denials.note(Denial.KEY_WRONG, "h", 1.0) == [Report(Denial.KEY_WRONG, 1, "h")]
 
 
 def test_what_was_counted_is_said_when_its_minute_is_over() -> None:
     """A burst that ends is still reported, once, after its minute."""
     denials = Denials()
-    denials.note(Refusal.EXPIRED, "a", 0.0)
-    denials.note(Refusal.EXPIRED, "b", 1.0)
+    denials.note(Denial.EXPIRED, "a", 0.0)
+    denials.note(Denial.EXPIRED, "b", 1.0)
     assert denials.due(59.0) == []
-    assert denials.due(60.0) == [Report(Refusal.EXPIRED, 1, "b")]
+    assert denials.due(60.0) == [Report(Denial.EXPIRED, 1, "b")]
     assert denials.due(61.0) == []
 
 
-@pytest.mark.parametrize("reason", list(Refusal))
-def test_every_reason_has_a_status_and_a_hint(reason: Refusal) -> None:
+@pytest.mark.parametrize("reason", list(Denial))
+def test_every_reason_has_a_status_and_a_hint(reason: Denial) -> None:
     """No reason is without words, and none but the documented statuses is answered."""
     assert reason.hint
     assert reason.status in (403, 404, 405, 503)
@@ -44,4 +44,4 @@ def test_every_reason_has_a_status_and_a_hint(reason: Refusal) -> None:
 
 def test_reasons_that_would_tell_of_a_file_look_like_unknown() -> None:
     """Expired and changed are the same status as unknown."""
-    assert {Refusal.EXPIRED.status, Refusal.CHANGED.status, Refusal.UNKNOWN.status} == {404}
+    assert {Denial.EXPIRED.status, Denial.CHANGED.status, Denial.UNKNOWN.status} == {404}

@@ -21,7 +21,8 @@ from watcher.compressor.failures import CAUGHT, failure_of_exception
 from watcher.config.schema import is_loopback, split_address
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.model import Event, Ticket
-from watcher.publish.serve import TemporaryUrls, default_listen
+from watcher.publish.listen_words import default_listen
+from watcher.publish.serve import TemporaryUrls
 from watcher.publish.tls import ServerCertificate
 
 if TYPE_CHECKING:

@@ -1,0 +1,98 @@
+"""What is published under which ticket, and how much of it the line still has to carry."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from watcher.publish.traffic import Line, Traffic
+
+if TYPE_CHECKING:
+    from watcher.model import Ticket
+    from watcher.ports import Clock, Source
+
+ROOM_SECONDS: Final = 1.0
+"""How often it is looked whether a thin line has room for another original."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A source under a ticket; `inode` is what its descriptor led to when it was published."""
+
+    ticket: Ticket
+    source: Source
+    inode: tuple[int, int]
+    traffic: Traffic
+
+
+class Register:
+    """Publications by token. A token is looked up by its digest: the time it takes says nothing about the tokens that exist."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._published: dict[bytes, Published] = {}
+        self._line = Line()
+        self._queue = asyncio.Lock()
+        self._less_to_send = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._published)
+
+    def add(self, ticket: Ticket, source: Source, inode: tuple[int, int]) -> None:
+        """Publish; the same ticket again gets the new source."""
+        key = _digest(ticket.token)
+        known = self._published.get(key)
+        traffic = known.traffic if known is not None else Traffic(source.facts.size, self._clock.monotonic())
+        self._published[key] = Published(ticket, source, inode, traffic)
+
+    def find(self, token: str) -> Published | None:
+        """What is published under a token."""
+        found = self._published.get(_digest(token))
+        return found if found is not None and is_equal(found.ticket.token, token) else None
+
+    def remove(self, token: str) -> None:
+        """Forget a publication."""
+        self._published.pop(_digest(token), None)
+        self._less_to_send.set()
+
+    def forget_expired(self) -> None:
+        """Forget what nobody may fetch any more."""
+        now = self._clock.now()
+        self._published = {key: each for key, each in self._published.items() if now < each.ticket.expires_at}
+
+    async def room_for(self, size: int) -> None:
+        """Wait, in the order of coming, while a thin line has more to send than it can in a while."""
+        async with self._queue:
+            while not self._line.has_room(self._waiting_bytes(), size, self._clock.monotonic()):
+                self._less_to_send.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._less_to_send.wait(), ROOM_SECONDS)
+
+    def note_sent(self, count: int) -> None:
+        """So many bytes were given to the kernel."""
+        self._line.sent(count, self._clock.monotonic())
+
+    def download_ended(self) -> None:
+        """Those who wait for room may look again."""
+        self._less_to_send.set()
+
+    def _waiting_bytes(self) -> int:
+        now = self._clock.monotonic()
+        return sum(each.traffic.loads_the_line(now) for each in self._published.values())
+
+
+def is_equal(one: str, other: str) -> bool:
+    """Compare secrets in a time that tells nothing."""
+    return hmac.compare_digest(_bytes(one), _bytes(other))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(_bytes(token)).digest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
