@@ -22,8 +22,8 @@ from watcher.config.schema import MOST_REQUESTS, split_address
 from watcher.delivery.dispatcher import Dispatcher
 from watcher.delivery.pipeline import Pipeline, Policy, Ports
 from watcher.errors import ConfigurationError, Unavailable
-from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
+from watcher.intake.originals import FileOriginals
 from watcher.listening import origin
 from watcher.model import Event, Ticket
 from watcher.publish.serve import TemporaryUrls

@@ -11,12 +11,16 @@ WatcherError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from watcher.model import Failure
+
+CANNOT_TELL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors of a call on a file that say nothing of the file: this process, or the machine, has nothing left to ask with."""
 
 
 class WatcherError(Exception):

@@ -94,7 +94,10 @@ class Originals(Protocol):
         """
 
     async def delete(self, file: FileRef, observation: Observation) -> bool:
-        """Delete the observed version, durably. False where another version (or none) is at the path: that one stays."""
+        """Delete the observed version, durably. False where another version is at the path: that one stays.
+
+        True where nothing is in its place any more: a crash may have kept the deletion from being written down.
+        """
 
     async def is_there(self, file: FileRef) -> bool:
         """Whether any file is at the path now, readable or not. Raises NotAnswering."""
@@ -102,8 +105,10 @@ class Originals(Protocol):
     async def is_present(self, root: Path) -> bool:
         """Whether a folder's root is there now, the same as when it was armed. One that does not answer is not."""
 
-    async def move(self, file: FileRef, observation: Observation, target: Path) -> Path | None:
+    async def move(self, file: FileRef, observation: Observation, target: Path, sha1: str | None = None) -> Path | None:
         """Move the observed version below `target`, keeping the folder structure, never overwriting, durably.
+
+        After a crash a version that was moved before it is found again, by the `sha1` of its bytes.
 
         Gives the new path, or None where another version (or none) is at the path. Raises Unavailable where the target
         cannot take it now (full, read-only, missing rights): nothing is lost, try again later.

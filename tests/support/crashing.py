@@ -32,9 +32,9 @@ POINTS = {
     "api.fetch": ("watcher.compressor.client", "CompressorClient.fetch"),
     "api.job": ("watcher.compressor.client", "CompressorClient.job"),
     "store.head": ("watcher.compressor.stored", "HttpObjectStore.head"),
-    "originals.open": ("watcher.intake.files", "FileOriginals.open"),
-    "originals.delete": ("watcher.intake.files", "FileOriginals.delete"),
-    "originals.move": ("watcher.intake.files", "FileOriginals.move"),
+    "originals.open": ("watcher.intake.originals", "FileOriginals.open"),
+    "originals.delete": ("watcher.intake.originals", "FileOriginals.delete"),
+    "originals.move": ("watcher.intake.originals", "FileOriginals.move"),
     # inside a deletion: the name is taken aside; inside a move: renamed, and where that is another file system, copied
     "delete.aside": ("watcher.intake.durable", "_finish_delete"),
     "move.place": ("watcher.intake.durable", "place"),

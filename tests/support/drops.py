@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
 from watcher.config.loading import load_settings
 from watcher.config.rules import folder_rules
-from watcher.intake.files import FileOriginals
 from watcher.intake.intake import Intake, IntakeSettings
+from watcher.intake.originals import FileOriginals
 from watcher.model import Event, FileRef, Image, Observation
 from watcher.records.sqlite_journal import SqliteJournal
 

@@ -27,7 +27,7 @@ from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
 from watcher.delivery.dispatcher import Dispatcher
 from watcher.delivery.pipeline import Pipeline, Policy, Ports
 from watcher.errors import CallFailed
-from watcher.intake.files import FileOriginals
+from watcher.intake.originals import FileOriginals
 from watcher.intake.pools import Lane
 from watcher.intake.roots import Roots
 from watcher.model import (

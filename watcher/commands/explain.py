@@ -16,7 +16,8 @@ from watcher.compressor.wire import FetchRequest
 from watcher.config.keys import InvalidKey, KeyFields, render_key
 from watcher.config.rules import folder_rules
 from watcher.formats.containers import judge
-from watcher.intake.files import Inspector, Unsuitable, inspect_file
+from watcher.intake.inspection import Inspector, Unsuitable, inspect_file
+from watcher.intake.roots import Place
 from watcher.model import IgnoredReason, SourceFacts, path_fields
 from watcher.result_records import printable
 
@@ -71,7 +72,7 @@ def _facts(rules: FolderRules, relative: str) -> tuple[SourceFacts | None, dict[
     """What the file's bytes say; or why it would not be taken as it is."""
     real_root = os.path.realpath(os.fsencode(rules.folder.path))
     name = os.fsencode(relative)
-    first = inspect_file(real_root, name, Inspector(leases=False))
+    first = inspect_file(real_root, name, Inspector(Place(rules.folder.path, 0, 0, "unknown"), leases=False))
     if isinstance(first, Unsuitable):
         return None, {"verdict": "ignored", "reason": str(first.reason), "message": first.message or WHY[first.reason]}
     if first is None:

@@ -1,8 +1,9 @@
 """From a path to its rule, or to the reason why it is not taken. Pure.
 
 The lists below are data: what browsers, copy programs, synchronisers and desktops leave in folders under names that are not the
-file's final one, in upper or lower case. `ignore` in the configuration adds to them. Names that begin with a dot (rsync,
-Syncthing, FTP servers with hidden stores, .DS_Store, ._*, .Trash-*) are left as a rule of their own.
+file's final one. `ignore` in the configuration adds to them. Names that begin with a dot (rsync, Syncthing, FTP servers with
+hidden stores, .DS_Store, ._*, .Trash-*) are left as a rule of their own. All names and globs are compared without regard to case:
+cameras write IMG_0001.JPG.
 """
 
 from __future__ import annotations
@@ -25,13 +26,21 @@ TEMPORARY_NAMES: Final = (
     "*~",  # editors' backups
     "~*",  # Office locks, ~syncthing~*
     "#*#",  # Emacs
+    "*.~*",  # Nextcloud, ownCloud
     "*.part",  # Firefox, KDE, FTP clients
+    "*.part-*",  # yt-dlp
     "*.partial",  # Internet Explorer, rclone
     "*.crdownload",  # Chromium
+    "*.crswap",
     "*.download",  # Safari; a directory that holds the file under its final name
     "*.opdownload",  # Opera
+    "*.drivedownload",  # Google Drive
+    "*.driveupload",
     "*.filepart",  # WinSCP
     "*.filezilla",
+    "*.cyberduckpart",
+    "*_.gstmp",  # gsutil
+    "*._gstmp",
     "*.tmp",
     "*.temp",
     "*.lrtmp",  # Lightroom
@@ -40,11 +49,23 @@ TEMPORARY_NAMES: Final = (
     "*.swx",
     "*.kate-swp",
     "*.aria2",
+    "*.aria2__temp",
+    "*.ytdl",
+    "*.fdmdownload",  # Free Download Manager
+    "*.dtapart",  # DownThemAll
+    "*.xltd",  # Thunder
+    "*.jc!",  # FlashGet
+    "*.bc!",  # BitComet
     "*.!ut",  # torrent clients
     "*.!qb",
     "*.!bt",
     "*.!sync",  # Resilio
     "*.bts",
+    "*.ffs_tmp",  # FreeFileSync
+    "*.ffs_lock",
+    "*.ffs_db",
+    "*.incomplete",
+    "*.downloading",
     "*.upload",
     "*.uploading",
     "*.syncing",
@@ -55,6 +76,27 @@ TEMPORARY_NAMES: Final = (
     "Icon\r",
 )
 """Names of files and directories that are never taken."""
+
+_PICTURES: Final = ("jpg", "jpeg", "jpe", "png", "webp", "avif", "heic", "heif", "gif", "tif", "tiff", "bmp", "svg", "ico")
+_SIX: Final = "[a-z0-9]" * 6
+_EIGHT: Final = "[a-f0-9]" * 8
+TEMPORARY_FILES: Final = (
+    "*.*_original",  # exiftool's backup: it still has what was removed, a place perhaps
+    "*_exiftool_tmp",
+    "*.bak",
+    "*.orig",
+    "*.old",
+    "*.backup",
+    "*.sb-????????-??????",  # programs in Apple's sandbox, Office among them
+    *(f"*.{kind}.{_SIX}" for kind in _PICTURES),  # Qt's QSaveFile, GLib, mkstemp
+    *(f"*.{kind}.{_EIGHT}" for kind in _PICTURES),  # AWS clients
+)
+"""Names of files that are never taken: half written ones, and backups that the program which edits the image leaves beside it.
+Directories may be called so."""
+
+PARTNER_SUFFIXES: Final = (".aria2", ".st", ".lftp-pget-status")
+"""aria2, axel, lftp: a file beside which one of its name with this behind it lies is not whole yet; that one keeps the
+download's state."""
 
 TEMPORARY_DIRECTORIES: Final = (
     "@eaDir",  # Synology
@@ -68,6 +110,7 @@ TEMPORARY_DIRECTORIES: Final = (
     "Network Trash Folder",
     "Temporary Items",
     "__MACOSX",
+    "_gsdata_",  # GoodSync
     "lost+found",
 )
 """Directories whose contents are never taken."""
@@ -119,6 +162,7 @@ class FolderRules:
     include: Globs
     exclude: Globs
     ignore: Globs
+    ignore_files: Globs
     move_targets: tuple[Path, ...]
 
     def ignores_directory(self, relative: str) -> IgnoredReason | None:
@@ -139,7 +183,7 @@ class FolderRules:
         name = relative.rpartition("/")[2]
         if name.startswith("."):
             return IgnoredReason.HIDDEN
-        if self.ignore.match(name):
+        if self.ignore.match(name) or self.ignore_files.match(name):
             return IgnoredReason.TEMPORARY_NAME
         if self.exclude.match(relative):
             return IgnoredReason.EXCLUDED
@@ -162,9 +206,16 @@ def folder_rules(settings: Settings) -> dict[str, FolderRules]:
         after.move for folder in settings.folders for after in (folder.on_success, folder.on_failure) if isinstance(after, MoveTo)
     )
     ignore = Globs((*TEMPORARY_NAMES, *settings.ignore), ignore_case=True)
+    ignore_files = Globs(TEMPORARY_FILES, ignore_case=True)
     return {
         folder.name: FolderRules(
-            folder, build_rule(settings, folder), Globs(folder.include), Globs(folder.exclude), ignore, targets
+            folder=folder,
+            rule=build_rule(settings, folder),
+            include=Globs(folder.include, ignore_case=True),
+            exclude=Globs(folder.exclude, ignore_case=True),
+            ignore=ignore,
+            ignore_files=ignore_files,
+            move_targets=targets,
         )
         for folder in settings.folders
     }

@@ -76,7 +76,7 @@ class Disposal:
         return "deleted"
 
     async def _move(self, image: Image, target: Path) -> str:
-        moved = await self._originals.move(image.file, image.observation, target)
+        moved = await self._originals.move(image.file, image.observation, target, image.facts.sha1 if image.facts else None)
         if moved is None:
             return OTHER_VERSION
         self._events.event(Event.IMAGE_MOVED, id=image.id, **image.file.fields(), **path_fields("to", moved))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from watcher.intake.durable import OWN_PREFIX
+from watcher.intake.files import OWN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from watcher.intake.durable import OWN_PREFIX
-from watcher.intake.files import Inspector, Unsuitable, inspect_file, uninspected
+from watcher.errors import CANNOT_TELL, NotAnswering
+from watcher.intake.files import OWN_PREFIX
+from watcher.intake.inspection import Inspector, Unsuitable, inspect_file, uninspected
+from watcher.intake.pools import made_progress
 from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Inspection, Leave, NotYet, Take, settle
 from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
 
@@ -19,12 +20,18 @@ if TYPE_CHECKING:
     from watcher.config.rules import FolderRules
     from watcher.intake.alarm import Alarm
     from watcher.intake.context import IntakeContext
+    from watcher.intake.move_targets import MoveTargets
+    from watcher.intake.roots import Place
     from watcher.model import Stamp
 
 CHUNK: Final = 128
 """Files looked at in one go of a thread, and taken in one commit."""
 WAITING_LIMIT: Final = 20_000
 """Files waited for at most; the others are found again by a scan when there is room."""
+UNREADABLE_LIMIT: Final = 500
+"""Files that may not be read and are looked at every few seconds; more than that are for the scans."""
+HANGING_RETRY_SECONDS: Final = 60.0
+"""Until a file on which a call hung is looked at again."""
 FRESH_SECONDS: Final = 2.0
 """A version that was changed so short a time ago, and since we began, is not looked up in the journal before it is taken."""
 REMEMBERED: Final = 10_000
@@ -80,7 +87,11 @@ class Candidates:
     @property
     def waiting(self) -> int:
         """Files that are being waited for; not those that cannot be read."""
-        return sum(not each.unreadable for each in self._waiting.values())
+        return len(self._waiting) - self._unreadable
+
+    @property
+    def _unreadable(self) -> int:
+        return sum(each.unreadable for each in self._waiting.values())
 
     def is_waited_for(self, relative: bytes) -> bool:
         """Whether the file has its own time to be looked at."""
@@ -111,17 +122,53 @@ class Candidates:
         behind what is dropped now.
         """
         taken = 0
-        todo = list(relatives)
-        for start in range(0, len(todo), CHUNK):
-            async with self._turn:
-                taken += await self._examine_some(todo[start : start + CHUNK], looked_up=looked_up, backlog=backlog)
+        for place, todo in self._by_place(relatives).items():
+            for start in range(0, len(todo), CHUNK):
+                async with self._turn:
+                    judgements = await self._inspect(todo[start : start + CHUNK], place)
+                    news = judgements if looked_up else await self._without_known(judgements)
+                    taken += await self._act(news, backlog=backlog)
         return taken
 
-    async def _examine_some(self, relatives: Sequence[bytes], *, looked_up: bool, backlog: bool) -> int:
-        asked = [(relative, self._inspector(relative)) for relative in relatives]
-        inspections = await self._context.in_thread(self.rules.rule.root, partial(_inspect_all, self._real_root(), asked))
-        judgements = {relative: self._judge(relative, seen) for relative, seen in inspections}
-        return await self._act(judgements if looked_up else await self._without_known(judgements), backlog=backlog)
+    async def examine_unreadable(self, relatives: Sequence[bytes]) -> int:
+        """Look again at files that the journal knows as unreadable. Those that still are need no word."""
+        taken = 0
+        for place, todo in self._by_place(relatives).items():
+            for start in range(0, len(todo), CHUNK):
+                async with self._turn:
+                    judgements = await self._inspect(todo[start : start + CHUNK], place)
+                    news = {path: each for path, each in judgements.items() if not _is_unreadable(each)}
+                    taken += await self._act(news, backlog=False)
+        return taken
+
+    def _by_place(self, relatives: Iterable[bytes]) -> dict[Place, list[bytes]]:
+        """The files by what they lie on: each is asked by threads of its own."""
+        places: dict[Place, list[bytes]] = {}
+        for relative in relatives:
+            place = self._context.roots.place_of(self.rules.rule.root, relative)
+            places.setdefault(place, []).append(relative)
+        return places
+
+    async def _inspect(self, relatives: Sequence[bytes], place: Place) -> dict[bytes, Judgement | None]:
+        asked = [(relative, self._inspector(relative, place)) for relative in relatives]
+        round_ = InspectionRound(self._real_root(), asked, self._context.roots.targets)
+        try:
+            await self._context.in_thread(place.threads, round_.run)
+        except NotAnswering:
+            if round_.at is None and place.threads == self.rules.rule.root:
+                raise
+            self._put_off(relatives[len(round_.seen) :])
+        seen = list(round_.seen)  # a thread that hung goes on when it can
+        return {relative: self._judge(relative, each) for relative, each in seen}
+
+    def _put_off(self, relatives: Sequence[bytes]) -> None:
+        """A file among them hangs, or the share that they lie on: look again later, and let nobody else wait."""
+        now = self._context.clock.monotonic()
+        for number, relative in enumerate(relatives):
+            before = self._waiting.pop(relative, None)
+            wait = before.wait if before is not None else NotYet(Observation(0, 0, 0, 0), now, now)
+            later = now + (HANGING_RETRY_SECONDS if number == 0 else LONGEST_WAIT_CONTENT)
+            self._wait(relative, _Waiting(replace(wait, check_at=later), unreadable=True))
 
     def _real_root(self) -> bytes:
         return self._context.roots.real(self.rules.rule.root)
@@ -129,12 +176,12 @@ class Candidates:
     def _file(self, relative: bytes) -> FileRef:
         return FileRef(self.rules.rule.folder, self.rules.rule.root, relative)
 
-    def _inspector(self, relative: bytes) -> Inspector:
+    def _inspector(self, relative: bytes, place: Place) -> Inspector:
         waiting = self._waiting.get(relative)
         before = waiting.wait if waiting is not None else None
         now, patience = self._context.clock.monotonic(), self._context.patience
         still = patience.settle == 0 if before is None else before.stood_still(now, patience)
-        return Inspector(self._context.roots.leases(self.rules.rule.root), before, still)
+        return Inspector(place, self._context.roots.leases(self.rules.rule.root, place), before, still)
 
     def _judge(self, relative: bytes, inspection: Inspection | Unsuitable | None) -> Judgement | None:
         """What to do now about a file; None for nothing, or nothing yet. Keeps the book of what is waited for."""
@@ -142,7 +189,7 @@ class Candidates:
         if inspection is None:
             return None
         if isinstance(inspection, Unsuitable):
-            if inspection.reason is IgnoredReason.UNREADABLE:
+            if inspection.reason is IgnoredReason.UNREADABLE and self._unreadable < UNREADABLE_LIMIT:
                 check_at = self._context.clock.monotonic() + LONGEST_WAIT_CONTENT
                 self._wait(relative, _Waiting(NotYet(inspection.observation, 0.0, check_at), unreadable=True))
             return inspection
@@ -220,18 +267,41 @@ def _is_in(stamps: Mapping[bytes, Mapping[bytes, Stamp]], relative: bytes, take:
     return stamps[directory].get(name) == take.observation.stamp
 
 
-def _inspect_all(
-    real_root: bytes, asked: Sequence[tuple[bytes, Inspector]]
-) -> list[tuple[bytes, Inspection | Unsuitable | None]]:
-    return [(relative, _inspect_safely(real_root, relative, inspector)) for relative, inspector in asked]
+def _is_unreadable(judgement: Judgement | None) -> bool:
+    return isinstance(judgement, Unsuitable) and judgement.reason is IgnoredReason.UNREADABLE
+
+
+class InspectionRound:
+    """A look at some files, in a thread. `seen` grows as it goes; `at` is the file that it is at."""
+
+    def __init__(self, real_root: bytes, asked: Sequence[tuple[bytes, Inspector]], targets: MoveTargets) -> None:
+        self._real_root = real_root
+        self._asked = asked
+        self._targets = targets
+        self.seen: list[tuple[bytes, Inspection | Unsuitable | None]] = []
+        self.at: bytes | None = None
+
+    def run(self) -> None:
+        """Look at one after the other. Raises OSError where this process has nothing left to open files with."""
+        known: dict[bytes, bool] = {}
+        for relative, inspector in self._asked:
+            self.at = relative
+            seen = _inspect_safely(self._real_root, relative, inspector)
+            if seen is not None and self._targets.lie_below(self._real_root, relative, known):
+                seen = Unsuitable(seen.observation, IgnoredReason.MOVE_TARGET, lasting=False)
+            self.seen.append((relative, seen))
+            made_progress()
 
 
 def _inspect_safely(real_root: bytes, relative: bytes, inspector: Inspector) -> Inspection | Unsuitable | None:
     """One file that we cannot cope with must not end the watch on all the others."""
     try:
         return inspect_file(real_root, relative, inspector)
+    except OSError as error:
+        if error.errno in CANNOT_TELL:
+            raise
+        fault: Exception = error
     except Exception as error:  # noqa: BLE001 - the boundary of one file: whatever a look at it raises is said of it
-        fault = f"{type(error).__name__}: {error}"
-        return uninspected(
-            real_root, relative, f"internal error ({fault}); this is a fault of compressor-watcher, please report it"
-        )
+        fault = error
+    said = f"internal error ({type(fault).__name__}: {fault}); this is a fault of compressor-watcher, please report it"
+    return uninspected(real_root, relative, inspector.place, said)

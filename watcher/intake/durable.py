@@ -6,7 +6,6 @@ aside by a rename within its directory, looked at, and only then removed; anothe
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import os
@@ -14,27 +13,15 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from watcher.intake.copying import copied, is_like, sha1_of, unlink_if_there
+from watcher.intake.files import OWN_PREFIX, is_version
+from watcher.intake.renaming import free_names, make_directories, place, rename_noreplace, sync_directory
 from watcher.model import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OWN_PREFIX: Final = b".compressor-watcher-"
-"""Begins the name of everything that we ourselves put into folders for a moment."""
-_AT_FDCWD: Final = -100
-_RENAME_NOREPLACE: Final = 1
-_UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES})
-_NAME_MAX: Final = 255
-_COARSEST_TIMES_NS: Final = 2_000_000_001
-"""FAT keeps every second second."""
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-def is_version(status: os.stat_result, observation: Observation) -> bool:
-    """Same inode, size and mtime; a rename moves the ctime, so it is not asked."""
-    now = Observation.of(status)
-    return (now.inode, now.size, now.mtime_ns) == (observation.inode, observation.size, observation.mtime_ns)
+_NO_RIGHT: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def delete_version(path: bytes, observation: Observation) -> bool:
@@ -46,21 +33,37 @@ def delete_version(path: bytes, observation: Observation) -> bool:
         rename_noreplace(path, aside)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        return _delete_in_place(path, observation, error)
     return _finish_delete(aside, path, observation)
 
 
-def _is_exactly(path: bytes, observation: Observation) -> bool:
-    """Whether the path (a link is followed) leads to the very observation, ctime included."""
+def _delete_in_place(path: bytes, observation: Observation, problem: OSError) -> bool:
+    """Where nothing can be renamed, but perhaps deleted."""
+    if not _is_exactly(path, observation):
+        return False
     try:
-        return Observation.of(os.stat(path)) == observation
+        os.unlink(path)
+    except OSError:
+        raise problem from None
+    sync_directory(os.path.dirname(path))
+    return True
+
+
+def _is_exactly(path: bytes, observation: Observation) -> bool:
+    """Whether the path (a link is followed) leads to the very observation, ctime included where inodes last."""
+    try:
+        status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
+    return is_version(status, observation) and (not observation.inode or Observation.of(status) == observation)
 
 
 def _aside(path: bytes, observation: Observation) -> bytes:
     """The name a version is taken aside under: the same after a restart, hidden, never taken by a scan."""
     digest = hashlib.sha1(os.path.basename(path), usedforsecurity=False).hexdigest()[:8]
-    return os.path.join(os.path.dirname(path), OWN_PREFIX + b"%s-%d" % (digest.encode(), observation.inode))
+    number = observation.inode or observation.mtime_ns
+    return os.path.join(os.path.dirname(path), OWN_PREFIX + b"%s-%d" % (digest.encode(), number))
 
 
 def _finish_delete(aside: bytes, path: bytes, observation: Observation) -> bool:
@@ -79,22 +82,68 @@ def _finish_delete(aside: bytes, path: bytes, observation: Observation) -> bool:
     return False
 
 
-def move_version(source: bytes, observation: Observation, target: bytes) -> bytes | None:
+def was_deleted(path: bytes) -> bool:
+    """Whether nothing is at a path whose directory is there: a deletion before a crash leaves it so."""
+    return not os.path.lexists(path) and os.path.isdir(os.path.dirname(path))
+
+
+def move_version(source: bytes, observation: Observation, target: bytes, sha1: str | None = None) -> bytes | None:
     """Move the observed version to `target`, or to a free name beside it; gives the new path.
 
-    None where another version, or none, is at `source`. The directories are made and everything is synced.
+    None where another version, or none, is at `source`. The directories are made and everything is synced. May be repeated after
+    a crash: what was moved before it is found again, a copy by the `sha1` of its bytes.
     """
     if not _is_exactly(source, observation):
-        return None
+        return _moved_before(source, observation, target, sha1)
     make_directories(os.path.dirname(target))
     if stat.S_ISLNK(os.lstat(source).st_mode):
         return _copy_over(source, observation, target)
     try:
         return _rename_over(source, observation, target)
     except OSError as error:
-        if error.errno == errno.EXDEV:
-            return _copy_over(source, observation, target)
-        raise
+        if error.errno in _NO_RIGHT and not _may_write(os.path.dirname(source)):
+            raise
+        return _copy_over(source, observation, target)
+
+
+def _may_write(directory: bytes) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _moved_before(source: bytes, observation: Observation, target: bytes, sha1: str | None) -> bytes | None:
+    """Where an earlier try, which a crash kept from being written down, has moved the version; None if there was none."""
+    here = _status(source)
+    for candidate, there in _taken(target):
+        if here is not None and os.path.samestat(here, there):  # linked there, and not yet unlinked here
+            if is_version(there, observation):
+                os.unlink(source)
+                sync_directory(os.path.dirname(source))
+                return candidate
+        elif _is_moved(candidate, there, observation, sha1):
+            return candidate
+    return None
+
+
+def _is_moved(candidate: bytes, there: os.stat_result, observation: Observation, sha1: str | None) -> bool:
+    if observation.inode and is_version(there, observation):
+        return True
+    return sha1 is not None and is_like(there, observation) and sha1_of(candidate) == sha1
+
+
+def _taken(target: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+    """What lies at `target` and the names beside it, up to the first free one."""
+    for candidate in free_names(target):
+        status = _status(candidate)
+        if status is None:
+            return
+        yield candidate, status
+
+
+def _status(path: bytes) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _rename_over(source: bytes, observation: Observation, target: bytes) -> bytes | None:
@@ -116,152 +165,17 @@ def _copy_over(source: bytes, observation: Observation, target: bytes) -> bytes 
     After a crash in between, the copy that is there already is the one.
     """
     directory = os.path.dirname(target)
-    final = _copied_before(source, observation, target) or _copied(source, observation, target)
+    final = copied(source, observation, target)
     if final is None:
         return None
-    sync_directory(directory)
-    if delete_version(source, observation):
-        return final
-    _unlink_if_there(final)
-    sync_directory(directory)
-    return None
-
-
-def _copied(source: bytes, observation: Observation, target: bytes) -> bytes | None:
-    """Copy to `target` or a free name beside it. What a crash leaves of a copy is replaced by the next try."""
-    mark = hashlib.sha1(source, usedforsecurity=False).hexdigest()[:16].encode()
-    partial = os.path.join(os.path.dirname(target), OWN_PREFIX + mark + b".part")
-    _unlink_if_there(partial)
     try:
-        return place(partial, target) if _copy(source, observation, partial) else None
-    finally:
-        _unlink_if_there(partial)
-
-
-def _copied_before(source: bytes, observation: Observation, target: bytes) -> bytes | None:
-    """The copy that an earlier try left at `target` or beside it: same size, mtime (as far as file systems keep it) and bytes."""
-    for candidate in free_names(target):
-        try:
-            status = os.lstat(candidate)
-        except FileNotFoundError:
-            return None
-        there = Observation.of(status)
-        alike = there.size == observation.size and abs(there.mtime_ns - observation.mtime_ns) < _COARSEST_TIMES_NS
-        if alike and stat.S_ISREG(status.st_mode) and _digest(candidate) == _digest(source):
-            return candidate
-    return None
-
-
-def _digest(path: bytes) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha1").digest()
-
-
-def _copy(source: bytes, observation: Observation, partial: bytes) -> bool:
-    """Copy the observed version with its mode and mtime. False where it is not there, or changed meanwhile."""
-    with open(source, "rb") as reader:
-        status = os.fstat(reader.fileno())
-        if not is_version(status, observation):
-            return False
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w+b") as writer:
-            digest = hashlib.sha1(usedforsecurity=False)
-            while block := reader.read(1 << 20):
-                digest.update(block)
-                writer.write(block)
-            writer.flush()
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-            os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-            os.fsync(descriptor)
-            writer.seek(0)
-            copied = hashlib.file_digest(writer, "sha1").digest()
-        if copied != digest.digest():
-            raise OSError(errno.EIO, "the copy differs from the original")
-        return is_version(os.fstat(reader.fileno()), observation)
-
-
-def place(source: bytes, target: bytes) -> bytes:
-    """Rename to `target` or to the first free name beside it; gives the new path."""
-    names = free_names(target)
-    while True:
-        candidate = next(names)
-        with suppress(FileExistsError):
-            rename_noreplace(source, candidate)
-            return candidate
-
-
-def _unlink_if_there(path: bytes) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-
-
-def free_names(path: bytes) -> Iterator[bytes]:
-    """`a/b.jpg`, `a/b-1.jpg`, `a/b-2.jpg`, ... without end; the stem is shortened where the name would become too long."""
-    yield path
-    directory, name = os.path.split(path)
-    stem, extension = os.path.splitext(name)
-    number = 1
-    while True:
-        suffix = b"-%d" % number + extension
-        yield os.path.join(directory, stem[: _NAME_MAX - len(suffix)] + suffix)
-        number += 1
-
-
-def rename_noreplace(source: bytes, target: bytes) -> None:
-    """Rename, and never onto something that is there: FileExistsError then. Other failures as OSError."""
-    if _libc.renameat2(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE) == 0:
-        return
-    number = ctypes.get_errno()
-    if number not in _UNSUPPORTED:
-        raise OSError(number, os.strerror(number), source, None, target)
-    _rename_by_link(source, target)
-
-
-def _rename_by_link(source: bytes, target: bytes) -> None:
-    """For file systems without RENAME_NOREPLACE (NFS, some FUSE): a link fails where the name is taken."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        _rename_by_reservation(source, target)
-        return
-    os.unlink(source)
-
-
-def _rename_by_reservation(source: bytes, target: bytes) -> None:
-    """Without links either: an empty file reserves the name, and the rename replaces that."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    try:
-        os.rename(source, target)
+        sync_directory(directory)
+        if delete_version(source, observation):
+            return final
     except OSError:
-        os.unlink(target)
+        with suppress(OSError):
+            unlink_if_there(final)
         raise
-
-
-def make_directories(path: bytes) -> None:
-    """Make a directory and those above it, each one durably."""
-    missing = []
-    while not os.path.isdir(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    for directory in reversed(missing):
-        try:
-            os.mkdir(directory)
-        except FileExistsError:
-            continue  # somebody else made it; if it is no directory, the next step says so
-        sync_directory(os.path.dirname(directory))
-
-
-def sync_directory(path: bytes) -> None:
-    """Make the names in a directory durable. File systems that cannot sync directories keep their own order."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP):
-            raise
-    finally:
-        os.close(descriptor)
+    unlink_if_there(final)
+    sync_directory(directory)
+    return None

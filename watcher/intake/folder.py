@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from watcher.intake.roots import RootInfo
 
 Mode = Literal["watching", "polling", "lost"]
+TARGET_PATIENCE_SECONDS: Final = 1.0
+"""For the folders that files are moved to, to be found."""
 TROUBLE_REST_SECONDS: Final = 5.0
 """After a call that hung, or for which there was no descriptor left, until the folder is looked through again."""
 POLL_SHARE: Final = 20
@@ -158,6 +160,7 @@ class WatchedFolder:
 
     async def _arm(self, info: RootInfo, note: str) -> None:
         came_back = self._said is not None and self.mode == "lost"
+        await self._note_targets()
         self._scanner.start_afresh()
         problem = None
         if self._wants_events(info):
@@ -171,6 +174,19 @@ class WatchedFolder:
         self._events_trusted = False
         self._scan_alarm.ring()
 
+    async def _note_targets(self) -> None:
+        """Learn which directories files are moved to. One on a share that hangs is learnt at the first move."""
+        targets = self._context.roots.targets
+        noting = [
+            asyncio.ensure_future(self._context.pools.run(target, Lane.PROBE, partial(targets.note, target)))
+            for target in self._rules.move_targets
+        ]
+        if noting:
+            await asyncio.wait(noting, timeout=TARGET_PATIENCE_SECONDS)
+            for each in noting:
+                each.cancel()
+            await asyncio.gather(*noting, return_exceptions=True)
+
     async def _survey(self) -> RootInfo:
         to_change = (self._rules.rule.on_success, self._rules.rule.on_failure) != ("keep", "keep")
         try:
@@ -180,7 +196,7 @@ class WatchedFolder:
 
     def _wants_events(self, info: RootInfo) -> bool:
         polling = self._rules.folder.polling
-        return polling is False or (polling == "auto" and not info.remote)
+        return polling is False or (polling == "auto" and not info.remote and not info.shares_below)
 
     def _can_lease(self, info: RootInfo) -> bool:
         """Where somebody chose polling, closes cannot be seen from here; a share answers for its own clients only."""
@@ -191,7 +207,7 @@ class WatchedFolder:
             self._enter("polling", problem.message, problem.hint)
         elif not self._wants_events(info):
             chosen = self._rules.folder.polling is True
-            why = "" if chosen else f"it lies on {info.kind}, where changes by others cannot be seen"
+            why = "" if chosen else _why_polled(info)
             self._enter("polling", why, came_back=came_back)
         else:
             self._enter("watching", note, came_back=came_back)
@@ -247,7 +263,9 @@ class WatchedFolder:
         except RootMissing as missing:
             await self.lose(str(missing))
             return
-        if (info.identity, info.real) != (before.identity, before.real):
+        if (info.identity, info.real) == (before.identity, before.real) and info.below != before.below:
+            await self.arm("what is mounted below it has changed")
+        elif (info.identity, info.real) != (before.identity, before.real):
             await self.lose(f"{self.root} is another directory or mount than before")
             await self.arm()
         elif self._watching.is_due() and self._watching.may_retry():
@@ -387,6 +405,13 @@ class WatchedFolder:
         except WatchFailed as failed:
             self._enter("polling", failed.message, failed.hint)
             self._scan_alarm.ring()
+
+
+def _why_polled(info: RootInfo) -> str:
+    if info.remote:
+        return f"it lies on {info.kind}, where changes by others cannot be seen"
+    top = os.fsdecode(info.shares_below[0])
+    return f"a share is mounted below it, at {top}, where changes by others cannot be seen"
 
 
 def _release(waiters: list[asyncio.Future[None]]) -> None:

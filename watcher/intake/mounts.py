@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 REMOTE: Final = frozenset(
     {
@@ -32,6 +35,17 @@ REMOTE: Final = frozenset(
 """File systems on which others can write without inotify or a lease telling. Anything that begins with `fuse.` is one too."""
 
 
+PASSING_INODES: Final = frozenset(
+    {
+        *("cifs", "smb3", "smbfs", "9p", "vboxsf", "virtiofs", "vmhgfs", "prl_fs", "ncpfs", "fuse", "fuseblk"),
+        *("vfat", "msdos", "exfat"),
+    }
+)
+"""File systems that give a file another inode number after a remount, or when it was forgotten for a while; `fuse.` too."""
+NO_CHANGE_TIME: Final = frozenset({"vfat", "msdos", "exfat"})
+"""File systems that keep no time of the last change of a file's name or mode."""
+
+
 @dataclass(frozen=True, slots=True)
 class RootIdentity:
     """Which directory, on which mount, a path leads to. A remount or a directory made anew gives another one."""
@@ -43,16 +57,22 @@ class RootIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of mountinfo: its number, where it is mounted, and the type of its file system."""
+    """One line of mountinfo: its number, where it is mounted, the type of its file system, and its device."""
 
     number: int
     point: bytes
     kind: str
+    device: int = 0
 
     @property
     def remote(self) -> bool:
         """Whether writers elsewhere go unseen here."""
         return self.kind in REMOTE or self.kind.startswith("fuse.")
+
+    @property
+    def lasting_inodes(self) -> bool:
+        """Whether a file keeps its inode number."""
+        return self.kind not in PASSING_INODES and not self.kind.startswith("fuse.")
 
 
 def root_identity(path: bytes) -> RootIdentity:
@@ -60,12 +80,13 @@ def root_identity(path: bytes) -> RootIdentity:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
-        return RootIdentity(status.st_dev, status.st_ino, _mount_number(descriptor))
+        return RootIdentity(status.st_dev, status.st_ino, mount_number(descriptor))
     finally:
         os.close(descriptor)
 
 
-def _mount_number(descriptor: int) -> int:
+def mount_number(descriptor: int) -> int:
+    """The number of the mount that an open file lies on; 0 where the kernel does not say."""
     for line in Path(f"/proc/self/fdinfo/{descriptor}").read_bytes().splitlines():
         if line.startswith(b"mnt_id:"):
             return int(line.split()[1])
@@ -78,7 +99,9 @@ def mounts(mountinfo: bytes) -> dict[int, Mount]:
     for line in mountinfo.splitlines():
         fields = line.split(b" ")
         separator = fields.index(b"-", 6)
-        mount = Mount(int(fields[0]), _unescaped(fields[4]), fields[separator + 1].decode())
+        major, minor = fields[2].split(b":")
+        device = os.makedev(int(major), int(minor))
+        mount = Mount(int(fields[0]), _unescaped(fields[4]), fields[separator + 1].decode(), device)
         found[mount.number] = mount
     return found
 
@@ -86,6 +109,12 @@ def mounts(mountinfo: bytes) -> dict[int, Mount]:
 def current_mounts() -> dict[int, Mount]:
     """The mounts of this process."""
     return mounts(Path("/proc/self/mountinfo").read_bytes())
+
+
+def mounts_below(mounts: Iterable[Mount], root: bytes) -> tuple[Mount, ...]:
+    """Those mounted inside a directory, by path; of several on one point the last, which hides the others. Pure."""
+    inside = {mount.point: mount for mount in mounts if mount.point.startswith(root.rstrip(b"/") + b"/")}
+    return tuple(inside[point] for point in sorted(inside))
 
 
 def unmounted_point(path: bytes, fstab: bytes, mounted: frozenset[bytes]) -> bytes | None:

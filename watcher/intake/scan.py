@@ -10,11 +10,14 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from watcher.errors import CANNOT_TELL
+from watcher.intake.pools import made_progress
 from watcher.model import FARTHEST_NS, INODE_BITS, IgnoredReason, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from watcher.intake.roots import Place
     from watcher.model import KnownDirectory, Stamp
 
 PIECE_FILES: Final = 2_000
@@ -81,13 +84,24 @@ class Digests:
 
 
 class Walk:
-    """Goes through a tree piece by piece. `enter(relative)` says whether a directory's contents matter.
+    """Goes through a tree piece by piece. `enter(relative)` says whether a directory's contents matter, by its name;
+    `is_target` by its device and inode.
 
     `seen` holds the directories that were visited, `inodes` the readable ones by device and inode.
     """
 
-    def __init__(self, real_root: bytes, start: Iterable[bytes], enter: Callable[[bytes], bool], digests: Digests) -> None:
+    def __init__(
+        self,
+        real_root: bytes,
+        place: Place,
+        start: Iterable[bytes],
+        enter: Callable[[bytes], bool],
+        is_target: Callable[[tuple[int, int]], bool],
+        digests: Digests,
+    ) -> None:
+        self._is_target = is_target
         self._real_root = real_root
+        self._place = place
         self._todo = list(start)
         self._enter = enter
         self._digests = digests
@@ -105,7 +119,11 @@ class Walk:
         """The next listings with something to look up in them; perhaps none. Blocks."""
         listings, files, directories = [], 0, 0
         while self._todo and files < PIECE_FILES and directories < PIECE_DIRECTORIES:
-            listing = list_directory(self._real_root, self._todo.pop())
+            listing = list_directory(self._real_root, self._todo.pop(), self._place)
+            made_progress()
+            if listing.directory and self._is_target((listing.device, listing.inode)):
+                self.seen.add(listing.directory)
+                continue  # files are moved to it, by another name
             directories += 1
             files += len(listing.entries)
             self._note(listing)
@@ -123,8 +141,11 @@ class Walk:
         self._todo += filter(self._enter, listing.subdirectories)
 
 
-def list_directory(real_root: bytes, directory: bytes) -> Listing:
-    """Read one directory. What vanishes between the reading of its name and its stat is left out."""
+def list_directory(real_root: bytes, directory: bytes, place: Place) -> Listing:
+    """Read one directory. What vanishes between the reading of its name and its stat is left out.
+
+    Raises OSError where this process has nothing left to read it with.
+    """
     listing = Listing(directory)
     path = real_root + b"/" + directory if directory else real_root
     try:
@@ -133,7 +154,12 @@ def list_directory(real_root: bytes, directory: bytes) -> Listing:
         status = os.stat(path)
         listing.inode, listing.device = status.st_ino, status.st_dev
     except OSError as error:
+        if error.errno in CANNOT_TELL:
+            raise
         return Listing(directory, error=error)
+    if not place.lasting:
+        listing.entries = {name: place.stamp(stamp) for name, stamp in listing.entries.items()}
+        listing.targets = {name: place.stamp(stamp) for name, stamp in listing.targets.items()}
     listing.digest = hash((frozenset(listing.entries.items()), frozenset(listing.targets.items())))
     return listing
 
@@ -159,16 +185,21 @@ def _list_entries(listing: Listing, entries: Iterable[os.DirEntry[bytes]]) -> No
 
 
 def news(listing: Listing, known: KnownDirectory) -> list[bytes]:
-    """The names that the journal does not know in this version, or knows as unreadable: that may change without a trace."""
-    unreadable = {name for name, reason in known.ignored.items() if reason == IgnoredReason.UNREADABLE}
-    if listing.entries == known.stamps and not unreadable:
+    """The names that the journal does not know in this version."""
+    if listing.entries == known.stamps:
         return []
     found = []
     for name, now in listing.entries.items():
         before = known.stamps.get(name)
-        if before is None or before not in (now, listing.targets.get(name)) or name in unreadable:
+        if before is None or before not in (now, listing.targets.get(name)):
             found.append(name)
     return found
+
+
+def unreadable(listing: Listing, known: KnownDirectory) -> list[bytes]:
+    """The names that the journal knows in this version as unreadable: that may change without a trace."""
+    names = [name for name, reason in known.ignored.items() if reason == IgnoredReason.UNREADABLE]
+    return [name for name in names if known.stamps[name] in (listing.entries.get(name), listing.targets.get(name))]
 
 
 def gone(listing: Listing, known: KnownDirectory) -> dict[bytes, Stamp]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from watcher.errors import NotAnswering
 from watcher.intake.candidates import Recent
-from watcher.intake.scan import PIECE_DIRECTORIES, Digests, Walk, absent, gone, news
+from watcher.intake.pools import Lane
+from watcher.intake.scan import PIECE_DIRECTORIES, Digests, Walk, absent, gone, news, unreadable
 from watcher.model import Event, FileRef, IgnoredReason, KnownDirectory
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from watcher.config.rules import FolderRules
     from watcher.intake.candidates import Candidates
     from watcher.intake.context import IntakeContext
+    from watcher.intake.roots import Place
     from watcher.intake.scan import Listing
     from watcher.model import Stamp
 
@@ -26,13 +30,26 @@ _NOTHING: Final = KnownDirectory({}, {})
 
 @dataclass(slots=True)
 class ScanResult:
-    """What a scan saw. `inodes`: the readable directories by (device, inode). `complete`: every directory could be read."""
+    """What a scan saw. `inodes`: the readable directories by (device, inode). `complete`: every directory could be read.
+
+    `unreadable`: files that may not be read.
+    """
 
     files: int = 0
     new: int = 0
     seconds: float = 0.0
     complete: bool = True
     inodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    unreadable: int = 0
+
+    def add(self, other: ScanResult) -> None:
+        """Count another part of the same tree in."""
+        self.files += other.files
+        self.new += other.new
+        self.seconds = max(self.seconds, other.seconds)
+        self.complete &= other.complete
+        self.inodes |= other.inodes
+        self.unreadable += other.unreadable
 
 
 class Scanner:
@@ -53,48 +70,90 @@ class Scanner:
         """The whole folder. Stops early, incomplete, where the folder is lost meanwhile.
 
         `first`: what is found was dropped while nobody watched, and goes behind what is dropped now.
+        What is mounted below it is walked beside the rest, by threads of its own.
         """
-        walk = self._walk([b""])
-        result = await self._go(walk, backlog=first)
+        root = self.rules.rule.root
+        below = [(top, place) for top, place in self._context.roots.below(root) if self._reaches(top)]
+        walks = [self._walk([b""], self._place_of(b"")), *(self._walk([top], place) for top, place in below)]
+        result, *others = await asyncio.gather(
+            self._go(walks[0], self._place_of(b""), backlog=first),
+            *(self._go_if_it_answers(walk, place, backlog=first) for walk, (_, place) in zip(walks[1:], below, strict=True)),
+        )
+        for other in others:
+            result.add(other)
         if result.complete:
-            await self._forget_directories(self._digests.forget_others(walk.seen))
+            seen = set().union(*(walk.seen for walk in walks))
+            await self._forget_directories(self._digests.forget_others(seen))
         return result
 
-    async def trees(self, directories: Iterable[bytes]) -> ScanResult:
+    async def trees(self, directories: Iterable[bytes]) -> None:
         """Some directories and all below them."""
-        return await self._go(self._walk(directories))
+        places: dict[Place, list[bytes]] = {}
+        for directory in directories:
+            places.setdefault(self._place_of(directory), []).append(directory)
+        for place, some in places.items():
+            await self._go(self._walk(some, place), place)
 
-    def _walk(self, start: Iterable[bytes]) -> Walk:
+    def _place_of(self, relative: bytes) -> Place:
+        return self._context.roots.place_of(self.rules.rule.root, relative)
+
+    def _walk(self, start: Iterable[bytes], place: Place) -> Walk:
         root = self.rules.rule.root
-        return Walk(self._context.roots.real(root), start, self._enters, self._digests)
+        others = {top for top, other in self._context.roots.below(root) if other is not place}
+        return Walk(
+            self._context.roots.real(root),
+            place,
+            start,
+            lambda directory: directory not in others and self._enters(directory),
+            self._context.roots.targets.holds,
+            self._digests,
+        )
 
     def _enters(self, directory: bytes) -> bool:
         return self.rules.ignores_directory(os.fsdecode(directory)) is None
 
-    async def _go(self, walk: Walk, *, backlog: bool = False) -> ScanResult:
+    def _reaches(self, top: bytes) -> bool:
+        parts = top.split(b"/")
+        return all(self._enters(b"/".join(parts[:depth])) for depth in range(1, len(parts) + 1))
+
+    async def _go_if_it_answers(self, walk: Walk, place: Place, *, backlog: bool) -> ScanResult:
+        try:
+            return await self._go(walk, place, backlog=backlog)
+        except NotAnswering:  # what lies on it is looked through when it is back
+            return ScanResult(walk.files, complete=False)
+
+    async def _go(self, walk: Walk, place: Place, *, backlog: bool = False) -> ScanResult:
         clock, root = self._context.clock, self.rules.rule.root
         started = clock.monotonic()
-        new = 0
+        result = ScanResult(inodes=walk.inodes)
         while not walk.finished and self._context.roots.is_armed(root):
-            new += await self._look_up(await self._context.in_thread(root, walk.piece), backlog=backlog)
-        complete = walk.finished and walk.errors == 0
-        return ScanResult(walk.files, new, clock.monotonic() - started, complete, walk.inodes)
+            listings = await self._context.in_thread(place.threads, walk.piece)
+            await self._look_up(listings, result, backlog=backlog)
+        result.complete = walk.finished and walk.errors == 0
+        result.files, result.seconds = walk.files, clock.monotonic() - started
+        return result
 
-    async def _look_up(self, listings: list[Listing], *, backlog: bool) -> int:
-        """Hand what the journal does not know to the candidates; gives how many were taken."""
+    async def _look_up(self, listings: list[Listing], result: ScanResult, *, backlog: bool) -> None:
+        """Hand what the journal does not know to the candidates; counts how many were taken."""
         known = await self._known(listings)
         candidates: list[bytes] = []
+        closed: list[bytes] = []
         vanished: dict[bytes, Stamp] = {}
         for listing, before in zip(listings, known, strict=True):
             found = self._eligible(listing, news(listing, before))
+            unread = self._eligible(listing, unreadable(listing, before))
+            closed += unread
             candidates += [relative for relative in found if not self._candidates.is_waited_for(relative)]
             vanished |= {_join(listing.directory, name): version for name, version in gone(listing, before).items()}
             if listing.error is not None:
                 self._say_unreadable(listing)
-            elif not found:
+            elif not found and not unread:
                 self._digests.settled(listing)
         await self._forget(vanished)
-        return await self._candidates.examine(candidates, looked_up=True, backlog=backlog)
+        result.unreadable += len(closed)
+        result.new += await self._candidates.examine(candidates, looked_up=True, backlog=backlog)
+        again = [relative for relative in closed if not self._candidates.is_waited_for(relative)]
+        result.new += await self._candidates.examine_unreadable(again)
 
     async def _known(self, listings: list[Listing]) -> list[KnownDirectory]:
         """What the journal knows of each listing; it is not asked about those that hold nothing and never did."""
@@ -140,14 +199,19 @@ class Scanner:
         """
         if not versions:
             return
-        root, real_root = self.rules.rule.root, self._context.roots.real(self.rules.rule.root)
-        missing = await self._context.in_thread(root, partial(absent, real_root, versions))
-        if missing and await self._is_healthy():
-            await self._context.journal.forget(self.rules.rule.folder, missing)
+        real_root = self._context.roots.real(self.rules.rule.root)
+        places: dict[Place, dict[bytes, Stamp]] = {}
+        for relative, version in versions.items():
+            if not self._context.roots.is_away(self.rules.rule.root, relative):
+                places.setdefault(self._place_of(relative), {})[relative] = version
+        for place, some in places.items():
+            missing = await self._context.in_thread(place.threads, partial(absent, real_root, some))
+            if missing and await self._is_healthy():
+                await self._context.journal.forget(self.rules.rule.folder, missing)
 
     async def _is_healthy(self) -> bool:
         root = self.rules.rule.root
-        return await self._context.in_thread(root, partial(self._context.roots.is_healthy, root))
+        return await self._context.pools.run(root, Lane.PROBE, partial(self._context.roots.is_healthy, root))
 
 
 def _join(directory: bytes, name: bytes) -> bytes:

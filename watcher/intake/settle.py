@@ -33,11 +33,15 @@ class Writers(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One look at a file. `verdict` is None where its content was not read: it is empty, being written or not yet still."""
+    """One look at a file. `verdict` is None where its content was not read: it is empty, being written or not yet still.
+
+    `unfinished`: what speaks against a file that looks whole.
+    """
 
     observation: Observation
     writers: Writers
     verdict: Verdict | None = None
+    unfinished: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,9 @@ def settle(before: NotYet | None, inspection: Inspection, now: float, wall: floa
         return Leave(observation, IgnoredReason.UNSUPPORTED, inspection.verdict.unsupported)
     if inspection.verdict.format is None:
         return Leave(observation, IgnoredReason.NOT_AN_IMAGE)
-    return Take(observation) if inspection.verdict.whole else _incomplete(inspection, since, now, stood, patience)
+    if inspection.verdict.whole and not inspection.unfinished:
+        return Take(observation)
+    return _incomplete(inspection, since, now, stood, patience)
 
 
 def _pause(still: float, longest: float) -> float:
@@ -127,5 +133,9 @@ def _incomplete(inspection: Inspection, since: float, now: float, stood: float, 
         hint = "put the image there again; an empty file is left behind by copies that were broken off and by full disks"
         return GiveUp(inspection.observation, FailedReason.EMPTY, "the file has been empty for too long", hint)
     kind = inspection.verdict.format.value if inspection.verdict.format else "image"
+    if inspection.unfinished:
+        hint = "let the download go on, or start it again; a file that is whole all the same can be copied (cp --sparse=never)"
+        message = f"the {kind} file is not whole: {inspection.unfinished}"
+        return GiveUp(inspection.observation, FailedReason.TRUNCATED, message, hint)
     message = f"the {kind} file is cut off: {inspection.verdict.missing}"
     return GiveUp(inspection.observation, FailedReason.TRUNCATED, message, "copy it again; the file on this disk is not whole")

@@ -27,7 +27,7 @@ from watchdog.events import (
 )
 from watchdog.observers.inotify import InotifyObserver
 
-from watcher.intake.durable import OWN_PREFIX
+from watcher.intake.files import OWN_PREFIX
 from watcher.intake.pools import made_progress
 from watcher.intake.watchdog_internals import apply_patches, give_back, reader_of, threads_of, watched_inodes
 

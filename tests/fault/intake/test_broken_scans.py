@@ -16,7 +16,7 @@ from tests.support.ways import picture
 from watcher.app import started
 from watcher.config.loading import load_settings
 from watcher.intake import candidates
-from watcher.intake.files import Inspector, Unsuitable
+from watcher.intake.inspection import Inspector, Unsuitable
 from watcher.intake.settle import Inspection
 from watcher.log import JsonLog
 from watcher.model import Event, KnownDirectory, Sighting

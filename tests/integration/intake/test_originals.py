@@ -14,8 +14,8 @@ from tests.support.drops import Drops, drops
 from tests.support.rights import DAC_OVERRIDE, DAC_READ_SEARCH, without
 from tests.support.ways import exchange, picture
 from watcher.errors import SourceChanged, SourceGone, Unavailable
-from watcher.intake import durable
-from watcher.intake.durable import free_names, rename_noreplace
+from watcher.intake import durable, renaming
+from watcher.intake.renaming import free_names, rename_noreplace
 from watcher.model import Format
 
 
@@ -247,15 +247,17 @@ class TestMoving:
 
 class TestDeleting:
     async def test_the_version_that_was_taken_is_deleted(self, tmp_path: Path) -> None:
-        """And nothing is left of it; a second call finds nothing to delete."""
+        """And nothing is left of it; after a crash that kept it from being written down, a second call says the same."""
         async with drops(tmp_path) as bench:
             path = await dropped(bench)
             taken = bench.observation("deep/a.jpg")
             assert await bench.originals.delete(bench.file("deep/a.jpg"), taken)
             assert not path.exists()
             assert leftovers(bench.root) == []
-            assert not await bench.originals.delete(bench.file("deep/a.jpg"), taken)
+            assert await bench.originals.delete(bench.file("deep/a.jpg"), taken)
             assert not await bench.originals.is_there(bench.file("deep/a.jpg"))
+            path.parent.rmdir()
+            assert not await bench.originals.delete(bench.file("deep/a.jpg"), taken), "its directory may have been moved away"
 
     async def test_a_replaced_file_stays(self, tmp_path: Path) -> None:
         """Same path, another file."""
@@ -305,9 +307,9 @@ class TestRenaming:
     def test_nothing_is_ever_overwritten(self, missing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """With every way there is: file systems may lack RENAME_NOREPLACE, and hard links too."""
         if "renameat2" in missing:
-            monkeypatch.setattr(durable, "_RENAME_NOREPLACE", 1 << 20)  # a flag that no kernel knows: EINVAL, as on NFS
+            monkeypatch.setattr(renaming, "_RENAME_NOREPLACE", 1 << 20)  # a flag that no kernel knows: EINVAL, as on NFS
         if "link" in missing:
-            monkeypatch.setattr(durable.os, "link", refuse)
+            monkeypatch.setattr(renaming.os, "link", refuse)
         one, two, three = (os.fsencode(tmp_path / name) for name in ("one", "two", "three"))
         Path(os.fsdecode(one)).write_text("one")
         Path(os.fsdecode(two)).write_text("two")
@@ -328,7 +330,7 @@ class TestRenaming:
 def replace_at_the_last_moment(monkeypatch: pytest.MonkeyPatch, path: Path, newer: Path) -> None:
     """Somebody exchanges the file just before the first rename of it."""
     newer.write_bytes(picture(1))
-    original = durable.rename_noreplace
+    original = renaming.rename_noreplace
     done: list[bool] = []
 
     def rename(source: bytes, target: bytes) -> None:
@@ -337,7 +339,8 @@ def replace_at_the_last_moment(monkeypatch: pytest.MonkeyPatch, path: Path, newe
             exchange(path, newer)
         original(source, target)
 
-    monkeypatch.setattr(durable, "rename_noreplace", rename)
+    for module in (durable, renaming):
+        monkeypatch.setattr(module, "rename_noreplace", rename)
 
 
 def fail(*_: object) -> None:

@@ -73,6 +73,16 @@ LEFT = {
     "#Recycle/a.jpg": IgnoredReason.TEMPORARY_NAME,
     "$RECYCLE.BIN/a.jpg": IgnoredReason.TEMPORARY_NAME,
     "a.jpg.download/a.jpg": IgnoredReason.TEMPORARY_NAME,
+    "a.jpg_original": IgnoredReason.TEMPORARY_NAME,
+    "a.jpg_exiftool_tmp": IgnoredReason.TEMPORARY_NAME,
+    "a.jpg.3f2a.ffs_tmp": IgnoredReason.TEMPORARY_NAME,
+    "a.jpg.sb-8c3f2d1e-Ab3dEf": IgnoredReason.TEMPORARY_NAME,
+    "a.jpg.kQzWvB": IgnoredReason.TEMPORARY_NAME,
+    "A.JPG.kqzwvb": IgnoredReason.TEMPORARY_NAME,
+    "a.png.6eF3aC01": IgnoredReason.TEMPORARY_NAME,
+    "a.jpg.bak": IgnoredReason.TEMPORARY_NAME,
+    "a.jpg.orig": IgnoredReason.TEMPORARY_NAME,
+    "a.jpg._gstmp": IgnoredReason.TEMPORARY_NAME,
 }
 
 
@@ -80,6 +90,23 @@ LEFT = {
 def test_names_that_are_not_final_are_left(relative: str) -> None:
     """Temporary names, hidden ones and what machines put beside files, in whatever case."""
     assert one().ignores(relative) is LEFT[relative]
+
+
+@pytest.mark.parametrize(
+    "relative", ["photos_original/a.jpg", "photos.bak/a.jpg", "v1.2_original/a.jpg", "sketch_original.jpg", "a.jpg.kQzWvB.png"]
+)
+def test_names_that_only_look_so_are_taken(relative: str) -> None:
+    """A directory may be called like a backup, and a final name may hold a temporary one."""
+    assert one().ignores(relative) is None
+
+
+def test_globs_are_compared_without_regard_to_case() -> None:
+    """Cameras write IMG_0001.JPG, and people write `*.jpg`."""
+    folder = rules({"include": ["**/*.jpg"], "exclude": ["drafts/**"]})["folder"]
+
+    assert folder.ignores("DCIM/IMG_0001.JPG") is None
+    assert folder.ignores("a.png") is IgnoredReason.NOT_INCLUDED
+    assert folder.ignores("Drafts/a.jpg") is IgnoredReason.EXCLUDED
 
 
 def test_the_lists_leave_each_of_their_own_names() -> None:

@@ -1,5 +1,7 @@
 """What the kernel's tables of mounts say."""
 
+import os
+
 import pytest
 
 from watcher.intake.mounts import Mount, mounts, unmounted_point
@@ -24,7 +26,7 @@ def test_mounts_are_read_with_their_file_systems() -> None:
     """By number, with odd characters in paths, and whatever optional fields there are."""
     found = mounts(MOUNTINFO)
 
-    assert found[90] == Mount(90, b"/srv/a share", "nfs4")
+    assert found[90] == Mount(90, b"/srv/a share", "nfs4", os.makedev(0, 44))
     assert {number for number, mount in found.items() if mount.remote} == {90, 91, 92, 93}
 
 

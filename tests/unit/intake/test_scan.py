@@ -1,6 +1,6 @@
 """A directory against what the journal knows of it."""
 
-from watcher.intake.scan import Digests, Listing, gone, news
+from watcher.intake.scan import Digests, Listing, gone, news, unreadable
 from watcher.model import KnownDirectory
 
 OLD, NEW, TARGET = (10, 1, 1, 7), (10, 2, 2, 7), (99, 5, 5, 8)
@@ -11,14 +11,15 @@ def listing(entries: dict[bytes, tuple[int, int, int, int]], **more: object) -> 
 
 
 def test_only_what_is_not_known_in_this_version_is_news() -> None:
-    """New names, new versions, and what could not be read: its rights may have changed without a trace."""
+    """New names and new versions. What could not be read is told apart: its rights may have changed without a trace."""
     here = listing({b"same": OLD, b"changed": NEW, b"new": OLD, b"closed": OLD, b"ignored": OLD})
     known = KnownDirectory(
         {b"same": OLD, b"changed": OLD, b"closed": OLD, b"ignored": OLD, b"gone": OLD},
         {b"closed": "unreadable", b"ignored": "not_an_image"},
     )
 
-    assert sorted(news(here, known)) == [b"changed", b"closed", b"new"]
+    assert sorted(news(here, known)) == [b"changed", b"new"]
+    assert unreadable(here, known) == [b"closed"]
     assert gone(here, known) == {b"gone": OLD}
 
 
