@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from watcher.compressor.circuit import Phase
 from watcher.config.schema import split_address
 from watcher.model import Event
 from watcher.proxies import Proxies
+from watcher.reporting import Reports, daemon_report
 from watcher.service.admin import AdminServer, Figures
 from watcher.service.control import Control
 from watcher.service.lifecycle import Lifecycle
@@ -206,10 +208,12 @@ def _start_routines(app: App) -> None:
 
 
 async def _heartbeat(app: App) -> None:
-    """Once a second: the status line, and a look whether somebody else changed the journal."""
+    """Once a second: the status line, the daemon's report, and a look whether somebody else changed the journal."""
+    reports = Reports(app.records.journal, socket.gethostname())
     while True:
         await app.context.clock.sleep(HEARTBEAT_SECONDS)
         app.context.notifier.status(await app.status())
+        await reports.keep(daemon_report(app.api.gate.state, app.intake.status()), app.context.clock.now())
         if app.records.journal.changed_by_others():
             app.dispatcher.wake()
 

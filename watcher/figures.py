@@ -1,24 +1,61 @@
-"""The figures that `status`, the page and the metrics show: one composition, so that all of them say the same. Pure."""
+"""The figures that `status`, the page and the metrics show: one composition, so that all of them say the same. Pure.
+
+Counts are of images; an image with renditions counts once. What is counted by output is named so.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.model import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from watcher.model import Record
 
-ENDED: Final = ("stored", "failed", "superseded", "vanished", "unchanged")
-"""The ways in which something ends, in the order in which they are shown."""
+OUTCOMES: Final = ("stored", "failed", "superseded", "vanished", "unchanged")
+"""How an image ends as a whole, in the order in which it is shown."""
+
+
+# --- what the journal counts ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Images of one folder, or of all. `failed` are those that nobody has settled; `ended` has all since the journal began."""
+
+    waiting: int = 0
+    in_flight: int = 0
+    failed: int = 0
+    ended: Mapping[str, int] = field(default_factory=dict)
+
+    def fields(self) -> Record:
+        """As `status --json` has them."""
+        ended = {name: self.ended.get(name, 0) for name in OUTCOMES}
+        return {"queue": self.waiting, "in_flight": self.in_flight, "failed": self.failed, "ended": ended}
+
+    def at_rest(self) -> Counts:
+        """The same where no daemon runs: what it had sent waits, until the next start asks what became of it."""
+        return replace(self, waiting=self.waiting + self.in_flight, in_flight=0)
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """The sum of all."""
+    every = list(counts)
+    ended: Counter[str] = Counter()
+    for each in every:
+        ended.update(each.ended)
+    waiting, in_flight = sum(each.waiting for each in every), sum(each.in_flight for each in every)
+    return Counts(waiting, in_flight, sum(each.failed for each in every), ended)
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What ended in a while."""
+    """Images that ended in a while."""
 
     stored: int = 0
     failed: int = 0
@@ -32,35 +69,105 @@ class Throughput:
 class JournalFigures:
     """What the journal knows. Its defaults are the figures of a daemon that has never run. Times are Unix seconds."""
 
-    waiting: int = 0
-    in_flight: int = 0
-    failed: int = 0
-    """Failed, and neither retried nor replaced by a newer version of the file."""
+    folders: Mapping[str, Counts] = field(default_factory=dict)
+    """By name; also of folders that are no longer configured."""
+    outputs: Mapping[str, int] = field(default_factory=dict)
+    """Outputs by their state."""
     oldest_open: float | None = None
     """When what has been waiting longest was detected."""
-    ended: Mapping[str, int] = field(default_factory=dict)
-    """Since the journal began, by the words of ENDED."""
     last_minute: Throughput = Throughput()
     last_hour: Throughput = Throughput()
     unwritten_audit_lines: int = 0
     last_errors: Sequence[Record] = ()
-    """The newest failed endings, newest first: the objects of their log lines."""
+    """Of images that have failed and are not settled, newest first: the objects of their log lines."""
     last_delay: Record | None = None
     """Why the image that was put off last has to wait."""
 
+    @property
+    def counts(self) -> Counts:
+        """Of all folders together."""
+        return total(self.folders.values())
+
     def fields(self) -> Record:
-        """As `status --json` has them."""
+        """As `status --json` has them, but for the counts."""
         return {
-            "queue": self.waiting,
-            "in_flight": self.in_flight,
-            "failed": self.failed,
             "oldest_open": _stamp(self.oldest_open),
-            "ended": {name: self.ended.get(name, 0) for name in ENDED},
+            "outputs": dict(self.outputs),
             "throughput": {"last_minute": self.last_minute.fields(), "last_hour": self.last_hour.fields()},
             "unwritten_audit_lines": self.unwritten_audit_lines,
             "last_errors": list(self.last_errors),
             "last_delay": self.last_delay,
         }
+
+
+# --- what a daemon says of itself -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFigures:
+    """How the way to the API stands, as a word of API_WORDS; `since` (Unix seconds) and `message` say more of a trouble."""
+
+    state: str = "unknown"
+    since: float | None = None
+    message: str = ""
+
+    @property
+    def words(self) -> str:
+        """The state in plain words."""
+        return API_WORDS[self.state]
+
+    def fields(self) -> Record:
+        """As `status --json` has them."""
+        return {"state": self.state, "words": self.words, "since": _stamp(self.since), "message": self.message}
+
+
+API_WORDS: Final = {
+    "reachable": "reachable",
+    "unreachable": "not reachable",
+    "key_refused": "key refused",
+    "quota_spent": "quota spent",
+    "throttled": "asks for a pause",
+    "retrying": "being tried again",
+    "unknown": "not known while no daemon runs",
+}
+
+
+FINE_STATES: Final = ("watching", "polling", "ok")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """How a watched folder does: "watching", "polling" or "lost" by the daemon's word, else what a command sees of it."""
+
+    name: str
+    path: str
+    state: str
+    message: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether files that are dropped there are found."""
+        return self.state in FINE_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonReport:
+    """What a daemon says of itself, whenever it changes."""
+
+    api: ApiFigures = ApiFigures()
+    folders: tuple[FolderState, ...] = ()
+
+    def to_json(self) -> Record:
+        """For the journal; `from_json` gives the same back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Record) -> DaemonReport:
+        """What `to_json` gave."""
+        return cls(ApiFigures(**data["api"]), tuple(FolderState(**each) for each in data["folders"]))
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +185,14 @@ class DaemonFigures:
 
 @dataclass(frozen=True, slots=True)
 class FolderFigures:
-    """A watched folder and how it does."""
+    """A watched folder, how it does, and its images."""
 
-    name: str
-    path: str
-    state: str
+    folder: FolderState
+    counts: Counts
 
     def fields(self) -> Record:
         """As `status --json` has them."""
-        return {"name": self.name, "path": self.path, "state": self.state}
+        return {**asdict(self.folder), **self.counts.fields()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +200,61 @@ class Status:
     """All that there is to know of a daemon in one value."""
 
     daemon: DaemonFigures
+    api: ApiFigures
+    counts: Counts
     journal: JournalFigures
     folders: Sequence[FolderFigures]
 
+    @classmethod
+    def of(cls, daemon: DaemonFigures, report: DaemonReport, journal: JournalFigures) -> Status:
+        """Put together what is known."""
+        running = daemon.pid is not None
+        by_folder = {name: each if running else each.at_rest() for name, each in journal.folders.items()}
+        folders = [FolderFigures(each, by_folder.get(each.name, Counts())) for each in report.folders]
+        return cls(daemon, report.api if running else ApiFigures(), total(by_folder.values()), journal, folders)
+
     def fields(self) -> dict[str, Any]:
         """The object of `status --json`."""
-        return {**self.daemon.fields(), **self.journal.fields(), "folders": [folder.fields() for folder in self.folders]}
+        folders = [folder.fields() for folder in self.folders]
+        journal, api = self.journal.fields(), self.api.fields()
+        return {**self.daemon.fields(), "api": api, **self.counts.fields(), **journal, "folders": folders}
 
 
 def _stamp(seconds: float | None) -> str | None:
     return None if seconds is None else timestamp(seconds)
+
+
+# --- what was done hour by hour ---------------------------------------------------------------------------------------------
+
+_SHORTEST: Final = 0.01
+_RATIO: Final = 1.2
+_MOST_STEPS: Final = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What was done in an hour that begins at `start` (Unix seconds): images, bytes of their outputs, durations by step."""
+
+    start: float
+    stored: int = 0
+    failed: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    durations: Mapping[int, int] = field(default_factory=dict)
+
+
+def duration_step(seconds: float) -> int:
+    """The step that a duration counts in: each is a fifth longer than the one before, from 10 ms to a day."""
+    if seconds <= _SHORTEST:
+        return 0
+    return min(_MOST_STEPS, math.ceil(math.log(seconds / _SHORTEST, _RATIO)))
+
+
+def percentile(durations: Mapping[int, int], share: float) -> float | None:
+    """The seconds within which this share of the durations lies, to a tenth of its size; None where there are none."""
+    left = share * sum(durations.values())
+    for step in sorted(durations):
+        left -= durations[step]
+        if left <= 0:
+            return float(_SHORTEST * _RATIO ** (step - 0.5))
+    return None

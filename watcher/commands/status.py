@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from watcher.commands.output import console, outcome, plain, say, state_text, write_json
+from watcher.commands.output import console, outcome, plain, say, write_json
 from watcher.commands.reading import reading
-from watcher.figures import DaemonFigures, FolderFigures, JournalFigures, Status
+from watcher.figures import FINE_STATES, DaemonFigures, DaemonReport, FolderState, JournalFigures, Status
 from watcher.service.instance import LOCK_NAME, running_pid
 
 if TYPE_CHECKING:
@@ -37,9 +37,17 @@ def show_status(settings: Settings, *, as_json: bool) -> int:
 
 def read_status(settings: Settings, now: float) -> Status:
     """All that is to be known; `now` in Unix seconds."""
+    daemon = _daemon(settings)
     with reading(settings) as journal:
         figures = JournalFigures() if journal is None else journal.figures(now)
-    return Status(_daemon(settings), figures, [_folder(each) for each in settings.folders])
+        report = None if journal is None or daemon.pid is None else journal.report()
+    return Status.of(daemon, report or _seen_from_here(settings), figures)
+
+
+def _seen_from_here(settings: Settings) -> DaemonReport:
+    """What can be said where no daemon says it."""
+    states = (FolderState(each.name, str(each.path), folder_state(each)) for each in settings.folders)
+    return DaemonReport(folders=tuple(states))
 
 
 def _daemon(settings: Settings) -> DaemonFigures:
@@ -47,10 +55,6 @@ def _daemon(settings: Settings) -> DaemonFigures:
     pid = running_pid(settings.state_dir)
     since = None if pid is None else (settings.state_dir / LOCK_NAME).stat().st_mtime
     return DaemonFigures(str(settings.state_dir), pid, since)
-
-
-def _folder(folder: Folder) -> FolderFigures:
-    return FolderFigures(folder.name, str(folder.path), folder_state(folder))
 
 
 def folder_state(folder: Folder) -> str:
@@ -73,7 +77,8 @@ def _show(out: Console, status: Record) -> None:
     for name, words in _lines(status):
         say(out, Text(name.ljust(11), "bold"), words)
     for folder in status["folders"]:
-        state = state_text(folder["state"]) if folder["state"] == "ok" else Text(folder["state"], "bold red")
+        words = f"{folder['state']}: {plain(folder['message'])}" if folder["message"] else folder["state"]
+        state = Text(words, "green" if folder["state"] in FINE_STATES else "bold red")
         say(out, Text("folder".ljust(11), "bold"), plain(folder["name"]), plain(folder["path"]), state)
     if status["last_delay"]:
         say(out, Text("waits for".ljust(11), "bold"), _event_line(status["last_delay"], "yellow"))
@@ -86,6 +91,7 @@ def _lines(status: Record) -> list[tuple[str, str | Text]]:
     oldest = f", the oldest since {_readable(status['oldest_open'])}" if status["oldest_open"] else ""
     lines: list[tuple[str, str | Text]] = [
         ("daemon", _daemon_words(status)),
+        ("API", _api_words(status["api"])),
         ("queue", f"{status['queue']} waiting, {status['in_flight']} in flight{oldest}"),
         ("failed", _failed_words(status["failed"])),
         ("ended", ended),
@@ -100,6 +106,14 @@ def _daemon_words(status: Record) -> Text:
     if not status["running"]:
         return Text(f"not running (state in {plain(status['state_dir'])})", "bold red")
     return Text(f"running, pid {status['pid']}, since {_readable(status['since'])}", "green")
+
+
+def _api_words(api: Record) -> str | Text:
+    if api["state"] == "unknown":
+        return str(api["words"])
+    since = f" since {_readable(api['since'])}" if api["since"] else ""
+    message = f": {plain(api['message'])}" if api["message"] else ""
+    return Text(f"{api['words']}{since}{message}", "green" if api["state"] == "reachable" else "bold red")
 
 
 def _failed_words(count: int) -> str | Text:

@@ -17,7 +17,7 @@ from watcher.errors import CallFailed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from watcher.model import Failure
+    from watcher.model import Event, Failure
     from watcher.ports import Clock, EventLog
 
 _CATCH_UP_SECONDS: Final = 0.1
@@ -29,6 +29,7 @@ class ApiState:
     """How the way to the API stands, for status pages: the phase, since when it is not free (Unix seconds), why, who waits."""
 
     phase: Phase
+    cause: Event | None
     since: float | None
     message: str
     waiting: int
@@ -95,7 +96,7 @@ class Gate:
         episode = self._circuit.episode
         since = None if episode is None else self._clock.now() - (self._clock.monotonic() - episode.since)
         message = "" if episode is None else episode.message
-        return ApiState(self._circuit.phase, since, message, len(self._waiting), len(self._marks))
+        return ApiState(self._circuit.phase, self._circuit.cause, since, message, len(self._waiting), len(self._marks))
 
     def pace(self, requests_per_second: float | None) -> None:
         """Change the limit (reload)."""

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.model import Event, OutputState
+from watcher.records import activity
 from watcher.records.rows import (
     OPEN,
     load_images,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = "the answer was awaited when the work was interrupted"
 KEPT: Final = "kept"
+_OUTCOME: Final = """(
+    SELECT state FROM outputs WHERE image = images.number
+    ORDER BY instr('failed stored unchanged vanished superseded', state) LIMIT 1
+)"""
 _STATE_OF: Final = {
     Event.IMAGE_STORED: OutputState.STORED,
     Event.IMAGE_FAILED: OutputState.FAILED,
@@ -149,7 +154,7 @@ def give_up(
     (image,) = load_images(connection, [number])
     for output in image.outputs:
         record = failed_record(image, output.rendition, *told, attempts=0, status=None, now=now)
-        _end_output(connection, number, output.rendition, Event.IMAGE_FAILED, None)
+        _end_output(connection, number, output.rendition, Event.IMAGE_FAILED, None, record["reason"])
         add_ending(connection, number, identity, output.rendition, Event.IMAGE_FAILED, record, now)
     close_if_ended(connection, number, now)
     return identity
@@ -281,12 +286,13 @@ def end(connection: sqlite3.Connection, image_id: str, rendition: str | None, en
     """Any open state -> one of the four endings, with its record and the object that lies in the store now."""
     number = number_of(connection, image_id)
     key = ending.stored.key if ending.stored is not None else None
-    if not _end_output(connection, number, rendition, ending.event, key):
+    if not _end_output(connection, number, rendition, ending.event, key, ending.record.get("reason")):
         return False
     record = ending.record
     if ending.stored is not None:
         record = {**record, "replaced": _replaces(connection, ending.stored)}
         put_object(connection, ending.stored, now)
+        activity.add_bytes(connection, ending.record, now)
     if ending.event in (Event.IMAGE_VANISHED, Event.IMAGE_SUPERSEDED):
         _unjudge(connection, number)
     add_ending(connection, number, image_id, rendition, ending.event, record, now)
@@ -361,8 +367,10 @@ def _distrust_object(connection: sqlite3.Connection, number: int, rendition: str
     )
 
 
-def _end_output(connection: sqlite3.Connection, number: int, rendition: str | None, event: Event, key: str | None) -> bool:
-    values: dict[str, object] = {"doubt": 0, "job_id": None}
+def _end_output(
+    connection: sqlite3.Connection, number: int, rendition: str | None, event: Event, key: str | None, reason: str | None = None
+) -> bool:
+    values: dict[str, object] = {"doubt": 0, "job_id": None, "reason": reason}
     if key is not None:
         values["key"] = key
     return move(connection, number, rendition, ("waiting", "requested", "enqueued"), str(_STATE_OF[event]), **values)
@@ -399,13 +407,19 @@ def add_history(
 def close_if_ended(connection: sqlite3.Connection, number: int, now: float, *, note: str = KEPT) -> None:
     """open -> ended, where no output is open any more; on to finished, with this note, where the rule keeps every original."""
     closed = connection.execute(
-        f"""UPDATE images SET state = 'ended', due_at = ? WHERE number = ? AND state = 'open'
+        f"""UPDATE images SET state = 'ended', due_at = :now, ended_at = :now, outcome = {_OUTCOME}
+            WHERE number = :number AND state = 'open'
             AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})
-            RETURNING (SELECT json_extract(body, '$.on_success') = 'keep' AND json_extract(body, '$.on_failure') = 'keep'
-                       FROM rules WHERE digest = images.rule)""",  # noqa: S608 - a constant
-        (now, number),
+            RETURNING folder, outcome, :now - detected_at, (
+                SELECT json_extract(body, '$.on_success') = 'keep' AND json_extract(body, '$.on_failure') = 'keep'
+                FROM rules WHERE digest = images.rule)""",  # noqa: S608 - constants
+        {"now": now, "number": number},
     ).fetchone()
-    if closed is not None and closed[0]:
+    if closed is None:
+        return
+    folder, outcome, seconds, keeps_originals = closed
+    activity.add_image(connection, folder, outcome, seconds, now)
+    if keeps_originals:
         _finish(connection, number, note, now)
 
 

@@ -5,69 +5,79 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from watcher.figures import ENDED, JournalFigures, Throughput
-from watcher.model import ENDINGS, Event, timestamp
+from watcher.figures import Counts, DaemonReport, JournalFigures, Throughput
+from watcher.model import OPEN_STATES, OutputState, timestamp
 from watcher.records import queries
-from watcher.records.rows import OPEN, load_images
+from watcher.records.rows import load_images
+from watcher.result_records import printable
 
 if TYPE_CHECKING:
     import sqlite3
 
     from watcher.model import Record
 
-LAST_ERRORS: Final = 5
+ERRORS_SHOWN: Final = 5
 RECENT_STEPS: Final = 10_000
 """So far back a delay is looked for."""
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
+IN_FLIGHT: Final = """
+SELECT folder, count(*) FROM images
+WHERE number IN (SELECT image FROM outputs WHERE state IN ('requested', 'enqueued')) GROUP BY folder
+"""
+OLDEST: Final = "SELECT min(detected_at) FROM images WHERE state = 'open'"
+OF_LATE: Final = "SELECT outcome, count(*) FROM images WHERE outcome IS NOT NULL AND ended_at >= ? GROUP BY outcome"
+FAILED: Final = "SELECT folder, count(*) FROM images WHERE outcome = 'failed' AND newest = 1 GROUP BY folder"
+LAST_ERRORS: Final = """
+SELECT endings.record FROM images CROSS JOIN endings ON endings.image_id = images.id AND endings.event = 'image.failed'
+WHERE images.outcome = 'failed' AND images.newest = 1 ORDER BY images.number DESC LIMIT ?
+"""
 
 
 def journal_figures(connection: sqlite3.Connection, now: float) -> JournalFigures:
     """All of them; `now` in Unix seconds."""
     totals = queries.totals(connection)
     return JournalFigures(
-        waiting=totals.waiting,
-        in_flight=totals.requested + totals.enqueued,
-        failed=failed_now(connection),
+        folders=counts_by_folder(connection),
+        outputs={str(state): getattr(totals, state) for state in OutputState},
         oldest_open=oldest_open(connection),
-        ended={name: getattr(totals, name) for name in ENDED},
         last_minute=_throughput(connection, now - _MINUTE),
         last_hour=_throughput(connection, now - _HOUR),
         unwritten_audit_lines=max(0, queries.last_seq(connection) - queries.outbox_cursor(connection).audited),
-        last_errors=last_errors(connection, LAST_ERRORS),
-        last_delay=last_delay(connection) if totals.open else None,
+        last_errors=last_errors(connection, ERRORS_SHOWN),
+        last_delay=last_delay(connection) if any(getattr(totals, state) for state in OPEN_STATES) else None,
     )
 
 
-def failed_now(connection: sqlite3.Connection) -> int:
-    """How many outputs have failed and were neither retried nor replaced by a newer version of their file."""
-    query = """SELECT count(*) FROM outputs CROSS JOIN images ON images.number = outputs.image
-               WHERE outputs.state = 'failed' AND images.newest = 1"""
-    return int(connection.execute(query).fetchone()[0])
+def counts_by_folder(connection: sqlite3.Connection) -> dict[str, Counts]:
+    """How many images of each folder stand where; costs the same over a million images."""
+    tallies: dict[str, dict[str, int]] = {}
+    for folder, outcome, count in connection.execute("SELECT folder, outcome, count FROM folder_tallies ORDER BY folder"):
+        tallies.setdefault(folder, {})[outcome] = count
+    in_flight = dict(connection.execute(IN_FLIGHT).fetchall())
+    failed = dict(connection.execute(FAILED).fetchall())
+    return {folder: _counts(ended, in_flight.get(folder, 0), failed.get(folder, 0)) for folder, ended in tallies.items()}
+
+
+def _counts(tallies: dict[str, int], in_flight: int, failed: int) -> Counts:
+    ended = {outcome: count for outcome, count in tallies.items() if outcome != "open"}
+    return Counts(max(0, tallies.get("open", 0) - in_flight), in_flight, failed, ended)
 
 
 def oldest_open(connection: sqlite3.Connection) -> float | None:
     """When the image that has been waiting longest was detected (Unix seconds); None where nothing waits."""
-    query = f"SELECT min(image) FROM outputs WHERE state IN {OPEN}"  # noqa: S608 - a constant
-    row = connection.execute(f"SELECT detected_at FROM images WHERE number = ({query})").fetchone()  # noqa: S608 - as above
-    return float(row[0]) if row else None
-
-
-def ended_since(connection: sqlite3.Connection, since: float) -> dict[str, int]:
-    """How many outputs ended at or after `since` (Unix seconds), by event; every ending event is there."""
-    query = "SELECT event, count(*) FROM endings WHERE at >= ? GROUP BY event"
-    return {**{str(event): 0 for event in sorted(ENDINGS)}, **dict(connection.execute(query, (since,)))}
+    found: float | None = connection.execute(OLDEST).fetchone()[0]
+    return found
 
 
 def _throughput(connection: sqlite3.Connection, since: float) -> Throughput:
-    counts = ended_since(connection, since)
-    return Throughput(stored=counts[Event.IMAGE_STORED], failed=counts[Event.IMAGE_FAILED])
+    counts = dict(connection.execute(OF_LATE, (since,)).fetchall())
+    return Throughput(stored=counts.get("stored", 0), failed=counts.get("failed", 0))
 
 
 def last_errors(connection: sqlite3.Connection, limit: int) -> list[Record]:
-    """The newest failed endings, newest first."""
-    query = "SELECT record FROM endings WHERE event = 'image.failed' ORDER BY seq DESC LIMIT ?"
-    return [json.loads(record) for (record,) in connection.execute(query, (limit,))]
+    """The failed endings of images that are not settled, those of the newest images first."""
+    return [json.loads(record) for (record,) in connection.execute(LAST_ERRORS, (limit,))]
 
 
 def last_delay(connection: sqlite3.Connection) -> Record | None:
@@ -81,3 +91,18 @@ def last_delay(connection: sqlite3.Connection) -> Record | None:
     (image,) = load_images(connection, [number])
     message = json.loads(detail).get("message")
     return {"timestamp": timestamp(at), "id": image.id, **image.file.fields(), "rendition": rendition, "message": message}
+
+
+def report(connection: sqlite3.Connection) -> DaemonReport | None:
+    """What a daemon said of itself last."""
+    row = connection.execute("SELECT report FROM daemons ORDER BY at DESC LIMIT 1").fetchone()
+    return None if row is None else DaemonReport.from_json(json.loads(row[0]))
+
+
+def keep_report(connection: sqlite3.Connection, name: str, said: DaemonReport, now: float) -> None:
+    """Keep what the daemon of this name says of itself."""
+    connection.execute(
+        "INSERT INTO daemons (name, at, report) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET at = excluded.at, report = excluded.report",
+        (name, now, json.dumps(printable(said.to_json()))),
+    )

@@ -37,6 +37,10 @@ CREATE TABLE images (
     -- ended: when to move or delete the original; finished: since when
     due_at REAL,
     finished_at REAL,
+    -- how it ended as a whole: failed where any output did, else stored where any was, and so on in the order of the words
+    outcome TEXT CHECK (outcome IN ('failed', 'stored', 'unchanged', 'vanished', 'superseded')),
+    ended_at REAL,
+    CHECK ((state = 'open') = (outcome IS NULL) AND (outcome IS NULL) = (ended_at IS NULL)),
     CHECK ((name IS NULL) = (sha1 IS NULL) AND (name IS NULL) = (bytes IS NULL) AND (name IS NULL) = (format IS NULL)),
     CHECK ((token IS NULL) = (secret IS NULL) AND (token IS NULL) = (expires_at IS NULL)),
     CHECK ((state = 'ended') = (due_at IS NOT NULL)),
@@ -48,6 +52,10 @@ CREATE UNIQUE INDEX images_newest ON images (folder, relative) WHERE newest = 1;
 CREATE INDEX images_path ON images (relative, folder);
 CREATE INDEX images_ended ON images (due_at, number) WHERE state = 'ended';
 CREATE INDEX images_finished ON images (finished_at) WHERE state = 'finished';
+-- for people: what waits, what ended of late, what has failed and is not settled
+CREATE INDEX images_open ON images (detected_at) WHERE state = 'open';
+CREATE INDEX images_of_late ON images (ended_at, outcome) WHERE outcome IS NOT NULL;
+CREATE INDEX images_failed ON images (number, folder) WHERE outcome = 'failed' AND newest = 1;
 
 -- One row for each output of an image, in the order of the rule.
 CREATE TABLE outputs (
@@ -65,17 +73,21 @@ CREATE TABLE outputs (
     due_at REAL NOT NULL,
     -- 1: goes behind what was dropped while the daemon runs
     backlog INTEGER NOT NULL DEFAULT 0 CHECK (backlog IN (0, 1)),
+    -- why it failed
+    reason TEXT,
     PRIMARY KEY (image, position),
     -- nothing is asked for, or stored, without a place for it
     CHECK (key IS NOT NULL OR state NOT IN ('requested', 'enqueued', 'stored')),
     CHECK ((state = 'enqueued') = (job_id IS NOT NULL)),
     -- doubt is about a request that was sent, and is settled before the next one and by any ending
-    CHECK (doubt = 0 OR (state = 'waiting' AND key IS NOT NULL))
+    CHECK (doubt = 0 OR (state = 'waiting' AND key IS NOT NULL)),
+    CHECK ((state = 'failed') = (reason IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- NULL and '' are two renditions, and NULL is one as well.
 CREATE UNIQUE INDEX outputs_rendition ON outputs (image, rendition IS NULL, ifnull(rendition, ''));
 CREATE INDEX outputs_due ON outputs (backlog, due_at, image) WHERE state IN ('waiting', 'enqueued');
+CREATE INDEX outputs_in_flight ON outputs (image) WHERE state IN ('requested', 'enqueued');
 CREATE INDEX outputs_failed ON outputs (image) WHERE state = 'failed';
 
 -- An image with an open output is open, and the other way round: the rows of an image end together with it.
@@ -214,3 +226,52 @@ CREATE TRIGGER outputs_counted_on AFTER UPDATE OF state ON outputs WHEN old.stat
     UPDATE tallies SET count = count - 1 WHERE kind = 'output' AND state = old.state;
     UPDATE tallies SET count = count + 1 WHERE kind = 'output' AND state = new.state;
 END;
+
+-- The same of images by folder: how many are open, and how the others ended.
+CREATE TABLE folder_tallies (
+    folder TEXT NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('open', 'failed', 'stored', 'unchanged', 'vanished', 'superseded')),
+    count INTEGER NOT NULL CHECK (count >= 0),
+    PRIMARY KEY (folder, outcome)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER images_of_folder_in AFTER INSERT ON images BEGIN
+    INSERT INTO folder_tallies VALUES (new.folder, ifnull(new.outcome, 'open'), 1)
+    ON CONFLICT (folder, outcome) DO UPDATE SET count = count + 1;
+END;
+
+CREATE TRIGGER images_of_folder_out AFTER DELETE ON images BEGIN
+    UPDATE folder_tallies SET count = count - 1 WHERE folder = old.folder AND outcome = ifnull(old.outcome, 'open');
+END;
+
+CREATE TRIGGER images_of_folder_on AFTER UPDATE OF outcome ON images WHEN old.outcome IS NOT new.outcome BEGIN
+    UPDATE folder_tallies SET count = count - 1 WHERE folder = old.folder AND outcome = ifnull(old.outcome, 'open');
+    INSERT INTO folder_tallies VALUES (new.folder, ifnull(new.outcome, 'open'), 1)
+    ON CONFLICT (folder, outcome) DO UPDATE SET count = count + 1;
+END;
+
+-- What was done in each hour (Unix seconds / 3600), for plots: images that ended, bytes of what was stored.
+CREATE TABLE hours (
+    hour INTEGER NOT NULL,
+    folder TEXT NOT NULL,
+    stored INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    bytes_in INTEGER NOT NULL DEFAULT 0,
+    bytes_out INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (hour, folder)
+) STRICT, WITHOUT ROWID;
+
+-- How long stored images took from drop to stored, by steps that figures.py defines: enough for percentiles.
+CREATE TABLE durations (
+    hour INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (hour, step)
+) STRICT, WITHOUT ROWID;
+
+-- What each daemon says of itself whenever that changes: the way to the API, its folders. For commands beside it.
+CREATE TABLE daemons (
+    name TEXT NOT NULL PRIMARY KEY,
+    at REAL NOT NULL,
+    report TEXT NOT NULL CHECK (json_valid(report))
+) STRICT, WITHOUT ROWID;

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from watcher.bell import Bell
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.records import changes, database, queries, upkeep
+from watcher.records import changes, database, overview, queries, upkeep
 from watcher.records.followers import SqliteFollowers
 from watcher.records.pauses import SqlitePauses
 from watcher.records.reader import ReadThread
@@ -26,6 +26,7 @@ from watcher.records.writer import WriteThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from watcher.figures import DaemonReport, JournalFigures
     from watcher.model import (
         Ending,
         FailedReason,
@@ -258,6 +259,14 @@ class SqliteJournal:
         """Images that still have something to come: an ending, or the moving or deleting of their original. Cheap."""
         return (await self.totals()).unfinished_images
 
+    async def figures(self, now: float) -> JournalFigures:
+        """What `status` and the page show; `now` in Unix seconds."""
+        return await self._ask(partial(overview.journal_figures, now=now))
+
+    async def keep_report(self, name: str, report: DaemonReport, now: float) -> None:
+        """Keep what the daemon of this name says of itself, for commands beside it."""
+        await self._change(partial(overview.keep_report, name=name, said=report, now=now))
+
     # --- what the operator wants ----------------------------------------------------------------------------------------------
 
     async def retry(self, image_ids: Collection[str] | None, rule_for: Callable[[str], Rule | None], now: float) -> list[str]:
@@ -274,11 +283,10 @@ class SqliteJournal:
         Which files are known, and what lies at the keys of present files, stays.
         """
         step = partial(upkeep.prune, before=now - self._keep, now=now, limit=PRUNE_AT_ONCE)
-        looked_at = await self._change(step)
-        if looked_at:
+        if await self._change(step):
             while await self._change(step):
                 pass
-            await self._change(upkeep.prune_rules)
+            await self._change(partial(upkeep.prune_rules, now=now))
 
     # --- the endings, for who writes them down --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import Event
-from watcher.records import changes
+from watcher.records import activity, changes
 from watcher.records.rows import split_path
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def prune(connection: sqlite3.Connection, before: float, now: float, limit: int)
     return gone + _prune_objects(connection, before, now, limit)
 
 
-def prune_rules(connection: sqlite3.Connection) -> int:
-    """Let go of snapshots of rules that no image has any more."""
+def prune_rules(connection: sqlite3.Connection, now: float) -> int:
+    """Let go of snapshots of rules that no image has any more, and of hours that no plot shows."""
+    activity.prune_hours(connection, now)
     return connection.execute("DELETE FROM rules WHERE digest NOT IN (SELECT rule FROM images)").rowcount
 
 

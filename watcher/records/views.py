@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from watcher.figures import JournalFigures
+    from watcher.figures import DaemonReport, JournalFigures
     from watcher.model import Image, Record
     from watcher.records.queries import OutboxCursor, Totals
 
@@ -84,6 +84,10 @@ class JournalViews:
     def figures(self, now: float) -> JournalFigures:
         """What `status` shows of it; `now` in Unix seconds."""
         return overview.journal_figures(self._connection, now)
+
+    def report(self) -> DaemonReport | None:
+        """What the daemon said of itself last; None where none has run."""
+        return overview.report(self._connection)
 
     # --- images ---------------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from watcher.commands.show import show_image
 from watcher.commands.status import show_status
 from watcher.config.schema import Settings
 from watcher.errors import Unavailable
+from watcher.figures import ApiFigures, DaemonReport, FolderState
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import InstanceLock
 
@@ -169,9 +170,13 @@ async def test_status_counts_and_names_the_last_errors(
 
     status = json.loads(capsys.readouterr().out)
     assert (status["running"], status["pid"], status["since"]) == (False, None, None)
-    assert (status["queue"], status["in_flight"], status["failed"], status["ended"]["stored"]) == (1, 0, 2, 2)
+    assert (status["queue"], status["in_flight"], status["failed"], status["ended"]["stored"]) == (1, 0, 2, 1)
     assert [Path(error["file"]).name for error in status["last_errors"]][1] == "failed.jpg"
-    assert status["folders"] == [{"name": "products", "path": str(tmp_path / "drop"), "state": "ok"}]
+    assert status["outputs"]["stored"] == 2
+    assert status["api"] == {"state": "unknown", "words": "not known while no daemon runs", "since": None, "message": ""}
+    (folder,) = status["folders"]
+    assert (folder["name"], folder["path"], folder["state"]) == ("products", str(tmp_path / "drop"), "ok")
+    assert (folder["queue"], folder["failed"], folder["ended"]["stored"]) == (1, 2, 1)
 
 
 async def test_status_knows_a_running_daemon(journal: SqliteJournal, settings: Settings, capsys: Captured) -> None:
@@ -189,12 +194,31 @@ async def test_status_knows_a_running_daemon(journal: SqliteJournal, settings: S
     assert f"running, pid {os.getpid()}, since " in capsys.readouterr().out
 
 
+async def test_status_says_what_the_daemon_says_of_api_and_folders(
+    journal: SqliteJournal, settings: Settings, tmp_path: Path, capsys: Captured
+) -> None:
+    """The way to the API, and a folder that is away, in plain words."""
+    folder = FolderState("products", str(tmp_path / "drop"), "lost", "it is not mounted")
+    report = DaemonReport(ApiFigures("key_refused", 1_763_808_120.0, "HTTP 401"), (folder,))
+    await journal.keep_report("here", report, 1_600.0)
+    lock = InstanceLock.take(settings.state_dir)
+    try:
+        show_status(settings, as_json=False)
+    finally:
+        lock.release()
+
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("API         key refused since 2025-11-22 10:42:00: HTTP 401") for line in lines)
+    assert any(line.startswith("folder") and line.endswith("lost: it is not mounted") for line in lines)
+
+
 async def test_a_retried_failure_is_no_failure_any_more(journal: SqliteJournal, settings: Settings, capsys: Captured) -> None:
-    """`failed` counts what somebody still has to look at."""
+    """`failed` counts what somebody still has to look at, and `last_errors` shows nothing else."""
     await journal.retry(None, lambda folder: sighting_rule(settings, folder), 2_000.0)
     show_status(settings, as_json=True)
 
-    assert json.loads(capsys.readouterr().out)["failed"] == 0
+    status = json.loads(capsys.readouterr().out)
+    assert (status["failed"], status["last_errors"]) == (0, [])
 
 
 def sighting_rule(settings: Settings, folder: str) -> Any:

@@ -33,6 +33,9 @@ def connection() -> Iterator[sqlite3.Connection]:
         "UPDATE outputs SET doubt = 1, key = 'k', state = 'requested' WHERE position = 0",
         "UPDATE outputs SET state = 'lost' WHERE position = 0",
         "UPDATE outputs SET attempts = -1 WHERE position = 0",
+        "UPDATE outputs SET state = 'failed' WHERE position = 0",  # for no reason
+        "UPDATE outputs SET reason = 'empty' WHERE position = 0",  # while it waits
+        "UPDATE images SET outcome = 'stored', ended_at = 0",  # open, and ended
         "INSERT INTO outputs (image, position, rendition, due_at) VALUES (1, 2, NULL, 0)",  # a second output of its own
         "INSERT INTO outputs (image, position, rendition, due_at) VALUES (1, 2, 'thumb', 0)",
         "INSERT INTO outputs (image, position, rendition, due_at) VALUES (9, 0, NULL, 0)",  # of no image
@@ -77,13 +80,13 @@ def test_rendition_without_a_name_is_not_the_own_output(connection: sqlite3.Conn
 
 def test_ended_output_stays_ended(connection: sqlite3.Connection) -> None:
     """No way back from an ending, and none from an ended image."""
-    connection.execute("UPDATE outputs SET state = 'failed'")
+    connection.execute("UPDATE outputs SET state = 'failed', reason = 'empty'")
     with pytest.raises(sqlite3.IntegrityError, match="ends once"):
         connection.execute("UPDATE outputs SET state = 'waiting' WHERE position = 0")
 
-    connection.execute("UPDATE images SET state = 'ended', due_at = 0")
+    connection.execute("UPDATE images SET state = 'ended', due_at = 0, outcome = 'failed', ended_at = 0")
     with pytest.raises(sqlite3.IntegrityError, match="stays so"):
-        connection.execute("UPDATE images SET state = 'open', due_at = NULL")
+        connection.execute("UPDATE images SET state = 'open', due_at = NULL, outcome = NULL, ended_at = NULL")
 
 
 def test_tallies_follow_deletions(connection: sqlite3.Connection) -> None:

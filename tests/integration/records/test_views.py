@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.records import ROOT, open_journal, rule, sighting, store_all, take_one
+from watcher.figures import Counts
 from watcher.model import FailedReason, Postponement
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.records.views import JournalViews
@@ -77,8 +78,8 @@ def test_figures(desk: JournalViews) -> None:
     """Totals, endings of late, the oldest that waits, the last failures."""
     figures = desk.figures(1_561.0)
 
-    assert (figures.waiting, figures.in_flight, figures.failed) == (3, 0, 1)
-    assert dict(figures.ended) == {"stored": 1, "failed": 1, "superseded": 0, "vanished": 0, "unchanged": 0}
+    assert figures.counts == Counts(3, 0, 1, {"stored": 1, "failed": 1})
+    assert figures.folders["other"] == Counts(0, 0, 1, {"failed": 1})
     assert (figures.last_minute.stored, figures.last_hour.stored) == (0, 1)
     assert figures.oldest_open == 1_002.0
     assert [record["reason"] for record in figures.last_errors] == ["empty"]
