@@ -1,6 +1,26 @@
-"""`python -m watcher` is the command `compressor-watcher`."""
+"""The entrance: what has to be in order before anything else is loaded, then the command line.
 
-from watcher.cli import main
+Loading takes a good part of a second. Signals that come meanwhile, standard streams that are closed and a locale whose names
+are not UTF-8 are dealt with here, with nothing imported but what the interpreter has loaded anyway.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from watcher import early
+
+
+def main() -> None:
+    """Entry point of the command `compressor-watcher`."""
+    early.open_standard_streams()
+    early.insist_on_utf_8()
+    if any(command in sys.argv[1:] for command in ("run", "engine")):
+        early.catch_signals()
+    from watcher.cli import main as command_line  # late: see above
+
+    early.leave(command_line)
+
 
 if __name__ == "__main__":
     main()

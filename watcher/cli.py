@@ -5,8 +5,8 @@ Imports are late on purpose: `--help` and the reading commands should not wait f
 
 from __future__ import annotations
 
-import asyncio
 import io
+import locale
 import os
 import sys
 import time
@@ -88,7 +88,7 @@ def run(config: ConfigOption = None) -> None:
     """
     from watcher.commands.run import run_daemon
 
-    _exit(_wait(run_daemon(*_settings(config, "daemon"))))
+    _exit(_work(run_daemon(*_settings(config, "daemon"))))
 
 
 @app.command()
@@ -100,7 +100,7 @@ def once(config: ConfigOption = None) -> None:
     from watcher.commands.run import run_once
 
     settings, _ = _settings(config, "daemon")
-    _exit(_wait(run_once(settings)))
+    _exit(_work(run_once(settings)))
 
 
 @app.command()
@@ -345,7 +345,22 @@ def _word(read: Callable[[str], Word], text: str) -> Word:
 
 
 def _wait(work: Coroutine[Any, Any, int]) -> int:
-    return asyncio.run(work)
+    from watcher.service.process import run_to_the_end
+
+    return run_to_the_end(work)
+
+
+def _work(work: Coroutine[Any, Any, int]) -> int:
+    """The same for what works on its own: who reads its output may hang."""
+    from watcher.output import queued_output
+    from watcher.service.process import require_proc
+
+    try:
+        require_proc()
+        with queued_output():
+            return _wait(work)
+    finally:
+        work.close()
 
 
 def _exit(status: int) -> None:
@@ -355,8 +370,9 @@ def _exit(status: int) -> None:
 
 def _speak_utf_8() -> None:
     """Programs that read us get UTF-8 in every locale; a terminal gets its own encoding, and escapes for what that cannot say."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=locale.getencoding() if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def main() -> None:

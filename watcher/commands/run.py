@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from watcher.app import started
 from watcher.config.loading import load_settings, read_toml
 from watcher.log import JsonLog, quiet_libraries
+from watcher.output import QueuedLog, QueuedStream
 from watcher.service.control import Control
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
     from watcher.app import App
     from watcher.config.schema import Settings
+    from watcher.log import LevelledLog
 
 
-def open_log(settings: Settings) -> JsonLog:
+def open_log(settings: Settings) -> LevelledLog:
     """The log on standard output, in the form that the configuration says (people's form on a terminal)."""
     quiet_libraries()
     form = settings.log.format or ("console" if sys.stdout.isatty() else "json")
-    return JsonLog(settings.log.level, form, clock=time.time)
+    log = JsonLog(settings.log.level, form, clock=time.time)
+    return QueuedLog(log, sys.stdout) if isinstance(sys.stdout, QueuedStream) else log
 
 
 async def run_daemon(settings: Settings, config: Path) -> int:

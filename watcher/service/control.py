@@ -7,6 +7,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from watcher import early
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,12 +29,14 @@ class Control:
             loop.add_signal_handler(number, self.stop, number)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         loop.add_signal_handler(signal.SIGUSR1, self.wake)
+        self._reload_asked = signal.SIGHUP in early.seen
 
     def stop(self, number: signal.Signals) -> None:
         """The first signal ends the daemon in order; a second one ends the process at once."""
         if self.stopping.is_set():
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+            os._exit(128 + number)  # only process 1 of a container gets here: the kernel keeps such signals from it
         self.stopping.set()
 
     def wake(self) -> None:

@@ -65,7 +65,7 @@ def copy(parts: list[Distribution], environment: Path) -> None:
             (target / inside).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / inside)
     command = environment / "bin" / NAME
-    command.write_text(f"#!{environment}/bin/python\nimport sys\n\nfrom watcher.cli import main\n\nsys.exit(main())\n")
+    command.write_text(f"#!{environment}/bin/python\nimport sys\n\nfrom watcher.__main__ import main\n\nsys.exit(main())\n")
     command.chmod(0o755)
 
 

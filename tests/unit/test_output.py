@@ -1,0 +1,83 @@
+"""Output that nobody reads: nothing waits for it, what is lost is counted, what matters is kept longest."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from watcher.output import LineQueue
+
+F_SETPIPE_SZ = 1031
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe whose reader the test is; its other end belongs to the queue."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
+    yield reader, writer
+    os.close(reader)
+
+
+def read_until(reader: int, end: bytes) -> bytes:
+    """All that comes up to `end`."""
+    found = b""
+    while end not in found:
+        found += os.read(reader, 65_536)
+    return found
+
+
+def test_lines_come_out_whole_and_in_order(pipe: tuple[int, int]) -> None:
+    """As they went in."""
+    queue = LineQueue(pipe[1], lambda _: None)
+    for number in range(1000):
+        queue.put(b"line %d\n" % number)
+    assert read_until(pipe[0], b"line 999\n").splitlines() == [b"line %d" % number for number in range(1000)]
+    assert queue.drain()
+
+
+def test_what_does_not_fit_is_lost_and_counted_and_endings_are_kept(pipe: tuple[int, int]) -> None:
+    """Nobody reads: plain lines go first, those to be kept are still there, and the number of the lost ones is said."""
+    said: list[str] = []
+    told = threading.Event()
+    queue = LineQueue(pipe[1], lambda what: (said.append(what), told.set()), room=10_000)
+    queue.put(b"y" * 8000 + b"\n")  # more than the pipe takes
+    for _ in range(2000):
+        queue.put(b"x" * 99 + b"\n")
+    began = time.monotonic()
+    for number in range(20):
+        queue.put(b"ending %d\n" % number, keep=True)
+    assert not queue.drain(0.1)
+    assert time.monotonic() - began < 5
+    read = read_until(pipe[0], b"ending 19\n")
+    assert read.count(b"ending") == 20
+    assert told.wait(10)
+    lost = int(said[0].split()[0])
+    assert lost + read.count(b"x\n") == 2000
+    assert lost > 0
+
+
+def test_even_what_is_kept_has_an_end(pipe: tuple[int, int]) -> None:
+    """A reader that hangs for ever costs a bounded amount of memory."""
+    queue = LineQueue(pipe[1], lambda _: None, room=1000)
+    for _ in range(3000):
+        queue.put(b"x" * 100, keep=True)
+    assert queue._waiting <= 4100 + 100
+
+
+def test_a_reader_that_is_gone_is_said_once(pipe: tuple[int, int]) -> None:
+    """And costs nothing else."""
+    said: list[str] = []
+    gone, writer = os.pipe()
+    os.close(gone)
+    queue = LineQueue(writer, said.append)
+    for _ in range(3):
+        queue.put(b"line\n")
+        assert queue.drain()
+    assert said == ["log lines are lost: Broken pipe"]
+    os.close(writer)

@@ -1,0 +1,195 @@
+"""Standard output and standard error that never hold up who writes: a bounded queue each, emptied by a thread of its own.
+
+A pipe, a terminal or a log driver that nobody reads blocks that thread and nothing else. What does not fit is lost and counted:
+lines that may be lost first, those that should be kept (endings, warnings, errors) only when four times as much waits. Once
+somebody reads again it is said on standard error how many are missing. The audit file is another matter and holds every ending.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import sys
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from watcher.log import level_of
+from watcher.model import ENDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from watcher.log import Level, LevelledLog
+    from watcher.model import Event
+
+ROOM_BYTES: Final = 4_000_000
+KEPT_ROOM_BYTES: Final = 4 * ROOM_BYTES
+STOP_SECONDS: Final = 2.0
+"""A stop waits so long for a reader that takes nothing."""
+_NEVER: Final = threading.TIMEOUT_MAX
+
+
+class LineQueue:
+    """Writes to a descriptor in a thread. `say` is told, in that thread, what was lost and why."""
+
+    def __init__(self, descriptor: int, say: Callable[[str], object], room: int = ROOM_BYTES) -> None:
+        self._descriptor = descriptor
+        self._say = say
+        self._room = room
+        self._changed = threading.Condition()
+        self._lines: deque[bytes] = deque()
+        self._waiting = 0
+        self._lost = 0
+        self._moved_at = time.monotonic()
+        self._is_failing = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, data: bytes, *, keep: bool = False) -> None:
+        """Have it written, or count it as lost. Does not wait."""
+        with self._changed:
+            if self._waiting + len(data) > (self._room * KEPT_ROOM_BYTES // ROOM_BYTES if keep else self._room):
+                self._lost += 1
+                return
+            self._lines.append(data)
+            self._waiting += len(data)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=f"output {self._descriptor}", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def drain(self, patience: float = STOP_SECONDS) -> bool:
+        """Wait until all is written, as long as somebody reads. False where something is left."""
+        began = time.monotonic()
+        with self._changed:
+            while self._waiting:
+                left = max(began, self._moved_at) + patience - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(left, 0.1))
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._lines:
+                    self._changed.wait(_NEVER)
+                data = self._lines.popleft()
+            self._write(data)
+            with self._changed:
+                self._waiting -= len(data)
+                lost, self._lost = self._lost, 0
+                self._moved_at = time.monotonic()
+                self._changed.notify_all()
+            if lost:
+                self._say(f"{lost} log lines were lost: nobody read them for a while; the audit file has every ending")
+
+    def _write(self, data: bytes) -> None:
+        """All of it. Where the reader is gone or the disk is full it is lost, and said once."""
+        left = memoryview(b"\n" + data if self._is_failing else data)
+        try:
+            while left:
+                try:
+                    left = left[os.write(self._descriptor, left) :]
+                except BlockingIOError:  # somebody who shares the descriptor made it so
+                    poll = select.poll()
+                    poll.register(self._descriptor, select.POLLOUT)
+                    poll.poll()
+            self._is_failing = False
+        except OSError as error:
+            if not self._is_failing:
+                self._say(f"log lines are lost: {error.strerror}")
+            self._is_failing = True
+
+
+class QueuedStream(io.TextIOBase):
+    """A text stream over a LineQueue. `keep`: what is written now should not be lost."""
+
+    def __init__(self, queue: LineQueue, like: Any) -> None:
+        """`like`: the stream whose place it takes."""
+        self._queue = queue
+        self._like = like
+        self._begun = ""
+        self._lock = threading.Lock()
+        self.keep = False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the stream whose place it takes."""
+        return str(self._like.encoding or "utf-8")
+
+    def isatty(self) -> bool:
+        """As above."""
+        return bool(self._like.isatty())
+
+    def fileno(self) -> int:
+        """As above."""
+        return int(self._like.fileno())
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Gather until a line is whole."""
+        with self._lock:
+            lines, newline, self._begun = (self._begun + text).rpartition("\n")
+            if newline:
+                self._put(lines + newline)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was begun; does not wait until it is written."""
+        with self._lock:
+            begun, self._begun = self._begun, ""
+            if begun:
+                self._put(begun)
+
+    def _put(self, text: str) -> None:
+        self._queue.put(text.encode(self.encoding, "backslashreplace"), keep=self.keep)
+
+
+class QueuedLog:
+    """Marks for the stream which lines of a log should be kept: endings, warnings and errors."""
+
+    def __init__(self, log: LevelledLog, stream: QueuedStream) -> None:
+        self._log = log
+        self._stream = stream
+
+    @property
+    def level(self) -> Level:
+        """The log's."""
+        return self._log.level
+
+    @level.setter
+    def level(self, level: Level) -> None:
+        self._log.level = level
+
+    def event(self, event: Event, **fields: Any) -> None:
+        """Write one line, without waiting for who reads it."""
+        self._stream.keep = event in ENDINGS or level_of(event, fields.get("reason")) in ("warning", "error")
+        self._log.event(event, **fields)
+
+
+@contextlib.contextmanager
+def queued_output() -> Iterator[QueuedStream]:
+    """Put queues in the place of standard output and standard error; gives the former. At the end what waits is written."""
+    plain = sys.stdout, sys.stderr
+    errors = LineQueue(plain[1].fileno(), lambda _: None)
+    lines = LineQueue(plain[0].fileno(), lambda what: errors.put(f"compressor-watcher: {what}\n".encode(), keep=True))
+    for stream in plain:
+        stream.flush()
+    out, err = QueuedStream(lines, plain[0]), QueuedStream(errors, plain[1])
+    err.keep = True
+    sys.stdout, sys.stderr = out, err
+    try:
+        yield out
+    finally:
+        out.flush()
+        err.flush()
+        lines.drain()
+        errors.drain()
+        sys.stdout, sys.stderr = plain
