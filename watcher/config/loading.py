@@ -81,7 +81,7 @@ def load_settings(
     except ValidationError as error:
         places = Places(from_environment)
         raise ConfigurationError([*problems, *_describe(error, merged, places)]) from None
-    problems += check_whole(settings, purpose)
+    problems += check_whole(settings, purpose, environment)
     if problems:
         raise ConfigurationError(problems)
     return settings

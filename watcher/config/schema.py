@@ -150,14 +150,18 @@ class _DescribedAs:
 ImageTable = Annotated[dict[str, Any], AfterValidator(_image), _DescribedAs(ImageOperations)]
 
 
+BucketName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")]
+RegionName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
 class StoreTable(Section):
     """`store` of the API, with `path` a template. Every key is optional here; the merged table is checked per folder."""
 
     id: Annotated[str, Field(min_length=1)] | None = None
     """Of the Storage Connector in your Compressor account."""
-    bucket: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] | None = None
+    bucket: BucketName | None = None
     """Name of the bucket."""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] | None = None
+    region: RegionName | None = None
     """Region of the bucket, as in `eu-central-003`."""
     path: str | None = None
     """Template of the object key; its fields are in docs/CONFIGURATION.md. Default: `{folder}/{dir}/{name}`."""
@@ -338,14 +342,21 @@ class ServeSettings(Section):
         return self
 
 
+def _is_prefix(prefix: str) -> bool:
+    """Whether objects of every store can be named with it."""
+    segments = prefix.split("/")
+    named = segments[-1] == "" and not any(each in ("", ".", "..") for each in segments[:-1])
+    return named and "\\" not in prefix and prefix.isprintable() and len(prefix.encode()) <= 500
+
+
 class PresignSettings(Section):
     """`[publish.presign]`: originals staged in a private bucket of any S3-compatible store."""
 
     endpoint: HttpUrl
     """The store's S3 address."""
-    region: str
+    region: RegionName
     """Its region."""
-    bucket: str
+    bucket: BucketName
     """A private bucket."""
     prefix: str = "staging/"
     """Where in it originals are staged."""
@@ -363,8 +374,12 @@ class PresignSettings(Section):
         parts = urlsplit(self.endpoint)
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("`endpoint`: plain http is for this machine only")
-        if self.prefix and (not self.prefix.endswith("/") or self.prefix.startswith("/") or "//" in self.prefix):
-            raise ValueError('`prefix` is empty or like "staging/"')
+        if self.prefix and not _is_prefix(self.prefix):
+            raise ValueError(
+                '`prefix` is empty or like "staging/": no control characters, backslash, `.` or `..` in it, 500 bytes at most'
+            )
+        if parts.path.strip("/"):
+            raise ValueError("`endpoint` is the store's address alone, without a bucket or another path behind it")
         return self
 
 

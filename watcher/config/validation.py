@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
-from watcher.config.schema import DEFAULT_KEY_TEMPLATE, is_loopback, output_store
+from watcher.config.schema import DEFAULT_KEY_TEMPLATE, B2Connector, is_loopback, output_store
+from watcher.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +21,33 @@ MAX_METADATA_BYTES: Final = 2_048
 """Name and value bytes of `store.metadata`, ours included (S3 rule; B2's own is 7,000, less with encryption)."""
 
 
-def check_whole(settings: Settings, purpose: Purpose) -> list[str]:
-    """What no table can see alone: secrets, stores of folders, overlaps, names, times."""
+def check_whole(settings: Settings, purpose: Purpose, environment: Mapping[str, str]) -> list[str]:
+    """What no table can see alone: secrets, stores of folders, overlaps, names, times, proxies of the environment."""
     if purpose == "engine":
         return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
     problems = [*_check_folders(settings), *_check_publish(settings)]
     if purpose == "daemon":
-        problems += _check_daemon(settings)
+        problems += [*_check_daemon(settings), *_check_proxies(settings, Proxies.of_environment(environment))]
     return problems
+
+
+def _check_proxies(settings: Settings, proxies: Proxies) -> Iterator[str]:
+    """Variables that name a proxy for an address that is asked, and one that cannot be used."""
+    yield from dict.fromkeys(problem for url in _asked(settings) if (problem := proxies.problem(url)))
+
+
+def _asked(settings: Settings) -> Iterator[str]:
+    """The addresses of others that the daemon asks."""
+    if settings.compressor.embedded:
+        for connector in settings.engine.connectors.values():
+            if isinstance(connector, B2Connector):
+                yield connector.endpoint or f"https://s3.{settings.store.region}.backblazeb2.com"
+    else:
+        yield settings.compressor.url
+        if settings.verify.mode != "never":
+            yield settings.verify.url
+    if settings.publish.mode == "presign" and settings.publish.presign is not None:
+        yield settings.publish.presign.endpoint
 
 
 def _check_daemon(settings: Settings) -> Iterator[str]:

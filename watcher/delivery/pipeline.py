@@ -148,6 +148,8 @@ class Pipeline:
         """One turn of an image. Afterwards it is finished, or the journal knows when its next turn is due."""
         if image.state is ImageState.OPEN:
             image = await self._convert(image)
+        if image.ticket is not None and not image.open_outputs:
+            await self._ports.publisher.withdraw(image.ticket)  # an earlier process may have published under it
         if not image.open_outputs and image.state is not ImageState.FINISHED:
             await self._disposal.dispose(image)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import re
 import socket
@@ -20,10 +21,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from watcher.config.units import human_duration, human_size
-from watcher.engine.refusal import Refusal, unprocessable
+from watcher.engine.refusal import Refusal, disk_trouble, unprocessable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import io
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from watcher.engine.addresses import AddressPolicy
@@ -171,13 +173,16 @@ class Fetcher:
             self._check_size(announced)
             on_size(announced)
         digest, size = hashlib.sha1(usedforsecurity=False), 0
-        with target.open("wb") as file:
+        with _own_files():
+            file = await asyncio.to_thread(target.open, "wb", buffering=0)
+        with file:
             async for chunk in response.content.iter_chunked(_CHUNK):
                 size += len(chunk)
                 self._check_size(size)
                 on_size(size)
                 digest.update(chunk)
-                file.write(chunk)
+                with _own_files():
+                    await asyncio.to_thread(_write_all, file, chunk)
         if size == 0:
             raise unprocessable("the source is empty")
         return Source(source_name(url), size, digest.hexdigest())
@@ -185,6 +190,23 @@ class Fetcher:
     def _check_size(self, size: int) -> None:
         if size > self._byte_limit:
             raise Refusal(413, f"the source is larger than {human_size(self._byte_limit)}")
+
+
+@contextlib.contextmanager
+def _own_files() -> Iterator[None]:
+    """Errors of the engine's own disk are no errors of the source."""
+    try:
+        yield
+    except OSError as error:
+        if (trouble := disk_trouble(error)) is None:
+            raise
+        raise trouble from None
+
+
+def _write_all(file: io.FileIO, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def source_name(url: str) -> str:

@@ -11,7 +11,7 @@ from watcher.compressor.wire import FileFacts, Result
 from watcher.engine.connectors import StoreError
 from watcher.engine.formats import FORMATS
 from watcher.engine.orders import key_problem, region_problem
-from watcher.engine.refusal import Refusal, unprocessable
+from watcher.engine.refusal import Refusal, disk_trouble, unprocessable
 from watcher.engine.work import Limits, Task
 
 if TYPE_CHECKING:
@@ -64,10 +64,16 @@ class Processor:
                 outcome = await self._parts.workers.run(Task(source_file, output_file, order.image, self._parts.limits))
                 name = output_name(source.name, outcome.output_format)
                 if order.store is None:
-                    url = base_url + await asyncio.to_thread(self._parts.results.keep, output_file, identity, name)
+                    url = base_url + await self._kept(output_file, identity, name)
                 else:
                     name, url = await self._stored(order.store, name, output_file, outcome)
         return Result(identity, url, _input(source, outcome), _output(name, outcome))
+
+    async def _kept(self, output: Path, identity: str, name: str) -> str:
+        try:
+            return await asyncio.to_thread(self._parts.results.keep, output, identity, name)
+        except OSError as error:
+            raise disk_trouble(error) or error from None
 
     async def _stored(self, order: StoreOrder, name: str, output: Path, outcome: Outcome) -> tuple[str, str]:
         key = order.key(name)

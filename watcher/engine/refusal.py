@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 from watcher.errors import WatcherError
 
 
@@ -25,6 +28,20 @@ def unsupported(words: str) -> Refusal:
 def corrupt(format_name: str) -> Refusal:
     """422 for an image whose bytes are damaged or not all there."""
     return Refusal(422, f"the image is corrupt or cut off ({format_name})")
+
+
+DISK_TROUBLE: Final = 507
+"""The code of a trouble of the engine's own: no fault of the image or of who asks, and it may pass."""
+_OWN_DISK: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EMFILE, errno.ENFILE}
+)
+
+
+def disk_trouble(error: OSError) -> Refusal | None:
+    """What an error of the engine's own files means for the caller; None where it is no such error."""
+    if error.errno not in _OWN_DISK:
+        return None
+    return Refusal(DISK_TROUBLE, f"the engine cannot work with its own files: {error.strerror}", retry_after=30)
 
 
 def unprocessable(message: str) -> Refusal:

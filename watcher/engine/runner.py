@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any
+import sqlite3
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from watcher.backoff import exponential
 from watcher.compressor.wire import error_body
 from watcher.engine.jobs import MAX_STARTS, Job
 from watcher.engine.orders import read_order
-from watcher.engine.refusal import Refusal
+from watcher.engine.refusal import DISK_TROUBLE, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from watcher.compressor.wire import Result
-    from watcher.engine.jobs import JobJournal
+    from watcher.engine.jobs import Ended, JobJournal
     from watcher.engine.orders import Order
     from watcher.engine.processing import Processor
     from watcher.engine.webhooks import Webhooks
+
+T = TypeVar("T")
+
+FIRST_PAUSE_SECONDS: Final = 0.2
+DISK_PAUSE_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +95,7 @@ class JobRunner:
     async def _work(self) -> None:
         while True:
             identity = await self._queue.get()
-            if (job := await self._journal.begin(identity)) is None:
+            if (job := await insist(partial(self._journal.begin, identity))) is None:
                 self._open -= 1
                 continue
             await self._see_through(identity, asyncio.get_running_loop().create_task(self._carry_out(job)))
@@ -107,14 +115,40 @@ class JobRunner:
             at_work.cancel()
             with contextlib.suppress(asyncio.CancelledError, Refusal):
                 await at_work
-            await self._journal.requeue(identity)
+            with contextlib.suppress(sqlite3.Error):  # the next start enqueues what was at work
+                await self._journal.requeue(identity)
             raise
         except Refusal as refusal:
-            await self._journal.end(identity, "failed", error_body(refusal.code, identity, refusal.message))
+            if refusal.code == DISK_TROUBLE:
+                await self._begin_again(identity)
+                return
+            await self._end(identity, "failed", error_body(refusal.code, identity, refusal.message))
         except Exception:  # noqa: BLE001 - the job's boundary: a defect fails one job, and is the log's business
             _log.exception("a job of the engine failed")
-            await self._journal.end(identity, "failed", error_body(500, identity, "the engine failed; its log says why"))
+            await self._end(identity, "failed", error_body(500, identity, "the engine failed; its log says why"))
         else:
-            await self._journal.end(identity, "completed", result.body())
+            await self._end(identity, "completed", result.body())
         self._open -= 1
         self._webhooks.wake()
+
+    async def _end(self, identity: str, status: Ended, body: Mapping[str, Any]) -> None:
+        await insist(partial(self._journal.end, identity, status, body))
+
+    async def _begin_again(self, identity: str) -> None:
+        """The engine's own disk is in trouble, which is no fault of the job: it waits, and is begun anew."""
+        await insist(partial(self._journal.requeue, identity))
+        await asyncio.sleep(DISK_PAUSE_SECONDS)
+        self._queue.put_nowait(identity)
+
+
+async def insist(step: Callable[[], Awaitable[T]]) -> T:
+    """The result of a step of the journal, tried until the journal can do it: one error must not cost a worker its life."""
+    tries = 0
+    while True:
+        try:
+            return await step()
+        except sqlite3.Error:
+            tries += 1
+            if tries == 1:
+                _log.exception("the engine's journal of jobs cannot be used; it is tried again")
+            await asyncio.sleep(exponential(FIRST_PAUSE_SECONDS, DISK_PAUSE_SECONDS, tries))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import importlib.util
+import logging
 import os
 import random
 import shutil
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
     from watcher.engine.connectors import Connector
     from watcher.engine.orders import Order
 
+_log = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
+_REVIVAL_SECONDS: Final = 5.0
 _EXTRAS: Final = ("pyvips", "PIL", "pillow_heif")
 _INSTALL_HINT: Final = "pip install 'compressor-watcher[engine]'"
 _SWEEP_SECONDS: Final = 60.0
@@ -154,8 +157,8 @@ class Engine:
         self._undo.push_async_callback(self._journal.close)
         await self._jobs.start()
         self._undo.push_async_callback(self._jobs.stop)
-        self._in_background(self._webhooks.run())
-        self._in_background(self._sweep())
+        self._in_background(kept_alive(self._webhooks.run, "webhooks"))
+        self._in_background(kept_alive(self._sweep, "sweeper"))
         return await self._serve(host, port)
 
     def _own_state(self) -> None:
@@ -271,6 +274,16 @@ class Engine:
                 await connector.sweep(self._clock())
             await self._journal.forget_old()
             await asyncio.sleep(_SWEEP_SECONDS)
+
+
+async def kept_alive(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    """Run something that never ends, and run it again where it broke: after an error of the disk, say."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - the boundary of a routine: whatever broke it, the engine goes on
+            _log.exception("the engine's %s broke and is begun again", name)
+        await asyncio.sleep(_REVIVAL_SECONDS)
 
 
 def _acknowledged(identity: str) -> web.Response:

@@ -14,7 +14,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.engine.refusal import Refusal
+from watcher.engine.refusal import Refusal, disk_trouble
 from watcher.engine.work import Task, answer
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ def run(task: Task) -> dict[str, Any]:
         return answer(process(task))
     except Refusal as refusal:
         return answer(refusal)
+    except OSError as error:
+        if (trouble := disk_trouble(error)) is None:
+            raise
+        return answer(trouble)
     except MemoryError:
         return answer(Refusal(422, "the image needs more memory than it is allowed"))
     finally:

@@ -63,8 +63,13 @@ _KEY: Final = re.compile(MARK + r"(?P<expires>[0-9]{10})(?:-(?P<owner>[a-z0-9]+)
 
 def staged_key(prefix: str, owner: str, ticket: Ticket, name: str) -> str:
     """Where a ticket's original is staged."""
+    return f"{staged_folder(prefix, owner, ticket)}{key_name(name)}"
+
+
+def staged_folder(prefix: str, owner: str, ticket: Ticket) -> str:
+    """The part of the key that is the ticket's alone."""
     owned = f"-{owner}" if owner else ""
-    return f"{prefix}{MARK}{math.ceil(ticket.expires_at):010d}{owned}/{ticket.token}/{key_name(name)}"
+    return f"{prefix}{MARK}{math.ceil(ticket.expires_at):010d}{owned}/{ticket.token}/"
 
 
 def key_name(name: str) -> str:
@@ -137,6 +142,8 @@ class StagedLinks:
         self._started_at = clock.now()
         self._staged: dict[str, _Staged] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
+        self._withdrawn: dict[str, float] = {}
+        """Tokens that are done with, until they expire."""
         self._housekeeping: asyncio.Task[None] | None = None
         self._sweep_failing = False
 
@@ -168,6 +175,7 @@ class StagedLinks:
         while True:
             now = self._clock.now()
             self._staged = {token: staged for token, staged in self._staged.items() if now < staged.expires_at}
+            self._withdrawn = {token: expires for token, expires in self._withdrawn.items() if now < expires}
             await self._sweep_and_say()
             await self._clock.sleep(SWEEP_SECONDS)
 
@@ -185,10 +193,16 @@ class StagedLinks:
         return Publication(self.bucket.link(staged.key, signed_at, lifetime))
 
     async def withdraw(self, ticket: Ticket) -> None:
-        """Delete the staged object, in the background: the link leads nowhere a moment later, or at its end at the latest."""
+        """Delete the staged object, in the background: the link leads nowhere a moment later, or at its end at the latest.
+
+        What an earlier process staged under the ticket goes too.
+        """
         staged = self._staged.pop(ticket.token, None)
         if staged is None:
-            return
+            if ticket.token in self._removals or ticket.token in self._withdrawn or not self._is_from_before(ticket):
+                return
+            staged = _Staged(staged_folder(self._settings.prefix, self._owner, ticket), "", ticket.expires_at, all_known=False)
+        self._withdrawn[ticket.token] = ticket.expires_at
         removal = asyncio.create_task(self._remove(staged))
         self._removals[ticket.token] = removal
         removal.add_done_callback(lambda done: self._forget_removal(ticket.token, done))
@@ -210,8 +224,13 @@ class StagedLinks:
         if removal is not None:
             removal.cancel()
             await asyncio.wait([removal])
-        fresh = ticket.expires_at - self._settings.ttl >= self._started_at
+        self._withdrawn.pop(ticket.token, None)
+        fresh = not self._is_from_before(ticket)
         return self._staged.setdefault(ticket.token, _Staged(key, name, ticket.expires_at, all_known=fresh and removal is None))
+
+    def _is_from_before(self, ticket: Ticket) -> bool:
+        """Whether an earlier process made the ticket, and so may have staged under it."""
+        return ticket.expires_at - self._settings.ttl < self._started_at
 
     async def _upload(self, staged: _Staged, source: Source) -> None:
         known_before, staged.all_known = staged.all_known, False
@@ -260,7 +279,8 @@ class StagedLinks:
     async def _delete_all(self, staged: _Staged) -> None:
         versions = staged.versions
         if not staged.all_known:
-            versions = [version async for version in self.bucket.versions(staged.key) if version.key == staged.key]
+            folder = staged.key.endswith("/")
+            versions = [each async for each in self.bucket.versions(staged.key) if folder or each.key == staged.key]
         for version in versions:
             await self.bucket.delete(version)
 

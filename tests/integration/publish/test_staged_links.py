@@ -91,6 +91,33 @@ async def test_a_second_version_from_before_a_restart_goes_too(make: Maker, s3: 
     assert s3.versions(bucket) == []
 
 
+async def test_what_an_earlier_process_staged_goes_with_its_ticket(
+    make: Maker, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """Killed while it was staged, the file deleted meanwhile: the next process withdraws a ticket it never published."""
+    first = make(bucket, owner="me")
+    ticket, other = new_ticket(), new_ticket()
+    for each in (ticket, other):
+        await first.publish(each, OpenedFile(write_original(tmp_path, b"bytes")))
+    second = make(bucket, owner="me")
+    second._started_at += 7200  # it began after the tickets had been made
+    for _ in range(2):
+        await second.withdraw(ticket)
+    await removals_done(second)
+    assert ticket.token not in str(s3.versions(bucket)) + str(s3.keys(bucket))
+    assert other.token in str(s3.keys(bucket))
+
+
+async def test_a_ticket_of_this_process_that_was_never_published_costs_no_question(
+    make: Maker, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listings are paid for."""
+    links = make(bucket)
+    monkeypatch.setattr(links.bucket, "versions", None)
+    await links.withdraw(new_ticket(lifetime=3700))
+    assert not links._removals
+
+
 async def test_publishing_again_does_not_upload_again(make: Maker, s3: S3Server, bucket: str, tmp_path: Path) -> None:
     """While it lies there, the same content under the same ticket is only signed."""
     links, ticket, source = make(bucket), new_ticket(), OpenedFile(write_original(tmp_path, b"bytes"))

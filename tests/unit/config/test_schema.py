@@ -241,3 +241,62 @@ def test_the_engine_alone_needs_its_keys_and_no_folders() -> None:
         load_settings({}, {}, purpose="engine")
 
     assert load_settings({"engine": {"api_keys": ["k"]}}, {}, purpose="engine").folders == ()
+
+
+PRESIGN = {"endpoint": "https://s3.eu-central-003.backblazeb2.com", "region": "eu-central-003", "bucket": "My-staging"}
+KEYS = {"WATCHER_PUBLISH__PRESIGN__KEY_ID": "id", "WATCHER_PUBLISH__PRESIGN__APPLICATION_KEY": "key"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"bucket": "my/staging"}, "publish.presign.bucket"),
+        ({"bucket": ""}, "publish.presign.bucket"),
+        ({"bucket": "a" * 64}, "publish.presign.bucket"),
+        ({"region": "EU central"}, "publish.presign.region"),
+        ({"prefix": "../staging/"}, "`prefix`"),
+        ({"prefix": "a/./b/"}, "`prefix`"),
+        ({"prefix": "a\\b/"}, "`prefix`"),
+        ({"prefix": "a\n/"}, "`prefix`"),
+        ({"prefix": "/"}, "`prefix`"),
+        ({"prefix": "a" * 500 + "/"}, "`prefix`"),
+        ({"endpoint": "https://s3.example.com/my-staging"}, "`endpoint`"),
+        ({"endpoint": "s3.example.com"}, "publish.presign.endpoint"),
+    ],
+)
+def test_staging_is_checked_as_strictly_as_the_store(changes: dict[str, str], place: str) -> None:
+    """What no store could take is found when the configuration is read, not at the first image."""
+    found = problems(good(publish={"mode": "presign", "presign": {**PRESIGN, **changes}}), KEYS)
+    assert any(place in problem for problem in found), found
+
+
+def test_a_bucket_may_have_capitals() -> None:
+    """B2's may; so may that of the store."""
+    settings = load(good(publish={"mode": "presign", "presign": PRESIGN}, store={**STORE, "bucket": "My-Bucket"}), KEYS)
+    assert settings.publish.presign is not None
+    assert settings.publish.presign.bucket == "My-staging"
+
+
+@pytest.mark.parametrize(
+    ("environment", "changes", "found"),
+    [
+        ({"ALL_PROXY": "socks5://user:planted-secret-value@127.0.0.1:1080"}, {}, ["ALL_PROXY"]),
+        ({"https_proxy": "nonsense://"}, {}, ["https_proxy"]),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1080", "NO_PROXY": "compressor.app,backblazeb2.com"}, {}, []),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1080", "HTTPS_PROXY": "proxy.test:3128"}, {}, []),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1080"}, {"compressor": {"url": "embedded"}}, []),
+        (
+            {"ALL_PROXY": "socks5://127.0.0.1:1080", "NO_PROXY": "compressor.app"},
+            {"publish": {"mode": "presign", "presign": PRESIGN}, "verify": {"mode": "never"}},
+            ["ALL_PROXY"],
+        ),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_refused_with_its_variable(
+    environment: dict[str, str], changes: dict[str, Any], found: list[str]
+) -> None:
+    """Once, and only where an address that is asked would need it; the value, which may hold a password, is not repeated."""
+    data, environment = good(**changes), {**environment, **(KEYS if changes.get("publish") else {})}
+    said = problems(data, environment) if found else (load(data, environment), [])[1]
+    assert [problem.partition(":")[0] for problem in said] == found
+    assert SECRET not in "".join(said)
