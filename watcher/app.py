@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher import __version__, assembly
+from watcher.admin_port import Overview, make_metrics, start_admin_port
 from watcher.assembly import Context
 from watcher.clock import SystemClock
 from watcher.compressor.circuit import Phase
-from watcher.config.schema import split_address
 from watcher.model import Event
 from watcher.proxies import Proxies
 from watcher.reporting import Reports, daemon_report
-from watcher.service.admin import AdminServer, Figures
 from watcher.service.control import Control
 from watcher.service.lifecycle import Lifecycle
+from watcher.service.observed_log import ObservedLog
 from watcher.service.reloading import Reloader
 from watcher.service.systemd import Notifier
 from watcher.service.vitals import Vitals
@@ -115,22 +115,6 @@ class App:
         totals = await self.records.journal.totals()
         return str(Counts(totals.open, self.dispatcher.in_flight, totals.stored, totals.failed))
 
-    async def figures(self) -> Figures:
-        """What the admin page and the metrics show."""
-        totals, folders = await self.records.journal.totals(), self.intake.status()
-        return Figures(
-            alive=self.is_alive(),
-            waiting=totals.open,
-            in_flight=self.dispatcher.in_flight,
-            stored=totals.stored,
-            failed=totals.failed,
-            superseded=totals.superseded,
-            vanished=totals.vanished,
-            folders=len(folders),
-            folders_lost=sum(folder.mode == "lost" for folder in folders),
-            api=str(self.api.gate.state.phase),
-        )
-
 
 @asynccontextmanager
 async def started(
@@ -161,7 +145,10 @@ def _context(settings: Settings, events: LevelledLog, control: Control) -> Conte
         control.stopping.set()
 
     life, notifier, proxies = Lifecycle(part_died), Notifier(os.environ), Proxies.of_environment(os.environ)
-    context = Context(settings, events, SystemClock(), life, control, notifier, proxies)
+    observed, metrics = ObservedLog(events), make_metrics(settings)
+    if metrics is not None:
+        observed.observe(metrics.event)
+    context = Context(settings, observed, SystemClock(), life, control, notifier, proxies, metrics)
     context.life.on_reload(context.use)
     return context
 
@@ -178,7 +165,7 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     dispatcher = assembly.start_delivery(context, records, publishing, api, intake)
     await assembly.start_intake(context, intake)
     app = App(context, records, publishing, api, intake, dispatcher)
-    await _start_admin(app)
+    await start_admin_port(context, Overview(context, records, api, intake, app.is_alive))
     _start_routines(app)
     if load is not None:
         _take_reloads(app, load)
@@ -188,14 +175,6 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
 def _say_started(context: Context) -> None:
     state_dir, folders = str(context.settings.state_dir), len(context.settings.folders)
     context.events.event(Event.SERVICE_STARTED, version=__version__, pid=os.getpid(), state_dir=state_dir, folders=folders)
-
-
-async def _start_admin(app: App) -> None:
-    listen = app.context.settings.admin.listen
-    if listen is not None:
-        admin = AdminServer(app.figures)
-        await admin.start(*split_address(listen))
-        app.context.life.on_stop(admin.stop)
 
 
 def _start_routines(app: App) -> None:

@@ -31,6 +31,7 @@ from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import InstanceLock, instance_id
+from watcher.service.observed_api import ObservedApi
 from watcher.service.systemd import Notifier, confinement
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
     from watcher.compressor.wire import FetchRequest
     from watcher.config.schema import Settings
     from watcher.log import LevelledLog
-    from watcher.ports import Clock, ObjectStore, Publisher
+    from watcher.ports import Api, Clock, ObjectStore, Publisher
     from watcher.proxies import Proxies
     from watcher.publish.presign import StagedLinks
     from watcher.service.control import Control
     from watcher.service.lifecycle import Lifecycle
+    from watcher.service.metrics import Metrics
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 TURNS_PER_REQUEST: Final = 2
@@ -64,6 +66,7 @@ class Context:
     control: Control
     notifier: Notifier
     proxies: Proxies
+    metrics: Metrics | None = None
 
     def use(self, settings: Settings) -> None:
         """Put settings in force."""
@@ -95,7 +98,7 @@ class Publishing:
 class ApiAccess:
     """The way to the API, and to what it stored."""
 
-    client: CompressorClient
+    client: Api
     gate: Gate
     store: ObjectStore
 
@@ -216,7 +219,9 @@ def _api_access(context: Context, publishing: Publishing, url: str, api_key: Cal
         moved_at=publishing.moved_at,
     )
     context.life.on_stop(client.aclose)
-    gate = Gate(client.account, context.events, context.clock, random.random, compressor.requests_per_second)
+    metrics = context.metrics
+    observed: Api = client if metrics is None else ObservedApi(client, metrics.call, context.clock)
+    gate = Gate(observed.account, context.events, context.clock, random.random, compressor.requests_per_second)
     context.life.on_stop(gate.close)
 
     def reload(settings: Settings) -> None:
@@ -225,7 +230,7 @@ def _api_access(context: Context, publishing: Publishing, url: str, api_key: Cal
         gate.recheck()
 
     context.life.on_reload(reload)
-    return ApiAccess(client, gate, store)
+    return ApiAccess(observed, gate, store)
 
 
 def build_intake(context: Context, records: Records) -> Intake:

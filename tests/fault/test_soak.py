@@ -257,8 +257,8 @@ class Soak:
         """How much waits, and how much is on its way."""
         with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()
-        values = dict(line.removeprefix("compressor_watcher_").split(" ") for line in lines if not line.startswith("#"))
-        return {name: int(values[name]) for name in ("waiting", "in_flight")}
+        values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: int(float(values[f"compressor_watcher_{name}"])) for name in ("waiting", "in_flight")}
 
     def come_to_rest(self) -> None:
         """Nothing goes wrong any more; wait until everything has ended."""

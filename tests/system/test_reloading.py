@@ -123,7 +123,7 @@ def test_what_needs_a_restart_is_said_and_left_alone(place: Place, tmp_path: Pat
         daemon.signal(signal.SIGHUP)
         line = daemon.wait_for("config.reloaded")[0]
 
-        assert line["needs_restart"] == ["state_dir", "admin"]
+        assert line["needs_restart"] == ["state_dir", "admin.listen"]
         assert set(line["changed"]) == {"state_dir", "admin", "settle"}
         assert not (tmp_path / "elsewhere").exists()
 

@@ -167,6 +167,7 @@ def secret_paths(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
     connectors = engine.get("connectors") if isinstance(engine, dict) else None
     return [
         ("compressor", "api_key"),
+        ("admin", "password"),
         ("engine", "api_keys"),
         *(("publish", "presign", key) for key in pair),
         *(("verify", key) for key in pair),

@@ -12,7 +12,7 @@ NEEDS_RESTART: Final = (
     "keep",
     "publish",
     "verify.url",
-    "admin",
+    "admin.listen",
     "engine",
     "compressor.url",
     "compressor.transport",
@@ -27,9 +27,12 @@ def keeping(old: Settings, new: Settings) -> Settings:
     compressor = new.compressor.model_copy(update={"url": old.compressor.url, "transport": old.compressor.transport})
     log = new.log.model_copy(update={"format": old.log.format, "audit": old.log.audit})
     verify = new.verify.model_copy(update={"url": old.verify.url})
-    kept = {name: getattr(old, name) for name in ("state_dir", "keep", "admin", "engine")}
+    kept = {name: getattr(old, name) for name in ("state_dir", "keep", "engine")}
+    admin = new.admin.model_copy(update={"listen": old.admin.listen})
     publish = _with_new_keys(old.publish, new.publish)
-    return new.model_copy(update={**kept, "compressor": compressor, "log": log, "verify": verify, "publish": publish})
+    return new.model_copy(
+        update={**kept, "admin": admin, "compressor": compressor, "log": log, "verify": verify, "publish": publish}
+    )
 
 
 def changed(old: Settings, new: Settings) -> list[str]:

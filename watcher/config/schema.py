@@ -429,6 +429,8 @@ class AdminSettings(Section):
 
     listen: Address | None = None
     """Address and port of the status page, `/metrics` and `/healthz`. Off unless set."""
+    password: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """What the page and `/metrics` ask for, with any user name. Needed unless `listen` is a loopback address."""
 
 
 class DirectoryConnector(Section):

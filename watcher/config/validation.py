@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
-from watcher.config.schema import DEFAULT_KEY_TEMPLATE, B2Connector, is_loopback, output_store
+from watcher.config.schema import DEFAULT_KEY_TEMPLATE, B2Connector, is_loopback, output_store, split_address
 from watcher.proxies import Proxies
 
 if TYPE_CHECKING:
@@ -56,6 +56,12 @@ def _check_daemon(settings: Settings) -> Iterator[str]:
     if settings.compressor.api_key is None and not settings.compressor.embedded:
         yield (
             "compressor.api_key: is missing; set WATCHER_COMPRESSOR__API_KEY, or a systemd credential named compressor_api_key"
+        )
+    listen = settings.admin.listen
+    if listen is not None and settings.admin.password is None and not is_loopback(split_address(listen)[0]):
+        yield (
+            "admin.password: is missing, and `listen` is not a loopback address; set WATCHER_ADMIN__PASSWORD,"
+            " or a systemd credential named admin_password"
         )
     presign = settings.publish.presign
     if settings.publish.mode == "presign" and presign is not None:

@@ -1,59 +1,71 @@
-"""The admin port: is it alive, how much is there to do, figures for Prometheus. Off unless `[admin] listen` is set.
-
-It shows counts and states, never a file name, a key or a token; still it is meant for loopback or a network of operators.
-"""
+"""The admin port: is it alive, is it ready, figures for Prometheus, and the page. Off unless `[admin] listen` is set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from html import escape
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
 from watcher.errors import Unavailable
+from watcher.service.password import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Sequence
+
+    from aiohttp.typedefs import Handler
+
+    from watcher.figures import Status
+    from watcher.service.metrics import Metrics
+    from watcher.service.password import PasswordCheck
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'",
 }
+OPEN_TO_ALL: Final = ("/healthz", "/readyz")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What the page and the metrics show. `waiting` to `vanished` count outputs."""
+class Health:
+    """How the daemon does. `problems` say in few words why it is not ready; they name no file and no folder."""
 
     alive: bool
-    waiting: int
-    in_flight: int
-    stored: int
-    failed: int
-    superseded: int
-    vanished: int
-    folders: int
-    folders_lost: int
-    api: str
-    """Where the way to the API stands: "closed" is good, as of a circuit."""
+    problems: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """What the admin port shows."""
+
+    def health(self) -> Health:
+        """How the daemon does now. Costs nothing."""
+
+    async def status(self) -> Status:
+        """The figures."""
 
 
 class AdminServer:
-    """Serves `/`, `/healthz` and `/metrics`."""
+    """Serves `/healthz`, `/readyz`, `/metrics` and whatever `routes` has besides."""
 
-    def __init__(self, figures: Callable[[], Awaitable[Figures]]) -> None:
-        self._figures = figures
+    def __init__(
+        self, source: Source, metrics: Metrics, password: PasswordCheck, routes: Sequence[web.AbstractRouteDef] = ()
+    ) -> None:
+        self._source = source
+        self._metrics = metrics
+        self._password = password
+        self._routes = routes
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; gives the real port. Raises Unavailable where the address cannot be had."""
-        application = web.Application()
-        application.router.add_get("/", self._page)
+        application = web.Application(middlewares=[self._guarded])
         application.router.add_get("/healthz", self._health)
-        application.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(application, access_log=None)
+        application.router.add_get("/readyz", self._readiness)
+        application.router.add_get("/metrics", self._show_metrics)
+        application.router.add_routes(self._routes)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
@@ -70,35 +82,41 @@ class AdminServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The password, and headers that every answer has."""
+        refusal = None if request.path in OPEN_TO_ALL else self._refusal(request)
+        try:
+            response = refusal if refusal is not None else await handler(request)
+        except web.HTTPException as error:
+            error.headers.update({name: value for name, value in HEADERS.items() if name not in error.headers})
+            raise
+        if not response.prepared:
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+        return response
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        verdict = self._password.judge(request.headers.get("Authorization"), request.remote or "")
+        if verdict is Verdict.RIGHT:
+            return None
+        if verdict is Verdict.TOO_MANY:
+            return web.Response(status=429, text="too many wrong passwords; wait a minute\n", headers={"Retry-After": "60"})
+        ask = {"WWW-Authenticate": 'Basic realm="compressor-watcher", charset="UTF-8"'}
+        return web.Response(status=401, text="the password is that of [admin]; any user name will do\n", headers=ask)
+
     async def _health(self, _: web.Request) -> web.Response:
         """200 while every part moves, else 503."""
-        alive = (await self._figures()).alive
-        return web.Response(status=200 if alive else 503, text="ok\n" if alive else "stuck\n", headers=HEADERS)
+        alive = self._source.health().alive
+        return web.Response(status=200 if alive else 503, text="ok\n" if alive else "stuck\n")
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        text = exposition(await self._figures())
-        headers = {**HEADERS, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        return web.Response(body=text.encode(), headers=headers)
+    async def _readiness(self, _: web.Request) -> web.Response:
+        """200 while files that are dropped now would be delivered now, else 503 and why not."""
+        problems = self._source.health().problems
+        text = "".join(f"{problem}\n" for problem in problems) or "ready\n"
+        return web.Response(status=503 if problems else 200, text=text)
 
-    async def _page(self, _: web.Request) -> web.Response:
-        return web.Response(text=page(await self._figures()), content_type="text/html", headers=HEADERS)
-
-
-def exposition(figures: Figures) -> str:
-    """The figures in Prometheus' text format (version 0.0.4)."""
-    endings = {f'endings{{event="{name}"}}': getattr(figures, name) for name in ("stored", "failed", "superseded", "vanished")}
-    gauges = {name: getattr(figures, name) for name in ("waiting", "in_flight", "folders", "folders_lost")}
-    states = {"up": int(figures.alive), "api_available": int(figures.api == "closed")}
-    head = "# TYPE compressor_watcher_endings gauge\n"
-    return head + "".join(f"compressor_watcher_{name} {value}\n" for name, value in {**endings, **gauges, **states}.items())
-
-
-def page(figures: Figures) -> str:
-    """A page for people."""
-    rows = "".join(
-        f"<tr><th align=left>{escape(each.name.replace('_', ' '))}<td>{escape(str(getattr(figures, each.name)))}"
-        for each in fields(figures)
-    )
-    return (
-        f"<!doctype html><html lang=en><title>compressor-watcher</title><h1>compressor-watcher</h1><table>{rows}</table></html>\n"
-    )
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        health = self._source.health()
+        body = self._metrics.exposition(await self._source.status(), alive=health.alive, ready=not health.problems)
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

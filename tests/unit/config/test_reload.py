@@ -29,7 +29,7 @@ ONLY_AT_A_RESTART: dict[str, dict[str, Any]] = {
     "keep": {"keep": "1d"},
     "publish": {"publish": {"mode": "serve", "serve": {"public_url": "https://drops.example.com"}}},
     "verify.url": {"verify": {"url": "https://elsewhere.example.com/{bucket}/{key}"}},
-    "admin": {"admin": {"listen": "127.0.0.1:9000"}},
+    "admin.listen": {"admin": {"listen": "127.0.0.1:9000"}},
     "engine": {"engine": {"listen": "127.0.0.1:9001"}},
     "compressor.url": {"compressor": {"api_key": "old", "url": "https://elsewhere.example.com/1.0"}},
     "compressor.transport": {"compressor": {"api_key": "old", "transport": "httpx"}},
@@ -67,6 +67,7 @@ def test_everything_else_is_taken_at_once() -> None:
         publish={"mode": "presign", "presign": presign},
         verify={"mode": "always"},
         log={"level": "debug"},
+        admin={"password": "new"},
         rescan="10s",
     )
 

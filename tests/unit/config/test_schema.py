@@ -75,6 +75,7 @@ def test_every_problem_is_listed_with_its_place() -> None:
         ({"store": {"id": "c", "region": "r"}}, "store.bucket is missing"),
         ({"store": {}}, "store.id is missing"),
         ({"compressor": {}}, "compressor.api_key: is missing"),
+        ({"admin": {"listen": "0.0.0.0:8081"}}, "admin.password: is missing, and `listen` is not a loopback address"),
         ({"folders": []}, "folders: is missing"),
         ({"folders": [{"path": "/a"}, {"path": "/a/b"}]}, "must not overlap"),
         ({"folders": [{"path": "/a", "name": "n"}, {"path": "/b", "name": "n"}]}, "same name"),
