@@ -40,6 +40,7 @@ from watcher.app import started
 from watcher.assembly import Context, Records
 from watcher.commands.run import open_log
 from watcher.config.loading import load_settings, read_toml
+from watcher.console import Tally
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
 from watcher.records.sqlite_journal import SqliteJournal
@@ -72,7 +73,7 @@ async def run(kind: str, config: Path) -> None:
     assembly.start_records = KINDS[kind]
     control = Control()
     control.catch_signals()
-    async with started(settings, open_log(settings), control=control) as app:
+    async with started(settings, open_log(settings, Tally()), control=control) as app:
         await app.run()
 
 

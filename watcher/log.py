@@ -8,14 +8,14 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO
 
-import structlog
-
 from watcher.model import Event, IgnoredReason, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from structlog.typing import EventDict, WrappedLogger
+
+    from watcher.console import Look, Tally
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -68,25 +68,20 @@ class LevelledLog(Protocol):
 
 
 class JsonLog:
-    """Writes events as lines. `level` may be changed while it runs (reload)."""
+    """Writes events as lines: JSON, or with a `look` as people read them. `level` may be changed while it runs (reload)."""
 
     def __init__(
-        self,
-        level: Level = "info",
-        form: Literal["json", "console"] = "json",
-        out: TextIO | None = None,
-        *,
-        clock: Callable[[], float],
+        self, level: Level = "info", look: Look | None = None, out: TextIO | None = None, *, clock: Callable[[], float]
     ) -> None:
+        import structlog  # half of the time that commands which log nothing would take to start
+
+        from watcher.console import ConsoleRenderer  # as above
+
         self.level: Level = level
         self._clock = clock
         self._out = out if out is not None else sys.stdout
         self._torn = False
-        renderer: Any = (
-            structlog.processors.JSONRenderer(ensure_ascii=False)
-            if form == "json"
-            else structlog.dev.ConsoleRenderer(colors=self._out.isatty(), timestamp_key="timestamp")
-        )
+        renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False) if look is None else ConsoleRenderer(look)
         self._logger = structlog.wrap_logger(
             structlog.PrintLogger(self._out), processors=[_plain_level, renderer], wrapper_class=structlog.BoundLogger
         )
@@ -114,6 +109,29 @@ class JsonLog:
             with contextlib.suppress(OSError):
                 sys.stderr.write(f"compressor-watcher: log lines are lost: {error.strerror}\n")
         self._torn = True
+
+
+class CountingLog:
+    """Counts in a Tally what goes to another log, whatever the level."""
+
+    def __init__(self, log: LevelledLog, tally: Tally) -> None:
+        self._log = log
+        self._tally = tally
+
+    @property
+    def level(self) -> Level:
+        """The other log's."""
+        return self._log.level
+
+    @level.setter
+    def level(self, level: Level) -> None:
+        self._log.level = level
+
+    def event(self, event: Event, **fields: Any) -> None:
+        """Count it, and hand it on."""
+        level = level_of(event, fields.get("reason"))
+        self._tally.note({**fields, "event": str(event), "level": level})
+        self._log.event(event, **fields)
 
 
 def _plain_level(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:

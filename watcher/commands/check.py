@@ -14,7 +14,8 @@ from watcher.commands.checks.identity import acting_as, describe, service_user
 from watcher.commands.checks.remote import check_api, check_staging, check_stores, check_verify
 from watcher.commands.checks.serving import check_ports, check_serving
 from watcher.commands.checks.state import check_state
-from watcher.commands.output import console, plain, say, state_text, write_json
+from watcher.commands.output import console, say, state_text, write_json
+from watcher.console import plain
 from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
 from watcher.service.instance import running_pid

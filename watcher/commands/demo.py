@@ -36,7 +36,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.endings: list[dict[str, Any]] = []
-        self.log = JsonLog("info", "json", clock=time.time)
+        self.log = JsonLog("info", clock=time.time)
         self.level: Level = "info"
 
     def event(self, event: Event, **fields: Any) -> None:

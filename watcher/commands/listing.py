@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from rich.text import Text
 
-from watcher.commands.output import console, flush, note, outcome, plain, say, state_text, write_json, write_text
+from watcher.commands.output import console, flush, note, say, state_text, write_json, write_text
 from watcher.commands.reading import reading
 from watcher.config.units import parse_duration
+from watcher.console import outcome, plain
 from watcher.model import OPEN_STATES, ImageState, OutputState, timestamp
 from watcher.result_records import printable
 

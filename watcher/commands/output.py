@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.text import Text
 
+from watcher.console import plain
 from watcher.result_records import printable
 
 if TYPE_CHECKING:
@@ -74,20 +75,6 @@ def flush() -> None:
     sys.stdout.flush()
 
 
-def plain(text: object) -> str:
-    """Text that is safe on a terminal: control characters and bytes that are no UTF-8 (file names hold both) are escaped."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
-
-
 def moment(seconds: float | None) -> str:
     """A time for people, UTC as in the log: "2026-11-22 10:42:07"."""
     return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def outcome(record: Mapping[str, Any]) -> str:
-    """What a log line of an ending comes down to: where the object lies, or why there is none."""
-    if "url" in record:
-        return str(record.get("link") or record["url"])
-    words = [str(record[name]) for name in ("reason", "message") if record.get(name)]
-    hint = f" ({record['hint']})" if record.get("hint") else ""
-    return ": ".join(words) + hint

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watcher.clock import SystemClock
-from watcher.commands.output import console, note, plain, say
+from watcher.commands.output import console, note, say
 from watcher.commands.reading import reading
 from watcher.config.rules import folder_rules
+from watcher.console import Look, plain
 from watcher.log import JsonLog
 from watcher.model import OutputState
 from watcher.records.sqlite_journal import SqliteJournal
@@ -104,7 +105,7 @@ async def _queue(settings: Settings, ids: Sequence[str] | None) -> int:
         return rules[folder].rule if folder in rules else None
 
     clock = SystemClock()
-    events = JsonLog("warning", "console", sys.stderr, clock=time.time)
+    events = JsonLog("warning", Look(), sys.stderr, clock=time.time)
     path = settings.journal_path
     journal = SqliteJournal.attach(path, events=events, clock=clock, keep=settings.keep, new_id=lambda: str(uuid.uuid4()))
     try:

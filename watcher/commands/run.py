@@ -7,14 +7,16 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from watcher.app import started
+from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings, read_toml
-from watcher.log import JsonLog, quiet_libraries
+from watcher.console import Tally
+from watcher.log import CountingLog, JsonLog, quiet_libraries
 from watcher.output import QueuedLog, QueuedStream
 from watcher.service.control import Control
 
@@ -27,12 +29,17 @@ if TYPE_CHECKING:
     from watcher.log import LevelledLog
 
 
-def open_log(settings: Settings) -> LevelledLog:
-    """The log on standard output, in the form that the configuration says (people's form on a terminal)."""
+def log_form(settings: Settings) -> Literal["json", "console"]:
+    """JSON, but on a terminal the people's form, unless the configuration says otherwise."""
+    return settings.log.format or ("console" if sys.stdout.isatty() else "json")
+
+
+def open_log(settings: Settings, tally: Tally) -> LevelledLog:
+    """The log on standard output, in the form that the configuration says (people's form on a terminal), and counted."""
     quiet_libraries()
-    form = settings.log.format or ("console" if sys.stdout.isatty() else "json")
-    log = JsonLog(settings.log.level, form, clock=time.time)
-    return QueuedLog(log, sys.stdout) if isinstance(sys.stdout, QueuedStream) else log
+    look = terminal_look(settings, sys.stdout) if log_form(settings) == "console" else None
+    log = JsonLog(settings.log.level, look, clock=time.time)
+    return CountingLog(QueuedLog(log, sys.stdout) if isinstance(sys.stdout, QueuedStream) else log, tally)
 
 
 async def run_daemon(settings: Settings, config: Path) -> int:
@@ -43,15 +50,20 @@ async def run_daemon(settings: Settings, config: Path) -> int:
 
     control = Control()
     control.catch_signals()
-    async with started(settings, open_log(settings), control=control, load=load) as app:
-        return await app.run()
+    tally, since = Tally(), time.monotonic()
+    async with started(settings, open_log(settings, tally), control=control, load=load) as app:
+        status = await app.run()
+        waiting = app.intake.waiting()
+    if log_form(settings) == "console":
+        sys.stderr.write(tally.summary(time.monotonic() - since, waiting) + "\n")
+    return status
 
 
 async def run_once(settings: Settings) -> int:
     """What lies in the folders now. Exit status 1 if any of it failed, or if the API refuses us altogether."""
     control = Control()
     control.catch_signals()
-    async with started(settings, open_log(settings), control=control) as app:
+    async with started(settings, open_log(settings, Tally()), control=control) as app:
         before = await app.records.journal.totals()
         app.ready()
         with _progress() as (progress, show):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from watcher.commands.output import console, outcome, plain, say, write_json
+from watcher.commands.output import console, say, write_json
 from watcher.commands.reading import reading
+from watcher.console import outcome, plain
 from watcher.figures import FINE_STATES, DaemonFigures, DaemonReport, FolderState, JournalFigures, Status
 from watcher.service.instance import LOCK_NAME, running_pid
 

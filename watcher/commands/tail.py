@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from rich.text import Text
-
-from watcher.commands.output import console, flush, note, outcome, plain, say, state_text, write_bytes
+from watcher.commands.output import flush, note, write_bytes, write_text
 from watcher.commands.reading import is_there
-from watcher.config.units import human_duration, human_size
+from watcher.commands.terminal import terminal_look
+from watcher.console import render
 from watcher.errors import Unavailable
 from watcher.records.chain import read_line
 from watcher.records.rotated import READ_ERRORS, audit_files, open_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from watcher.config.schema import Settings
-    from watcher.model import Record
 
 POLL_SECONDS: Final = 0.2
 _BLOCK: Final = 1 << 16
@@ -32,7 +31,7 @@ def tail_audit(settings: Settings, *, lines: int, as_json: bool, follow: bool) -
     path = settings.audit_path
     if not is_there(path):
         note(f"there is no audit file at {path} yet" + (": waiting for the first ending" if follow else ""))
-    show = write_bytes if as_json else _show_line
+    show = write_bytes if as_json else _shower(settings)
     follower = Follower(path)
     try:
         for data in follower.last(lines):
@@ -159,32 +158,13 @@ def _lines_of(path: Path) -> Iterator[bytes]:
         note(f"{path} cannot be read: {error}")
 
 
-def _show_line(data: bytes) -> None:
-    line = read_line(data)
-    if line is not None:
-        say(console(), readable(line.record))
+def _shower(settings: Settings) -> Callable[[bytes], None]:
+    """Prints a line of the file for people: when, how, which file, what it saved, where to or why not."""
+    look = terminal_look(settings, sys.stdout, dated=True)
 
+    def show(data: bytes) -> None:
+        line = read_line(data)
+        if line is not None:
+            write_text(render(line.record, look) + "\n")
 
-def readable(record: Record) -> Text:
-    """An ending for people, on one line: when, how, which file, where to or why not, and what it saved."""
-    event = str(record.get("event", "")).removeprefix("image.")
-    name = plain(record.get("file", ""))
-    if record.get("rendition") is not None:
-        name += f" [{plain(record['rendition'])}]"
-    when = str(record.get("timestamp", ""))[:19].replace("T", " ")
-    line = Text.assemble((when, "dim"), "  ", state_text(event, 10), f"  {name}")
-    if words := outcome(record):
-        line.append(f"  {plain(words)}", "" if event == "stored" else "red")
-    if figures := _figures(record):
-        line.append(f"  {figures}", "dim")
-    return line
-
-
-def _figures(record: Record) -> str:
-    sizes: list[Any] = [(record.get(name) or {}).get("size") for name in ("input", "output")]
-    words = []
-    if None not in sizes:
-        words.append(f"{human_size(sizes[0])} -> {human_size(sizes[1])}")
-    if record.get("seconds") is not None:
-        words.append(human_duration(record["seconds"]))
-    return ", ".join(words)
+    return show

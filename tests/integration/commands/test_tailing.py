@@ -168,7 +168,7 @@ def test_people_get_one_readable_line_an_ending(audit: Writer, settings: Setting
     assert tail_audit(settings, lines=10, as_json=False, follow=False) == 0
 
     assert capsys.readouterr().out.splitlines() == [
-        "2026-11-22 10:42:07  stored      /srv/drop/1.jpg  https://b/k  2.4 MB -> 214.0 kB, 840 ms",
+        "2026-11-22 10:42:07  stored      /srv/drop/1.jpg  2.4 MB -> 214.0 kB  840 ms  https://b/k",
         "2026-11-22 10:42:07  failed      /srv/drop/2.jpg  rejected: no\\x1b[31m (try)",
     ]
 
