@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from watcher.records.chain import NEW_CHAIN, Line, read_line
-from watcher.records.rotated import READ_ERRORS, audit_files, open_lines, rotated_files
+from watcher.records.rotated import READ_ERRORS, audit_files, open_lines, rotated_files, unreadable_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,12 @@ def _verify(path: Path, journal: JournalViews | None) -> Verification:
         journal.outbox_cursor().audited if journal is not None else 0
     )  # before the files, which hold all of that and may hold more
     files = audit_files(path)
-    check = Check(journal)
+    unreadable = unreadable_files(path)
+    check = Check(journal, something_hidden=bool(unreadable))
+    check.problems += [
+        f"{each.name}: cannot be read: its compression is not known here; decompress it, or rotate with gzip, bzip2 or xz"
+        for each in unreadable
+    ]
     for file in files:
         check.file(file)
     if journal is not None:
@@ -120,6 +125,8 @@ class Check:
     """The walk along the lines, and what it has found so far."""
 
     journal: JournalViews | None = None
+    something_hidden: bool = False
+    """Whether there are rotated files that cannot be read: what is not here may be there."""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lines: int = 0
@@ -153,7 +160,8 @@ class Check:
     def _order(self, place: str, line: Line) -> None:
         last = self._last
         if line.chain == NEW_CHAIN and line.prev is None:
-            self.notes.append(f"{place}: a new chain begins at number {line.seq}; the lines before it were deleted by somebody")
+            gone = "may be in a file that cannot be read" if self.something_hidden else "were deleted by somebody"
+            self.notes.append(f"{place}: a new chain begins at number {line.seq}; the lines before it {gone}")
         elif last is None:
             self._first(place, line)
         elif line.seq != last.seq + 1 or line.prev != last.hash:
@@ -193,7 +201,8 @@ class Check:
             if number not in self.seen and self._should_be_here(number):
                 (missing if number <= audited else waiting).add(number)
         if missing.first is not None:
-            self.problems.append(f"missing lines, by their number: {missing}")
+            hidden = "; they may be in a file that cannot be read" if self.something_hidden else ""
+            self.problems.append(f"missing lines, by their number: {missing}{hidden}")
         if waiting.first is not None:
             self.notes.append(f"not written yet, the daemon will do it: {waiting}")
         for identity, rendition in journal.ended_without_line():

@@ -29,9 +29,18 @@ def rotated_files(path: Path) -> list[Path]:
 
     Names as logrotate makes them, for `x.jsonl`: `x.jsonl.1`, `x.jsonl.2.gz`, `x.jsonl-20261122`, `x-20261122.jsonl.xz`.
     """
+    return _rotated(path, r"(?:\.gz|\.bz2|\.xz)?")
+
+
+def unreadable_files(path: Path) -> list[Path]:
+    """Rotated files that were compressed in a way that cannot be read here, by name."""
+    return sorted(_rotated(path, r"(?:\.zst|\.lz4|\.lzo|\.br|\.Z|\.zip|\.7z)"))
+
+
+def _rotated(path: Path, compressed: str) -> list[Path]:
     number = r"[.-]\d[\dT:_.-]*"
     forms = [rf"{re.escape(path.name)}{number}", rf"{re.escape(path.stem)}{number}{re.escape(path.suffix)}"]
-    pattern = re.compile(rf"(?:{'|'.join(forms)})(?:\.gz|\.bz2|\.xz)?")
+    pattern = re.compile(rf"(?:{'|'.join(forms)}){compressed}")
     try:
         return [each for each in path.parent.iterdir() if pattern.fullmatch(each.name) and each.is_file()]
     except FileNotFoundError:

@@ -136,6 +136,17 @@ def test_damaged_compressed_file_is_a_problem(audit: Path) -> None:
     assert any(problem.startswith("audit.jsonl.2.gz: cannot be read") for problem in check(audit).problems)
 
 
+def test_a_compression_that_is_not_known_is_said_and_nobody_accused(audit: Path) -> None:
+    """The lines of a `.zst` file are not missing and were not deleted: they cannot be read."""
+    audit.with_name("audit.jsonl.2.gz").rename(audit.with_name("audit.jsonl.2.zst"))
+
+    found = check(audit)
+
+    assert [problem.partition(":")[0] for problem in found.problems] == ["audit.jsonl.2.zst"]
+    assert "cannot be read" in found.problems[0]
+    assert "deleted" not in str(found)
+
+
 def test_lines_that_are_written_meanwhile_are_not_missing(audit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon goes on: what it has noted as written after the files were looked for is no line that somebody took away."""
     content = audit.read_bytes()
