@@ -6,14 +6,14 @@ place; no value is ever repeated in a message, since it may be a secret.
 
 from __future__ import annotations
 
-import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
+from watcher.config.problems import did_you_mean, read_settings
 from watcher.config.schema import Settings, merge
 from watcher.config.validation import Purpose, check_whole
 from watcher.errors import ConfigurationError
@@ -39,9 +39,11 @@ def find_config_file(given: Path | None, environment: Mapping[str, str]) -> Path
     for candidate in (Path("config.toml"), SYSTEM_CONFIG):
         if candidate.is_file():
             return candidate
-    raise ConfigurationError(
-        [f"no configuration: name one with --config FILE or ${CONFIG_VARIABLE}, or put it at ./config.toml or {SYSTEM_CONFIG}"]
+    there = (
+        f"no configuration: there is no ./config.toml, no {SYSTEM_CONFIG}, and neither --config nor ${CONFIG_VARIABLE} names one"
     )
+    todo = "`compressor-watcher init` writes one, config.example.toml explains every key, `compressor-watcher demo` needs none"
+    raise ConfigurationError([f"{there}; {todo}"])
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -76,15 +78,19 @@ def load_settings(
     credentials = _credentials(data, environment)
     for source in (data, credentials, from_environment, overrides or {}):
         merged = merge(merged, source)
-    try:
-        settings = Settings(**merged)
-    except ValidationError as error:
-        places = Places(from_environment)
-        raise ConfigurationError([*problems, *_describe(error, merged, places)]) from None
-    problems += check_whole(settings, purpose, environment)
-    if problems:
+    settings, found, left_out = read_settings(merged, Places(from_environment).name)
+    problems += found
+    if settings is not None:
+        whole = check_whole(settings, purpose, environment)
+        problems += [problem for problem in whole if not _follows(problem, left_out)]
+    if problems or settings is None:
         raise ConfigurationError(problems)
     return settings
+
+
+def _follows(problem: str, left_out: set[str]) -> bool:
+    """Whether a problem of the whole is there only since something unusable was left out, which is told already."""
+    return any(re.search(rf"\b{re.escape(key)}:? is missing", problem) for key in left_out)
 
 
 def _environment_values(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -99,12 +105,7 @@ def _misspelt(environment: Mapping[str, str]) -> Iterator[str]:
         if upper.startswith(ENVIRONMENT_PREFIX) and upper != CONFIG_VARIABLE:
             first = upper.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
             if first not in Settings.model_fields:
-                yield f"environment variable {variable}: no such setting{_did_you_mean(first, Settings.model_fields)}"
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
+                yield f"environment variable {variable}: no such setting{did_you_mean(first, Settings.model_fields)}"
 
 
 def _credentials(data: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
@@ -197,37 +198,3 @@ class Places:
                 return False
             value = value[part]
         return bool(path)
-
-
-def _describe(error: ValidationError, data: Mapping[str, Any], places: Places) -> list[str]:
-    problems: list[str] = []
-    for detail in error.errors(include_input=False, include_url=False, include_context=False):
-        path = _real_path(detail["loc"], data)
-        text = f"{places.name(path)}: {_message(detail)}"
-        if text not in problems:
-            problems.append(text)
-    return problems
-
-
-def _message(detail: Any) -> str:
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        return "no such setting"
-    if kind == "missing":
-        return "is missing"
-    return str(detail["msg"]).removeprefix("Value error, ")
-
-
-def _real_path(location: Sequence[str | int], data: Any) -> list[str | int]:
-    """`location` without the names that the validator adds for alternatives of a union."""
-    path: list[str | int] = []
-    for position, part in enumerate(location):
-        last = position == len(location) - 1
-        if isinstance(data, dict) and (part in data or last):
-            data = data.get(part)
-        elif isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
-            continue
-        path.append(part)
-    return path
