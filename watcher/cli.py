@@ -230,7 +230,11 @@ def list_(
     config: ConfigOption = None,
     state: Annotated[
         str | None,
-        typer.Option(help="Only this state: waiting, requested, enqueued, stored, failed, superseded, vanished, unchanged."),
+        typer.Option(
+            metavar="STATE",
+            help="Only this state: waiting (also files that are not whole), ignored (files that are not taken), "
+            "requested, enqueued, stored, failed, superseded, vanished, unchanged.",
+        ),
     ] = None,
     folder: Annotated[str | None, typer.Option(help="Only this folder, by name.")] = None,
     since: Annotated[str | None, typer.Option(help='Only what was detected since: "2h", "1d" or a date 2026-01-31.')] = None,
@@ -241,6 +245,8 @@ def list_(
     """List images, newest first: a line for the folder's own output, and one for each rendition."""
     from watcher.commands.listing import check_state, list_images, parse_since
 
+    if as_json and as_csv:
+        raise typer.BadParameter("either --json or --csv")
     wanted = None if state is None else _word(check_state, state)
     start = None if since is None else _word(lambda text: parse_since(text, time.time()), since)
     settings, _ = _settings(config, "read")

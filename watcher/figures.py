@@ -75,6 +75,10 @@ class JournalFigures:
     """Outputs by their state."""
     oldest_open: float | None = None
     """When what has been waiting longest was detected."""
+    not_whole: int = 0
+    """Files that are waited for, since they are not whole."""
+    ignored: int = 0
+    """Files that lie in the folders and are not taken for what they are."""
     last_minute: Throughput = Throughput()
     last_hour: Throughput = Throughput()
     unwritten_audit_lines: int = 0
@@ -93,6 +97,8 @@ class JournalFigures:
         return {
             "oldest_open": _stamp(self.oldest_open),
             "outputs": dict(self.outputs),
+            "not_whole": self.not_whole,
+            "ignored": self.ignored,
             "throughput": {"last_minute": self.last_minute.fields(), "last_hour": self.last_hour.fields()},
             "unwritten_audit_lines": self.unwritten_audit_lines,
             "last_errors": list(self.last_errors),

@@ -47,6 +47,7 @@ class Event(StrEnum):
     IMAGE_REQUESTED = "image.requested"
     IMAGE_ENQUEUED = "image.enqueued"
     IMAGE_RETRY = "image.retry"
+    IMAGE_WAITING = "image.waiting"
     IMAGE_UNCHANGED = "image.unchanged"
     IMAGE_STORED = "image.stored"
     IMAGE_FAILED = "image.failed"
@@ -420,6 +421,17 @@ class Ending:
     event: Event
     record: Record
     stored: StoredObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A file that is not whole yet: since when it is waited for (Unix seconds), and what is missing."""
+
+    size: int
+    since: float
+    reason: str
+    """empty, truncated or being_written"""
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Stamp,
         StoredObject,
         Ticket,
+        Unfinished,
     )
 
 T = TypeVar("T")
@@ -243,8 +244,11 @@ class Journal(Protocol):
     async def give_up(self, sighting: Sighting, reason: FailedReason, message: str, hint: str) -> str:
         """Remember a file that never became whole, as an image whose outputs have all failed."""
 
-    async def ignore(self, file: FileRef, observation: Observation, reason: IgnoredReason) -> None:
-        """Remember that this version is not taken, so that it is looked at only once."""
+    async def ignore(self, file: FileRef, observation: Observation, reason: IgnoredReason, message: str = "") -> None:
+        """Remember that this version is not taken, so that it is looked at only once; `message` is for people."""
+
+    async def wait_for(self, folder: str, files: Mapping[bytes, Unfinished], over: Collection[bytes]) -> None:
+        """Remember files that are not whole yet, by path inside the folder, for people to see; `over`: these are not any more."""
 
     async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
         """These paths are gone from the tree, unless another version is known there by now. Their images stay."""

@@ -78,6 +78,20 @@ def listed(config: Path, *words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ask(config, "list", "--json", *words).stdout.splitlines()]
 
 
+def test_a_file_that_is_not_whole_is_said_and_listed(config: Path, drop: Path, standin: StandinProcess) -> None:
+    """Once, after ten seconds; and it is gone from the list when it was taken."""
+    (drop / "cut.jpg").write_bytes(jpeg()[:-100])
+    with Daemon(config, KEY) as daemon:
+        (waiting,) = daemon.wait_for("image.waiting")
+        assert (waiting["reason"], "end marker" in waiting["message"]) == ("truncated", True)
+        (row,) = listed(config, "--state", "waiting")
+        assert (row["message"], json_of(config, "status")["not_whole"]) == (waiting["message"], 1)
+        (drop / "cut.jpg").write_bytes(jpeg())
+        daemon.wait_for("image.stored")
+        wait_until(lambda: not listed(config, "--state", "waiting"))
+        assert len(daemon.events("image.waiting")) == 1
+
+
 def test_commands_beside_a_running_daemon(config: Path, drop: Path, standin: StandinProcess) -> None:
     """What was dropped is counted, listed, told and written down, while the daemon goes on, and with no secret at hand."""
     standin.set_faults(Fault("status", status=422, file="bad.jpg", message="cannot be read"))

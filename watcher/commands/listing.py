@@ -6,6 +6,7 @@ import csv
 import re
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from rich.text import Text
@@ -14,7 +15,7 @@ from watcher.commands.output import console, flush, note, say, state_text, write
 from watcher.commands.reading import reading
 from watcher.config.units import parse_duration
 from watcher.console import outcome, plain
-from watcher.model import OPEN_STATES, ImageState, OutputState, timestamp
+from watcher.model import OPEN_STATES, FileRef, ImageState, OutputState, timestamp
 from watcher.result_records import printable
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from watcher.model import Image, Output, Record
     from watcher.records.queries import NumberedEnding
     from watcher.records.views import JournalViews
+    from watcher.records.watched import WatchedFile
 
 Form = Literal["table", "json", "csv"]
 
-STATES: Final = (*OutputState, *ImageState)
+IGNORED: Final = "ignored"
+STATES: Final = (*OutputState, *ImageState, IGNORED)
 COLUMNS: Final = (
     "id",
     "folder",
@@ -53,6 +56,8 @@ COLUMNS: Final = (
 )
 """The fields of a line of `list`, in the order of the CSV columns."""
 SHORT_ID: Final = 8
+MOST_COUNTED: Final = 2_000
+"""Lines that are not shown are counted to here."""
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -77,18 +82,60 @@ def check_state(text: str) -> str:
 def list_images(settings: Settings, state: str | None, folder: str | None, since: float | None, *, limit: int, form: Form) -> int:
     """Print a line for each output of each image, newest image first; `limit` lines, or all where it is 0.
 
-    `state` is one of STATES: of the output, or of the image as a whole. `since` is Unix seconds, of the detection.
+    `state` is one of STATES: of the output, or of the image as a whole; `waiting` also shows files that are not whole yet,
+    `ignored` those that are not taken. `since` is Unix seconds, of the detection.
     """
     with reading(settings) as journal:
-        rows = _rows(journal, state, printable(folder), since) if journal is not None else iter(())
+        if journal is None:
+            return 0
+        rows = _rows(journal, settings, state, printable(folder), since)
         count = _print(islice(rows, limit) if limit else rows, form)
-    flush()
-    if not count and folder is not None and folder not in (names := [each.name for each in settings.folders]):
-        note(f"no folder {folder!r} in the configuration; there are {', '.join(names)}")
+        flush()
+        if form == "table":
+            _say_rest(settings, count, sum(1 for _ in islice(rows, MOST_COUNTED)), folder)
     return 0
 
 
-def _rows(journal: JournalViews, state: str | None, folder: str | None, since: float | None) -> Iterator[Record]:
+def _say_rest(settings: Settings, shown: int, more: int, folder: str | None) -> None:
+    """How many more there are; or that there is nothing, and why that may be."""
+    names = [each.name for each in settings.folders]
+    if more:
+        count = f"{more} more" if more < MOST_COUNTED else f"more than {MOST_COUNTED} others"
+        note(f"{count} are not shown; --limit 0 shows all, --state, --folder and --since choose")
+    elif not shown and folder is not None and folder not in names:
+        note(f"no folder {folder!r} in the configuration; there are {', '.join(names)}")
+    elif not shown:
+        note("nothing found (`explain FILE` says what becomes of a file, `list` without options shows everything)")
+
+
+def _rows(
+    journal: JournalViews, settings: Settings, state: str | None, folder: str | None, since: float | None
+) -> Iterator[Record]:
+    roots = {each.name: each.path for each in settings.folders}
+    if state == OutputState.WAITING:
+        for file in journal.waiting_files(folder):
+            if since is None or (file.since or 0.0) >= since:
+                yield watched_row(file, roots.get(file.folder, Path("/")))
+    if state == IGNORED:
+        yield from (watched_row(file, roots.get(file.folder, Path("/"))) for file in journal.ignored_files(folder))
+    else:
+        yield from _image_rows(journal, state, folder, since)
+
+
+def watched_row(file: WatchedFile, root: Path) -> Record:
+    """A line for a file that no image was made of: it is not whole yet, or ignored."""
+    return {
+        **dict.fromkeys(COLUMNS),
+        **FileRef(file.folder, root, file.relative).fields(),
+        "state": IGNORED if file.since is None else str(OutputState.WAITING),
+        "detected": None if file.since is None else timestamp(file.since),
+        "reason": file.reason,
+        "message": file.message or None,
+        "input_size": file.size,
+    }
+
+
+def _image_rows(journal: JournalViews, state: str | None, folder: str | None, since: float | None) -> Iterator[Record]:
     of_output = state if state in set(OutputState) else None
     for image in journal.images(state=state, folder=folder, since=since):
         endings = {ending.rendition: ending for ending in journal.endings_of(image.id)}
@@ -152,8 +199,8 @@ def _print_row(out: Console, row: Record, *, first: bool) -> None:
     if first:
         say(out, Text(f"{'ID':<{SHORT_ID}}  {'DETECTED (UTC)':<19}  {'STATE':<10}  FILE", "bold"))
     name = plain(row["file"]) + (f" [{plain(row['rendition'])}]" if row["rendition"] is not None else "")
-    detected = str(row["detected"])[:19].replace("T", " ")
-    line = Text.assemble(f"{row['id'][:SHORT_ID]}  {detected}  ", state_text(row["state"], 10), f"  {name}")
+    detected = str(row["detected"] or "")[:19].replace("T", " ").ljust(19)
+    line = Text.assemble(f"{(row['id'] or '')[:SHORT_ID]:<{SHORT_ID}}  {detected}  ", state_text(row["state"], 10), f"  {name}")
     if row["url"] or row["reason"]:
         line.append(f"  {plain(outcome({key: value for key, value in row.items() if value is not None}))}", "dim")
     say(out, line)

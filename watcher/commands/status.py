@@ -98,9 +98,18 @@ def _lines(status: Record) -> list[tuple[str, str | Text]]:
         ("ended", ended),
         *((name.replace("_", " "), _rate_words(status["throughput"][name])) for name in ("last_minute", "last_hour")),
     ]
+    if status["not_whole"] or status["ignored"]:
+        lines.insert(4, ("files", _file_words(status["not_whole"], status["ignored"])))
     if behind := status["unwritten_audit_lines"]:
         lines.append(("audit", f"{behind} endings are not in the audit file yet"))
     return lines
+
+
+def _file_words(not_whole: int, ignored: int) -> Text:
+    words = Text(f"{not_whole} not whole (`list --state waiting`)" if not_whole else "", "yellow")
+    return words.append(", " if not_whole and ignored else "").append(
+        f"{ignored} ignored (`list --state ignored`)" if ignored else ""
+    )
 
 
 def _daemon_words(status: Record) -> Text:

@@ -11,7 +11,7 @@ from watcher.errors import CANNOT_TELL, NotAnswering
 from watcher.intake.files import OWN_PREFIX
 from watcher.intake.inspection import Inspector, Unsuitable, inspect_file, uninspected
 from watcher.intake.pools import made_progress
-from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Inspection, Leave, NotYet, Take, settle
+from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Inspection, Leave, NotYet, Take, settle, unfinished
 from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ UNREADABLE_LIMIT: Final = 500
 """Files that may not be read and are looked at every few seconds; more than that are for the scans."""
 HANGING_RETRY_SECONDS: Final = 60.0
 """Until a file on which a call hung is looked at again."""
+TOLD_AFTER_SECONDS: Final = 10.0
+"""A file that is not whole after so long is said."""
 FRESH_SECONDS: Final = 2.0
 """A version that was changed so short a time ago, and since we began, is not looked up in the journal before it is taken."""
 REMEMBERED: Final = 10_000
@@ -46,6 +48,8 @@ class _Waiting:
 
     wait: NotYet
     unreadable: bool = False
+    first: float = 0.0
+    """When the wait for the file began, whatever version it had (Unix seconds)."""
 
 
 class Recent:
@@ -78,6 +82,8 @@ class Candidates:
         self._context = context
         self._alarm = alarm
         self._waiting: dict[bytes, _Waiting] = {}
+        self._told: set[bytes] = set()
+        """Those of the waiting files that were said."""
         self._recent = Recent()
         self._turn = asyncio.Lock()
         """One look and what follows from it at a time: what was seen earlier is never taken later."""
@@ -128,7 +134,24 @@ class Candidates:
                     judgements = await self._inspect(todo[start : start + CHUNK], place)
                     news = judgements if looked_up else await self._without_known(judgements)
                     taken += await self._act(news, backlog=backlog)
+                    await self._tell_waiting(todo[start : start + CHUNK])
         return taken
+
+    async def _tell_waiting(self, relatives: Sequence[bytes]) -> None:
+        """Those that are not whole after a while are said, once a file; and those that need no wait any more are forgotten."""
+        now = self._context.clock.now()
+        over = [each for each in relatives if each in self._told and each not in self._waiting]
+        late = {each: self._waiting[each] for each in relatives if each in self._waiting and each not in self._told}
+        late = {each: wait for each, wait in late.items() if not wait.unreadable and now - wait.first >= TOLD_AFTER_SECONDS}
+        if not over and not late:
+            return
+        told = {relative: unfinished(wait.wait, wait.first) for relative, wait in late.items()}
+        self._told.difference_update(over)
+        self._told.update(told)
+        for relative, each in told.items():
+            fields = {**self._file(relative).fields(), "reason": each.reason, "message": each.message}
+            self._context.events.event(Event.IMAGE_WAITING, **fields)
+        await self._context.journal.wait_for(self.rules.rule.folder, told, over)
 
     async def examine_unreadable(self, relatives: Sequence[bytes]) -> int:
         """Look again at files that the journal knows as unreadable. Those that still are need no word."""
@@ -197,7 +220,8 @@ class Candidates:
         before = waiting.wait if waiting is not None else None
         decision = settle(before, inspection, clock.monotonic(), clock.now(), self._context.patience)
         if isinstance(decision, NotYet):
-            self._wait(relative, _Waiting(decision))
+            first = waiting.first if waiting is not None and waiting.first else clock.now()
+            self._wait(relative, _Waiting(decision, first=first))
             return None
         return decision
 
@@ -258,7 +282,7 @@ class Candidates:
         elif isinstance(judgement, Unsuitable | Leave):
             message = {"message": judgement.message} if judgement.message else {}
             if not isinstance(judgement, Unsuitable) or judgement.lasting:
-                await journal.ignore(file, judgement.observation, judgement.reason)
+                await journal.ignore(file, judgement.observation, judgement.reason, judgement.message)
             self._context.events.event(Event.IMAGE_IGNORED, **file.fields(), reason=judgement.reason, **message)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from watcher.model import FailedReason, IgnoredReason, Observation
+from watcher.model import FailedReason, IgnoredReason, Observation, Unfinished
 
 if TYPE_CHECKING:
     from watcher.formats.containers import Verdict
@@ -119,6 +119,16 @@ def settle(before: NotYet | None, inspection: Inspection, now: float, wall: floa
     if inspection.verdict.whole and not inspection.unfinished:
         return Take(observation)
     return _incomplete(inspection, since, now, stood, patience)
+
+
+def unfinished(wait: NotYet, since: float) -> Unfinished:
+    """What people are told of a file that is waited for; `since` in Unix seconds."""
+    size, verdict = wait.observation.size, wait.verdict
+    if size == 0:
+        return Unfinished(size, since, "empty", "the file is empty")
+    if verdict is None or verdict.format is None:
+        return Unfinished(size, since, "being_written", "somebody has the file open for writing, or it still changes")
+    return Unfinished(size, since, "truncated", f"the {verdict.format.value} file is not whole yet: {verdict.missing}")
 
 
 def _pause(still: float, longest: float) -> float:

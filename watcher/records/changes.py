@@ -160,17 +160,21 @@ def give_up(
     return identity
 
 
-def remember(connection: sqlite3.Connection, file: FileRef, observation: Observation, ignored: IgnoredReason | None) -> None:
-    """What scans compare with."""
+def remember(
+    connection: sqlite3.Connection, file: FileRef, observation: Observation, ignored: IgnoredReason | None, message: str = ""
+) -> None:
+    """What scans compare with; and why it is ignored, if it is, with a message for people."""
     connection.execute(
-        """INSERT INTO files (folder, directory, name, size, mtime_ns, ctime_ns, inode, ignored) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        """INSERT INTO files (folder, directory, name, size, mtime_ns, ctime_ns, inode, ignored, message)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (folder, directory, name) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
-           ctime_ns = excluded.ctime_ns, inode = excluded.inode, ignored = excluded.ignored""",
+           ctime_ns = excluded.ctime_ns, inode = excluded.inode, ignored = excluded.ignored, message = excluded.message""",
         (
             file.folder,
             *split_path(file.relative),
             *observation_values(observation),
             None if ignored is None else str(ignored),
+            message or None,
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.figures import Counts, DaemonReport, JournalFigures, Throughput
 from watcher.model import OPEN_STATES, OutputState, timestamp
-from watcher.records import queries
+from watcher.records import queries, watched
 from watcher.records.rows import load_images
 from watcher.result_records import printable
 
@@ -37,7 +37,10 @@ WHERE images.outcome = 'failed' AND images.newest = 1 ORDER BY images.number DES
 def journal_figures(connection: sqlite3.Connection, now: float) -> JournalFigures:
     """All of them; `now` in Unix seconds."""
     totals = queries.totals(connection)
+    not_whole, ignored = watched.counts(connection)
     return JournalFigures(
+        not_whole=not_whole,
+        ignored=ignored,
         folders=counts_by_folder(connection),
         outputs={str(state): getattr(totals, state) for state in OutputState},
         oldest_open=oldest_open(connection),

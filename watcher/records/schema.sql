@@ -171,7 +171,21 @@ CREATE TABLE files (
     ctime_ns INTEGER NOT NULL,
     inode INTEGER NOT NULL,
     ignored TEXT,
+    message TEXT,
     PRIMARY KEY (folder, directory, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX files_ignored ON files (folder, directory, name) WHERE ignored IS NOT NULL;
+
+-- Files that are not whole and have been waited for a while. A daemon that starts begins with none.
+CREATE TABLE waiting (
+    folder TEXT NOT NULL,
+    relative BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    since REAL NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (folder, relative)
 ) STRICT, WITHOUT ROWID;
 
 -- How far each follower of the endings has come: `seq` is the last ending that it has dealt with. 'audit' is the audit file,

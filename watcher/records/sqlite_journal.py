@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from watcher.bell import Bell
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.records import changes, database, overview, queries, upkeep
+from watcher.records import changes, database, overview, queries, upkeep, watched
 from watcher.records.followers import SqliteFollowers
 from watcher.records.pauses import SqlitePauses
 from watcher.records.reader import ReadThread
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Stamp,
         StoredObject,
         Ticket,
+        Unfinished,
     )
     from watcher.ports import Clock, EventLog
     from watcher.records.queries import NumberedEnding, OutboxCursor, Totals
@@ -178,9 +179,14 @@ class SqliteJournal:
         change = partial(changes.give_up, sighting=sighting, told=told, now=self._clock.now(), new_id=self._new_id)
         return await self._change(change, ends=True)
 
-    async def ignore(self, file: FileRef, observation: Observation, reason: IgnoredReason) -> None:
+    async def ignore(self, file: FileRef, observation: Observation, reason: IgnoredReason, message: str = "") -> None:
         """See `Journal.ignore`."""
-        await self._change(partial(changes.remember, file=file, observation=observation, ignored=reason))
+        change = partial(changes.remember, file=file, observation=observation, ignored=reason, message=message)
+        await self._change(change)
+
+    async def wait_for(self, folder: str, files: Mapping[bytes, Unfinished], over: Collection[bytes]) -> None:
+        """See `Journal.wait_for`."""
+        await self._change(partial(watched.wait_for, folder=folder, files=files, over=over))
 
     async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
         """See `Journal.forget`."""

@@ -21,6 +21,7 @@ FAR_AHEAD_SECONDS: Final = 3600.0
 
 def recover(connection: sqlite3.Connection, now: float) -> int:
     """After a stop of any kind: a request whose answer was awaited is in doubt. Gives how many were."""
+    connection.execute("DELETE FROM waiting")
     interrupted = connection.execute("SELECT image, rendition FROM outputs WHERE state = 'requested'").fetchall()
     for number, rendition in interrupted:
         changes.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from watcher.model import Event, ImageState, OutputState
-from watcher.records import database, overview, queries
+from watcher.records import database, overview, queries, watched
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from watcher.figures import DaemonReport, JournalFigures
     from watcher.model import Image, Record
     from watcher.records.queries import OutboxCursor, Totals
+    from watcher.records.watched import WatchedFile
 
 PAGE: Final = 500
 SHORTEST_ID: Final = 4
@@ -84,6 +85,18 @@ class JournalViews:
     def figures(self, now: float) -> JournalFigures:
         """What `status` shows of it; `now` in Unix seconds."""
         return overview.journal_figures(self._connection, now)
+
+    def waiting_files(self, folder: str | None = None, limit: int = -1) -> Sequence[WatchedFile]:
+        """Files that are not whole and are waited for, the oldest first; `limit` -1 is all."""
+        return watched.waiting(self._connection, folder, limit)
+
+    def ignored_files(self, folder: str | None = None, limit: int = -1) -> Sequence[WatchedFile]:
+        """Files that lie in the folders and are not taken for what they are; `limit` -1 is all."""
+        return watched.ignored(self._connection, folder, limit)
+
+    def watched_counts(self) -> tuple[int, int]:
+        """How many files are waited for, and how many are ignored."""
+        return watched.counts(self._connection)
 
     def report(self) -> DaemonReport | None:
         """What the daemon said of itself last; None where none has run."""
