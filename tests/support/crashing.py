@@ -25,7 +25,7 @@ POINTS = {
     "journal.unchanged": ("watcher.records.sqlite_journal", "SqliteJournal.unchanged"),
     "journal.end": ("watcher.records.sqlite_journal", "SqliteJournal.end"),
     "journal.finish": ("watcher.records.sqlite_journal", "SqliteJournal.finish"),
-    "journal.mark": ("watcher.records.sqlite_journal", "SqliteJournal.mark"),
+    "journal.mark": ("watcher.records.sqlite_journal", "SqliteJournal.advance_outbox"),
     "journal.commit": ("watcher.records.writer", "WriteThread._commit"),
     "publisher.publish": ("watcher.publish.serve", "TemporaryUrls.publish"),
     "publisher.withdraw": ("watcher.publish.serve", "TemporaryUrls.withdraw"),
