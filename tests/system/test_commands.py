@@ -372,3 +372,12 @@ def test_an_engine_without_its_packages_is_a_matter_of_configuration(tmp_path: P
 
     assert found.returncode == 78, found.stdout + found.stderr
     assert "the embedded engine needs pyvips: pip install 'compressor-watcher[engine]'" in found.stdout + found.stderr
+
+
+def test_once_says_that_a_folder_is_away(config: Path, drop: Path) -> None:
+    """A share that is not mounted is no folder without images; the sum is said at the end."""
+    drop.rmdir()
+
+    done = ask(config, "once", status=1, environment=KEY)
+    assert "folder products is away" in done.stderr
+    assert "0 stored in" in done.stderr

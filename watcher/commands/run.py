@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from watcher.app import started
+from watcher.commands.output import note
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings, read_toml
-from watcher.console import Tally
+from watcher.console import CLEAR_LINE, Tally
 from watcher.log import CountingLog, JsonLog, quiet_libraries
 from watcher.output import QueuedLog, QueuedStream
 from watcher.service.control import Control
@@ -34,10 +35,10 @@ def log_form(settings: Settings) -> Literal["json", "console"]:
     return settings.log.format or ("console" if sys.stdout.isatty() else "json")
 
 
-def open_log(settings: Settings, tally: Tally) -> LevelledLog:
+def open_log(settings: Settings, tally: Tally, prefix: Callable[[], str] | None = None) -> LevelledLog:
     """The log on standard output, in the form that the configuration says (people's form on a terminal), and counted."""
     quiet_libraries()
-    look = terminal_look(settings, sys.stdout) if log_form(settings) == "console" else None
+    look = terminal_look(settings, sys.stdout, prefix=prefix) if log_form(settings) == "console" else None
     log = JsonLog(settings.log.level, look, clock=time.time)
     return CountingLog(QueuedLog(log, sys.stdout) if isinstance(sys.stdout, QueuedStream) else log, tally)
 
@@ -60,10 +61,11 @@ async def run_daemon(settings: Settings, config: Path) -> int:
 
 
 async def run_once(settings: Settings) -> int:
-    """What lies in the folders now. Exit status 1 if any of it failed, or if the API refuses us altogether."""
+    """What lies in the folders now. Exit status 1 if any of it failed, a folder is away, or the API refuses us altogether."""
     control = Control()
     control.catch_signals()
-    async with started(settings, open_log(settings, Tally()), control=control) as app:
+    tally, since = Tally(), time.monotonic()
+    async with started(settings, open_log(settings, tally, _over_the_bar), control=control) as app:
         before = await app.records.journal.totals()
         app.ready()
         with _progress() as (progress, show):
@@ -75,7 +77,16 @@ async def run_once(settings: Settings) -> int:
             await asyncio.gather(watching, return_exceptions=True)
             progress.refresh()
         failed = (await app.records.journal.totals()).failed - before.failed
-        return 0 if done and not failed else 1
+        waiting, away = app.intake.waiting(), [each.name for each in app.intake.status() if each.mode == "lost"]
+    sys.stderr.write(tally.summary(time.monotonic() - since, waiting) + "\n")
+    for name in away:
+        note(f"folder {name} is away: nothing in it was looked at")
+    return 0 if done and not failed and not away else 1
+
+
+def _over_the_bar() -> str:
+    """A line of the log takes the place of the progress bar, which is drawn anew below."""
+    return CLEAR_LINE if sys.stderr.isatty() else ""
 
 
 async def _follow(app: App, ended_before: int, show: Callable[[int, int], None]) -> None:

@@ -120,7 +120,7 @@ def judge_store(connector: str, bucket: str, region: str) -> Finding:
     for name, value in (("id", connector), ("bucket", bucket)):
         if value == _EXAMPLES[name]:
             return warn("store", found, f"store.{name} is the example's; set your own, unless it really is called so")
-    return ok("store", found)
+    return skip("store", f"{found}: not asked", "`check --probe` stores one tiny image there")
 
 
 async def check_verify(settings: Settings) -> list[Finding]:
