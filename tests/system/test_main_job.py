@@ -363,11 +363,13 @@ def test_explain_says_why_and_what(tmp_path: Path, drop: Path, standin: StandinP
     taken = json.loads(command("explain", drop / "a.jpg", "--config", path, "--json").stdout)
     ignored = json.loads(command("explain", drop / ".hidden.jpg", "--config", path, "--json").stdout)
     text = json.loads(command("explain", drop / "text.jpg", "--config", path, "--json").stdout)
+    absent = json.loads(command("explain", drop / "nosuch.pdf", "--config", path, "--json").stdout)
 
     assert "taken" == taken["verdict"]
     assert "drop/a.jpg" != taken["outputs"][0]["key"] == "products/a.jpg"
     assert hashlib.sha1(jpeg()).hexdigest() == taken["outputs"][0]["request"]["store"]["metadata"]["source-sha1"]
     assert ("ignored", "hidden") == (ignored["verdict"], ignored["reason"])
+    assert ("not_there", 1) == (absent["verdict"], len(absent["outputs"]))
     assert ("ignored", "not_an_image") == (text["verdict"], text["reason"])
     assert not standin.report()["asked"]
 

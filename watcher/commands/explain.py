@@ -65,7 +65,14 @@ def explanation(settings: Settings, file: Path) -> dict[str, Any]:
     facts, problem = _facts(rules, relative)
     if problem:
         return {**answer, **problem}
-    return {**answer, "verdict": "taken", **_outputs(settings, rules, relative, facts)}
+    if facts is None:
+        answer |= {
+            "verdict": "not_there",
+            "message": "there is no such file; if its bytes are an image, this is what it would get",
+        }
+    else:
+        answer |= {"verdict": "taken"}
+    return {**answer, **_outputs(settings, rules, relative, facts)}
 
 
 def _facts(rules: FolderRules, relative: str) -> tuple[SourceFacts | None, dict[str, Any] | None]:
