@@ -292,6 +292,10 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
         dispatcher.slots = _slots(settings)
         dispatcher.wake()
 
+    async def close_pools() -> None:
+        intake.pools.close()
+
+    context.life.on_stop(close_pools)  # last: what drains is still read from its folder
     context.life.on_stop(drain)
     context.life.on_reload(reload)
     return dispatcher

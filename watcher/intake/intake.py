@@ -94,7 +94,10 @@ class Intake:
         self._help("guard", self._guard())
 
     async def stop(self) -> None:
-        """Take nothing more. May be called twice, and where nothing was started."""
+        """Take nothing more. May be called twice, and where nothing was started.
+
+        `pools` stay open, for originals that are still being served and put away: whoever made the intake closes them.
+        """
         if self._loop is None:
             return
         tasks = [*self._helpers.values(), *(task for tasks in self._tasks.values() for task in tasks)]
@@ -108,7 +111,6 @@ class Intake:
         self._context.observers.close()
         if retiring := [asyncio.create_task(self._retire(slot)) for slot in self._context.observers.slots]:
             await asyncio.wait(retiring, timeout=STOP_PATIENCE_SECONDS)
-        self.pools.close()
         self._loop = None
 
     async def _open(self, rules: Mapping[str, FolderRules]) -> None:

@@ -34,7 +34,8 @@ def init(place: Path, *more: str, key: str = "a-key", **changes: str) -> subproc
     (place / "drop").mkdir(exist_ok=True)
     options = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
     words = [word for option in options.items() for word in option]
-    environment = {**os.environ, "WATCHER_COMPRESSOR__API_KEY": key, "XDG_STATE_HOME": str(place / "state")}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("WATCHER_")}
+    environment = {**others, "WATCHER_COMPRESSOR__API_KEY": key, "XDG_STATE_HOME": str(place / "state")}
     return subprocess.run(
         [*COMMAND, "init", *words, *more], cwd=place, env=environment, text=True, capture_output=True, stdin=subprocess.DEVNULL
     )

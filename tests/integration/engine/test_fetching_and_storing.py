@@ -27,6 +27,8 @@ async def test_the_answer_has_the_shape_of_the_vendors_page_and_is_true(client: 
         "mime": "image/jpeg",
         "size": len(content),
         "sha1": hashlib.sha1(content).hexdigest(),
+        "width": 800,
+        "height": 500,
     }
     assert answer["url"].endswith("/my-bucket/assets/image.jpg")
     stored = stored_file(answer).read_bytes()
@@ -37,6 +39,8 @@ async def test_the_answer_has_the_shape_of_the_vendors_page_and_is_true(client: 
         "mime": "image/jpeg",
         "size": len(stored),
         "sha1": hashlib.sha1(stored).hexdigest(),
+        "width": 640,
+        "height": 480,
     }
     assert decoded(stored).size == (640, 480)
 

@@ -154,7 +154,7 @@ def test_a_bad_file_leaves_the_old_configuration_in_force(service: Service, stan
     service.box.write(f"{DROP}/chair.jpg", jpeg())
 
     service.wait_for("image.stored")
-    assert sorted(problems) == ["folders[0].path: must be an absolute path", "settel: no such setting"]
+    assert sorted(problems) == ["folders[0].path: must be an absolute path", "settel: no such setting; did you mean `settle`?"]
     assert service.show("ActiveState") == "active"
 
 
