@@ -19,8 +19,9 @@ from watcher.compressor.gate import Gate
 from watcher.compressor.stored import HttpObjectStore
 from watcher.config.rules import folder_rules
 from watcher.config.schema import MOST_REQUESTS, split_address
+from watcher.delivery.delivery import Policy, Ports
 from watcher.delivery.dispatcher import Dispatcher
-from watcher.delivery.pipeline import Pipeline, Policy, Ports
+from watcher.delivery.pipeline import Pipeline
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.intake.intake import Intake, IntakeSettings
 from watcher.intake.originals import FileOriginals
@@ -263,16 +264,22 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
     """Begin to deliver what the journal holds."""
     originals = FileOriginals(intake.roots, intake.pools)
     ports = Ports(
-        records.journal, originals, publishing.publisher, api.client, api.gate, api.store, context.events, context.clock
+        journal=records.journal,
+        originals=originals,
+        publisher=publishing.publisher,
+        api=api.client,
+        gate=api.gate,
+        store=api.store,
+        events=context.events,
+        clock=context.clock,
+        random=random.random,
+        look_again=intake.look_at,
     )
     pipeline = Pipeline(
         ports,
         _policy(context.settings),
         concurrency=context.settings.compressor.concurrency,
         new_ticket=lambda now: _new_ticket(now, _policy(context.settings)),
-        random=random.random,
-        look_again=intake.look_at,
-        is_present=originals.is_present,
     )
     dispatcher = Dispatcher(
         records.journal, pipeline, context.events, context.clock, slots=_slots(context.settings), random=random.random

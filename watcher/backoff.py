@@ -8,10 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Final
 
 BACKOFF_CAP_SECONDS: Final = 60.0
 RETRY_AFTER_CAP_SECONDS: Final = 900.0
@@ -38,12 +35,12 @@ def half_jitter(whole: float, random: float) -> float:
     return whole * (0.5 + 0.5 * random)
 
 
-def backoff(tries: int, random: Callable[[], float]) -> float:
+def backoff(tries: int, jitter: float) -> float:
     """Seconds to wait after the `tries`-th failure in a row (from 1): full jitter below 1, 2, 4 ... 60 s.
 
-    `random` gives values in [0, 1).
+    `jitter` is a random value in [0, 1).
     """
-    return random() * exponential(1.0, BACKOFF_CAP_SECONDS, tries)
+    return jitter * exponential(1.0, BACKOFF_CAP_SECONDS, tries)
 
 
 def probe_delay(level: int, jitter: float) -> float:

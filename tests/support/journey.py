@@ -24,8 +24,9 @@ from tests.support.publishing import RecordedLog
 from watcher.bell import Bell
 from watcher.compressor.gate import Gate
 from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
+from watcher.delivery.delivery import Policy, Ports
 from watcher.delivery.dispatcher import Dispatcher
-from watcher.delivery.pipeline import Pipeline, Policy, Ports
+from watcher.delivery.pipeline import Pipeline
 from watcher.errors import CallFailed
 from watcher.intake.originals import FileOriginals
 from watcher.intake.pools import Lane
@@ -416,15 +417,14 @@ class Bench:
             edge(self.vendor),
             self.events,
             self.clock,
+            random=self.random.random,
+            look_again=lambda file: self.look_again.add(file.relative_text),
         )
         self.pipeline = Pipeline(
             ports,
             self.policy,
             concurrency=4,
             new_ticket=lambda now: Ticket(f"token-{next(_numbers)}", "secret", now + TTL),
-            random=self.random.random,
-            look_again=lambda file: self.look_again.add(file.relative_text),
-            is_present=originals.is_present,
         )
         self.dispatcher = Dispatcher(journal, self.pipeline, self.events, self.clock, slots=8, random=self.random.random)
         self.gate = gate

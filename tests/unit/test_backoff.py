@@ -22,8 +22,8 @@ NOON = 1_795_348_800.0
 @pytest.mark.parametrize(("tries", "ceiling"), [(0, 1), (1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (10_000, 60)])
 def test_backoff_doubles_its_ceiling_up_to_a_minute(tries: int, ceiling: float) -> None:
     """Full jitter: anything between nothing and the ceiling."""
-    assert backoff(tries, lambda: 0.0) == 0.0
-    assert backoff(tries, lambda: 0.5) == ceiling / 2
+    assert backoff(tries, 0.0) == 0.0
+    assert backoff(tries, 0.5) == ceiling / 2
 
 
 def test_probes_never_follow_each_other_at_once() -> None:

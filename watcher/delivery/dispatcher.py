@@ -125,13 +125,13 @@ class Dispatcher:
     def _rest(self, image: Image, reason: str) -> None:
         """Another turn later; paced in memory, since the journal itself may be what is failing."""
         _, tries = self._resting.get(image.id, (0.0, 0))
-        wait = max(1.0, backoff(tries + 1, self._random))
+        wait = max(1.0, backoff(tries + 1, self._random()))
         self._resting[image.id] = (self._clock.monotonic() + wait, tries + 1)
         self._events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))
 
     async def drain(self, seconds: float) -> int:
         """End: images without a request on its way stop at once, the others have `seconds`. Gives how many were cut off."""
-        self._pipeline.stopping = True
+        self._pipeline.stop_following()
         self._next.clear()
         for image_id, task in list(self._turns.items()):
             if not self._pipeline.is_asking(image_id):

@@ -1,95 +1,112 @@
-"""Writes down how an output stands after a turn: the journal first, then a line where one is due."""
+"""Writes down how a turn ended: the journal first, then a line where one is due."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, assert_never
 
-from watcher import backoff
+from watcher.backoff import backoff
+from watcher.delivery.decisions import (
+    Failed,
+    Gone,
+    Later,
+    Overtaken,
+    Stored,
+    Unchanged,
+    UnderWay,
+    is_last_attempt,
+    postponement,
+)
+from watcher.delivery.delivery import ABSENT_FOLDER, is_unsettled
 from watcher.model import Ending, Event, OutputState, Postponement
-from watcher.result_records import failed_record, published, stored_record, superseded_record, vanished_record
+from watcher.result_records import ResultDetails, failed_record, published, stored_record, superseded_record, vanished_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from watcher.compressor.wire import Result
-    from watcher.delivery.delivery import Delivery, Progress
-    from watcher.model import FailedReason, Image, Output, StoredObject
-    from watcher.ports import Clock, EventLog, Journal
-    from watcher.result_records import ResultDetails
+    from watcher.delivery.decisions import Conclusion
+    from watcher.delivery.delivery import Delivery, Policy, Ports, Progress
+    from watcher.model import Image, Output, StoredObject
 
 SHORTEST_HOLD: Final = 1.0
-"""Seconds at least until an original that cannot be had is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why an output failed: one of the closed list, words for people, what to do, and the HTTP status if there was one."""
-
-    reason: FailedReason
-    message: str
-    hint: str
-    status: int | None = None
+"""Seconds at least until an original that cannot be read is tried again."""
 
 
 class Transitions:
-    """The endings, and the ways of not having ended yet. `random` gives values in [0, 1)."""
+    """The endings, and the ways of not having ended yet."""
 
-    def __init__(self, journal: Journal, events: EventLog, clock: Clock, random: Callable[[], float]) -> None:
-        self._journal = journal
-        self._events = events
-        self._clock = clock
-        self._random = random
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
 
-    async def stored(self, delivery: Delivery, result: Result, details: ResultDetails) -> Progress:
-        """The object lies at its key."""
-        now = self._clock.now()
-        details = replace(details, attempts=delivery.attempts, key=delivery.key)
-        record = stored_record(delivery.image, delivery.rule, delivery.opened.facts, result, details, now)
-        stored = replace(delivery.stored, output_sha1=result.output.sha1, published=published(record))
-        await self._journal.end(delivery.image.id, delivery.output.rendition, Ending(Event.IMAGE_STORED, record, stored), now)
+    async def write(self, delivery: Delivery, conclusion: Conclusion, policy: Policy) -> Progress:
+        """Write down the conclusion of a turn, and give how the output stands."""
+        match conclusion:
+            case Stored():
+                return await self._stored(delivery, conclusion)
+            case Unchanged(there):
+                return await self._unchanged(delivery, there)
+            case Failed():
+                return await self._fail(delivery, conclusion)
+            case Later():
+                return await self._postpone(delivery, conclusion, policy)
+            case Gone():
+                return await self.original_gone(delivery.image, delivery.output)
+            case Overtaken():
+                return OutputState.SUPERSEDED
+            case UnderWay():
+                return None
+        assert_never(conclusion)
+
+    async def _stored(self, delivery: Delivery, stored: Stored) -> Progress:
+        result = stored.result
+        details = ResultDetails(delivery.key, stored.attempts, stored.recovered, stored.url_mismatch)
+        now = self._ports.clock.now()
+        record = stored_record(delivery.image, delivery.rule, delivery.facts, result, details, now)
+        there = replace(delivery.stored, output_sha1=result.output.sha1, published=published(record))
+        ending = Ending(Event.IMAGE_STORED, record, there)
+        await self._ports.journal.end(delivery.image.id, delivery.output.rendition, ending, now)
         return OutputState.STORED
 
-    async def fail(self, delivery: Delivery, reason: Reason) -> Progress:
-        """It will not be stored; `attempts` of the delivery are in the line."""
-        now = self._clock.now()
-        rendition, status = delivery.output.rendition, reason.status
-        record = failed_record(
-            delivery.image, rendition, reason.reason, reason.message, reason.hint, delivery.attempts, status, now
-        )
-        await self._journal.end(delivery.image.id, rendition, Ending(Event.IMAGE_FAILED, record), now)
-        return OutputState.FAILED
-
-    async def supersede(self, image: Image, output: Output) -> Progress:
-        """Another version is at the path."""
-        now = self._clock.now()
-        record = superseded_record(image, output.rendition, now, None)
-        await self._journal.end(image.id, output.rendition, Ending(Event.IMAGE_SUPERSEDED, record), now)
-        return OutputState.SUPERSEDED
-
-    async def vanish(self, image: Image, output: Output) -> Progress:
-        """Nothing is at the path any more."""
-        now = self._clock.now()
-        record = vanished_record(image, output.rendition, now)
-        await self._journal.end(image.id, output.rendition, Ending(Event.IMAGE_VANISHED, record), now)
-        return OutputState.VANISHED
-
-    async def unchanged(self, delivery: Delivery, there: StoredObject) -> Progress:
+    async def _unchanged(self, delivery: Delivery, there: StoredObject) -> Progress:
         """This very work lies at the key already; the key belongs to this path now."""
         image, rendition = delivery.image, delivery.output.rendition
         stored = replace(delivery.stored, output_sha1=there.output_sha1)
-        if not await self._journal.unchanged(image.id, rendition, delivery.key, stored, self._clock.now()):
+        if not await self._ports.journal.unchanged(image.id, rendition, delivery.key, stored, self._ports.clock.now()):
             return OutputState.SUPERSEDED
-        self._events.event(Event.IMAGE_UNCHANGED, id=image.id, **image.file.fields(), rendition=rendition, key=delivery.key)
+        self._ports.events.event(Event.IMAGE_UNCHANGED, **delivery.fields())
         return OutputState.UNCHANGED
 
+    async def _fail(self, delivery: Delivery, failed: Failed) -> Progress:
+        image, rendition, now = delivery.image, delivery.output.rendition, self._ports.clock.now()
+        record = failed_record(image, rendition, failed.reason, failed.message, failed.hint, failed.attempts, failed.status, now)
+        await self._ports.journal.end(image.id, rendition, Ending(Event.IMAGE_FAILED, record), now)
+        return OutputState.FAILED
+
+    async def _postpone(self, delivery: Delivery, later: Later, policy: Policy) -> Progress:
+        now = self._ports.clock.now()
+        waits = postponement(delivery, later, policy, now, self._ports.random())
+        await self._ports.journal.postponed(delivery.image.id, delivery.output.rendition, waits, now)
+        if later.tried and not is_last_attempt(delivery, later, policy):
+            status, wait = later.failure.status if later.failure else None, round(waits.due_at - now, 3)
+            told = {"message": later.message, "attempts": waits.attempts, "wait": wait, "status": status}
+            self._ports.events.event(Event.IMAGE_RETRY, **delivery.fields(), **told)
+        return None
+
+    async def original_gone(self, image: Image, output: Output) -> Progress:
+        """The path does not lead to the version that was taken, or not any more."""
+        now = self._ports.clock.now()
+        if not await self._ports.originals.is_present(image.file.root):
+            return await self.defer(image, output, ABSENT_FOLDER)
+        if await self._ports.originals.is_there(image.file):
+            self._ports.look_again(image.file)
+            ending = Ending(Event.IMAGE_SUPERSEDED, superseded_record(image, output.rendition, now, None))
+        else:
+            ending = Ending(Event.IMAGE_VANISHED, vanished_record(image, output.rendition, now))
+        await self._ports.journal.end(image.id, output.rendition, ending, now)
+        return OutputState.SUPERSEDED if ending.event is Event.IMAGE_SUPERSEDED else OutputState.VANISHED
+
     async def defer(self, image: Image, output: Output, reason: str) -> Progress:
-        """The original cannot be had now: another turn later, and nobody's attempt."""
-        now = self._clock.now()
-        tries = output.tries + 1
-        due_at = now + max(SHORTEST_HOLD, backoff.backoff(tries, self._random))
-        doubt = output.doubt or output.state is not OutputState.WAITING
-        await self._journal.postponed(
-            image.id, output.rendition, Postponement(due_at, output.attempts, tries, doubt, reason), now
-        )
+        """The original cannot be read now: another turn later, and nobody's attempt."""
+        now, tries = self._ports.clock.now(), output.tries + 1
+        due_at = now + max(SHORTEST_HOLD, backoff(tries, self._ports.random()))
+        waits = Postponement(due_at, output.attempts, tries, is_unsettled(output), reason)
+        await self._ports.journal.postponed(image.id, output.rendition, waits, now)
         return None

@@ -15,10 +15,11 @@ from tests.support.standin import Fault, Standin, StoredItem
 from watcher.compressor.answer_check import is_done
 from watcher.compressor.stored import HttpObjectStore
 from watcher.config.schema import VerifySettings
-from watcher.model import Absence, HeadAnswer
+from watcher.model import Absence, HeadAnswer, StoredObject
 
 KEYS = ["cat.jpg", "products/a b/c+d&e=f.jpg", "Größe/猫 №1.jpg", "100%25?#.jpg", "it's (1) [2] {3} ~!@$,;:*.jpg"]
 SHA1 = "a" * 40
+ASKED = StoredObject("b", "k", "f", b"r", SHA1, "r1")
 
 
 async def head(store: HttpObjectStore, bucket: str, key: str) -> HeadAnswer:
@@ -45,7 +46,7 @@ async def test_an_object_is_found_with_size_and_metadata(standin: Standin, store
     standin.objects["bu", key] = StoredItem(b"12345", {}, {"source-sha1": SHA1, "Rule": "r1"})
     answer = await head(store, "bu", key)
     assert (answer.absence, answer.size) == (None, 5)
-    assert is_done(answer, SHA1, "r1")
+    assert is_done(answer, ASKED)
     assert (await head(store, "bu", key + "x")).absence is Absence.ABSENT
     assert (await head(store, "other", key)).absence is Absence.ABSENT
 
@@ -125,7 +126,7 @@ async def test_a_signed_head_opens_a_private_bucket(s3: S3Server) -> None:  # no
     for key in KEYS:
         s3.boto.put_object(Bucket=bucket, Key=key, Body=b"12345", Metadata={"source-sha1": SHA1, "rule": "r1"})
         answer = await head(store, bucket, key)
-        assert (answer.absence, answer.size, is_done(answer, SHA1, "r1")) == (None, 5, True), key
+        assert (answer.absence, answer.size, is_done(answer, ASKED)) == (None, 5, True), key
     assert (await head(store, bucket, "not-there.jpg")).absence is Absence.ABSENT
     await store.aclose()
 

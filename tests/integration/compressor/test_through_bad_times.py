@@ -56,7 +56,7 @@ class Journeys:
             async with slots:
                 await self._try(name)
             tries += 1
-            await self.clock.sleep(backoff(tries, self.dice.random))
+            await self.clock.sleep(backoff(tries, self.dice.random()))
 
     async def _try(self, name: str) -> None:
         await self.gate.enter(name)

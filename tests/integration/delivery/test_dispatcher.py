@@ -40,6 +40,9 @@ class Turns:
         finally:
             del self.running[image.id]
 
+    def stop_following(self) -> None:
+        self.stopping = True
+
     def is_asking(self, image_id: str) -> bool:
         return image_id in self.asking
 

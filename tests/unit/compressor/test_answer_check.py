@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from watcher.compressor.answer_check import Verdict, compare, is_done, matches
+from watcher.compressor.answer_check import Comparison, compare, is_done, matches
 from watcher.compressor.wire import FileFacts, Result
-from watcher.model import Absence, Format, HeadAnswer, SourceFacts
+from watcher.model import Absence, Format, HeadAnswer, SourceFacts, StoredObject
 
 SHA1 = "0" * 39 + "a"
 FACTS = SourceFacts("cat.jpg", SHA1, 123, Format.JPEG)
@@ -20,15 +20,20 @@ def result(url: str = "https://bu.s3.eu-central-003.backblazeb2.com/products/GrÃ
     return Result("id", url, FileFacts(**stated), FileFacts(size=99))
 
 
-def judged(told: Result, key: str = KEY, *, expects_b2: bool = True) -> Verdict:
-    """The verdict for the one bucket of these tests."""
-    return compare(FACTS, told, "bu", "eu-central-003", key, expects_b2=expects_b2)
+def asked(key: str = KEY) -> StoredObject:
+    """What should lie at a key of the one bucket of these tests."""
+    return StoredObject("bu", key, "drop", b"cat.jpg", SHA1, "r1")
+
+
+def judged(told: Result, key: str = KEY, *, expects_b2: bool = True) -> Comparison:
+    """Against what was asked for in these tests."""
+    return compare(FACTS, told, asked(key), "eu-central-003", expects_b2=expects_b2)
 
 
 @pytest.mark.parametrize("stated", [{}, {"sha1": SHA1}, {"size": 123}, {"sha1": SHA1, "size": 123}])
 def test_an_input_that_is_ours_or_not_stated_is_right(stated: dict[str, Any]) -> None:
     """The vendor page's own sample states neither size nor SHA-1."""
-    assert judged(result(**stated)) == Verdict(None, url_mismatch=False)
+    assert judged(result(**stated)) == Comparison(None, None, url_mismatch=False)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +111,7 @@ def head(**metadata: str) -> HeadAnswer:
 )
 def test_done_is_what_was_made_of_these_bytes_under_this_rule(answer: HeadAnswer, done: bool) -> None:
     """Anything less is sent again."""
-    assert is_done(answer, SHA1, "r1") is done
+    assert is_done(answer, asked()) is done
 
 
 @pytest.mark.parametrize(
@@ -122,3 +127,21 @@ def test_done_is_what_was_made_of_these_bytes_under_this_rule(answer: HeadAnswer
 def test_the_stored_object_has_the_stated_size(answer: HeadAnswer, same: bool) -> None:
     """For `mode = "always"`."""
     assert matches(answer, result()) is same
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, None),
+        (head(source_sha1=SHA1, rule="r1"), None),
+        (HeadAnswer(Absence.FORBIDDEN), None),
+        (head(source_sha1="b" * 40, rule="r1"), "another object"),
+        (HeadAnswer(size=98, metadata={"source-sha1": SHA1, "rule": "r1"}), "another object"),
+        (HeadAnswer(Absence.ABSENT), "absent"),
+    ],
+)
+def test_a_store_that_holds_something_else_is_told(answer: HeadAnswer | None, words: str | None) -> None:
+    """One that will not say contradicts nothing."""
+    problem = compare(FACTS, result(), asked(), "eu-central-003", head=answer).store_problem
+    assert (problem is None) == (words is None)
+    assert words is None or words in str(problem)

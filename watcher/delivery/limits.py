@@ -1,14 +1,21 @@
-"""A limit on how many are in at once, which may be changed while they are."""
+"""Who waits for whom: a limit on the requests in flight, and one writer a key. For one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Self
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 class Limit:
-    """`async with limit:` waits its turn, first come, first served. For one event loop."""
+    """A limit on how many are in at once, which may be changed while they are.
+
+    `async with limit:` waits its turn, first come, first served.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -45,3 +52,26 @@ class Limit:
             if not turn.done():
                 self._inside += 1
                 turn.set_result(None)
+
+
+class KeyLocks:
+    """One writer a key: whoever comes later waits, in the order of coming."""
+
+    def __init__(self) -> None:
+        self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, bucket: str, key: str) -> AsyncIterator[None]:
+        """Hold the key."""
+        place = (bucket, key)
+        lock, users = self._locks.get(place, (asyncio.Lock(), 0))
+        self._locks[place] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            _, users = self._locks[place]
+            if users == 1:
+                del self._locks[place]
+            else:
+                self._locks[place] = (lock, users - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from watcher.delivery.limit import Limit
+from watcher.delivery.limits import Limit
 
 
 class Crowd:

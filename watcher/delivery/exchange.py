@@ -1,0 +1,147 @@
+"""The exchange with the API about one output: waits for permission, sends the request, follows the job. Decides nothing."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from watcher.backoff import poll_interval
+from watcher.compressor.wire import Pending, Result
+from watcher.delivery.decisions import URL_RAN_OUT, CallFailure, Gone, Overtaken, UnderWay, job_lost
+from watcher.delivery.limits import Limit
+from watcher.errors import CallFailed
+from watcher.model import Event, FailedReason, Failure, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from watcher.delivery.decisions import Conclusion
+    from watcher.delivery.delivery import Delivery, OpenImage, Policy, Ports
+    from watcher.ports import Gate, Publication
+
+
+class Permit:
+    """One way through the gate. What came of it is reported once; unreported, nothing could be learnt from it."""
+
+    def __init__(self, gate: Gate, name: str) -> None:
+        self._gate = gate
+        self._name = name
+        self.reported = False
+
+    def succeeded(self) -> None:
+        """The API answered as it should."""
+        self.reported = True
+        self._gate.succeeded(self._name)
+
+    def failed(self, failure: Failure) -> bool:
+        """It did not. True where this uses up an attempt, as far as is known now."""
+        self.reported = True
+        return self._gate.failed(self._name, failure)
+
+
+@asynccontextmanager
+async def acquire_permit(gate: Gate, name: str) -> AsyncIterator[Permit]:
+    """Wait until `name` may send; whatever happens then, the gate hears of it, so that nobody waits for a lost word."""
+    await gate.enter(name)
+    permit = Permit(gate, name)
+    try:
+        yield permit
+    finally:
+        if not permit.reported:
+            gate.abandoned(name)
+
+
+class Exchange:
+    """Sends requests and follows jobs, for many outputs at once, each its own delivery."""
+
+    def __init__(self, ports: Ports, concurrency: int) -> None:
+        """`concurrency` bounds the requests in flight."""
+        self._ports = ports
+        self._sending = Limit(concurrency)
+        self._in_flight: set[tuple[str, str | None]] = set()
+        self.stopping = False
+        """No job is followed any more; the next start goes on with it."""
+
+    def limit(self, concurrency: int) -> None:
+        """At most so many requests in flight from now on."""
+        self._sending.change(concurrency)
+
+    def is_asking(self, image_id: str) -> bool:
+        """Whether a request of the image is on its way, whose answer is worth waiting for at a stop."""
+        return any(asking == image_id for asking, _ in self._in_flight)
+
+    def close(self, delivery: Delivery) -> None:
+        """The turn is over."""
+        self._in_flight.discard(_in_flight_key(delivery))
+        self._ports.gate.forget(delivery.poll_id)
+
+    async def send(
+        self, delivery: Delivery, opened: OpenImage, publication: Publication, policy: Policy
+    ) -> Result | CallFailure | Conclusion:
+        """Send the request when it may be sent, and give what came of it; a job is followed to its end."""
+        async with self._sending, acquire_permit(self._ports.gate, delivery.id) as permit:
+            if not await opened.is_current():
+                return Gone()
+            if opened.ticket.expires_at < self._ports.clock.now() + policy.timeout / 2:
+                return URL_RAN_OUT
+            if not await self._remember_request(delivery):
+                return Overtaken()
+            request = delivery.request(publication, marked=policy.verify != "never")
+            try:
+                answer = await self._ports.api.fetch(request)
+            except CallFailed as error:
+                return CallFailure(error.failure, permit.failed(error.failure), FailedReason.REJECTED)
+            permit.succeeded()
+        return await self._enqueued(delivery, answer.id, policy) if isinstance(answer, Pending) else answer
+
+    async def _remember_request(self, delivery: Delivery) -> bool:
+        """Commit that a request leaves, before it does. False where a newer version of the file was taken meanwhile."""
+        image, rendition = delivery.image, delivery.output.rendition
+        if not await self._ports.journal.requested(image.id, rendition, delivery.key, self._ports.clock.now()):
+            return False
+        self._ports.events.event(Event.IMAGE_REQUESTED, **delivery.fields())
+        self._in_flight.add(_in_flight_key(delivery))
+        return True
+
+    async def _enqueued(self, delivery: Delivery, job_id: str, policy: Policy) -> Result | CallFailure | Conclusion:
+        image, rendition = delivery.image, delivery.output.rendition
+        if not await self._ports.journal.enqueued(image.id, rendition, job_id, self._ports.clock.now()):
+            return Overtaken()
+        self._in_flight.discard(_in_flight_key(delivery))
+        self._ports.events.event(Event.IMAGE_ENQUEUED, **delivery.fields(), request_id=job_id)
+        return UnderWay() if self.stopping else await self.follow(delivery, job_id, policy)
+
+    async def follow(self, delivery: Delivery, job_id: str, policy: Policy) -> Result | CallFailure | Conclusion:
+        """Ask for the job until it ends, or until it cannot end well any more."""
+        clock = self._ports.clock
+        started = clock.monotonic()
+        while (elapsed := clock.monotonic() - started) < policy.job_patience:
+            await clock.sleep(poll_interval(elapsed))
+            answer = await self._poll(delivery, job_id)
+            if not isinstance(answer, Pending):
+                return answer
+        message = "the job did not end in the time that its temporary URL lives"
+        return job_lost(Failure(FailureKind.TRANSIENT, message, unknown=True))
+
+    async def _poll(self, delivery: Delivery, job_id: str) -> Result | Pending | CallFailure | Conclusion:
+        """One look at the job. One that brings no word of it leaves it pending: that is no attempt at the image."""
+        async with acquire_permit(self._ports.gate, delivery.poll_id) as permit:
+            try:
+                answer = await self._ports.api.job(job_id)
+            except CallFailed as error:
+                failure = error.failure
+            else:
+                permit.succeeded()
+                return answer
+            if failure.status == HTTPStatus.NOT_FOUND:
+                permit.succeeded()
+                return job_lost(failure)
+            counts = permit.failed(failure)
+            if failure.kind is FailureKind.PERMANENT:
+                return CallFailure(failure, counts, FailedReason.JOB_FAILED)
+            return Pending(job_id, "unknown")
+
+
+def _in_flight_key(delivery: Delivery) -> tuple[str, str | None]:
+    return (delivery.image.id, delivery.output.rendition)
