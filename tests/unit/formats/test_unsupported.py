@@ -135,7 +135,8 @@ def test_an_svg_is_known_by_its_root_whatever_stands_before_it(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(b"text", mtime=0), gzip.compress(b"<html/>"), b"\x1f\x8b\x08\0junk", b"<?xml version='1.0'?><x/>"]
+    "content",
+    [gzip.compress(b"text", mtime=0), gzip.compress(b"<html/>", mtime=0), b"\x1f\x8b\x08\0junk", b"<?xml version='1.0'?><x/>"],
 )
 def test_other_markup_and_packed_files_are_no_pictures(content: bytes) -> None:
     """Only the root element makes an SVG."""
