@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pyvips
 
 from watcher.engine import rasters
+from watcher.engine.lossless import with_rights
+from watcher.engine.rights import PREFIX, exif_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from watcher.engine.rights import Rights
     from watcher.engine.work import Compression
 
-Rights = tuple[tuple[str, str], ...]
 LADDER: Final = (0.85, 0.7, 0.55, 0.4)
 """By what a quality is multiplied, try after try, where an output must become smaller."""
 QUALITIES: Final[Mapping[str, Mapping[Compression, int]]] = {
@@ -41,6 +43,9 @@ _GIF: Final[Mapping[Compression, Mapping[str, Any]]] = {
     "high": {"dither": 0.6, "bitdepth": 7, "interframe_maxerror": 4, "interpalette_maxerror": 6},
     "ultra": {"dither": 0.4, "bitdepth": 6, "interframe_maxerror": 12, "interpalette_maxerror": 20},
 }
+_BARE: Final = {"keep": "none"}
+_OWN_RIGHTS: Final = frozenset({"avif", "heic"})
+"""Formats whose encoder writes author and notice itself."""
 _PALETTE_ERROR: Final = 4.0
 """Root of the mean squared error (of 255; 36 dB) up to which a palette of 256 colours is taken for `high`."""
 
@@ -62,8 +67,9 @@ def quality_of(format_name: str, compression: Compression) -> int:
 
 
 def encode(image: pyvips.Image, encoding: Encoding) -> bytes:
-    """The bytes of `image`. Raises pyvips.Error where its pixels turn out to be damaged."""
-    return _ENCODERS[encoding.format](image, encoding)
+    """The bytes of `image`, without metadata but for author and notice. Raises pyvips.Error where its pixels are damaged."""
+    content = _ENCODERS[encoding.format](image, encoding)
+    return content if encoding.format in _OWN_RIGHTS else with_rights(encoding.format, content, encoding.rights)
 
 
 def can_be_lowered(encoding: Encoding) -> bool:
@@ -71,54 +77,46 @@ def can_be_lowered(encoding: Encoding) -> bool:
     return encoding.format in ("jpeg", "webp", "avif", "heic") and not encoding.lossless
 
 
-def with_only(image: pyvips.Image, rights: Rights) -> pyvips.Image:
-    """A copy whose only Exif fields are `rights`."""
-    image = image.copy()
-    for field in image.get_fields():
-        if field.startswith("exif-") or field in ("xmp-data", "iptc-data"):
-            image.remove(field)
-    for name, text in rights:
-        image.set_type(pyvips.GValue.gstr_type, f"exif-ifd0-{name}", text)
-    return image
-
-
-def _kept(encoding: Encoding) -> dict[str, Any]:
-    return {"keep": "exif" if encoding.rights else "none"}
-
-
 def _jpeg(image: pyvips.Image, encoding: Encoding) -> bytes:
     image = _opaque(image)
-    options = {**_JPEG[encoding.compression], **_kept(encoding)}
+    options = {**_JPEG[encoding.compression], **_BARE}
     return bytes(image.jpegsave_buffer(Q=encoding.quality, optimize_coding=True, quant_table=3, **options))
 
 
 def _webp(image: pyvips.Image, encoding: Encoding) -> bytes:
     options: dict[str, Any] = {"lossless": True} if encoding.lossless else {"Q": encoding.quality}
-    return bytes(image.webpsave_buffer(**options, **_kept(encoding)))
+    return bytes(image.webpsave_buffer(**options, **_BARE))
 
 
 def _avif(image: pyvips.Image, encoding: Encoding) -> bytes:
-    return bytes(image.heifsave_buffer(compression="av1", Q=encoding.quality, effort=2, bitdepth=8, **_kept(encoding)))
+    image = image.copy()
+    for field in image.get_fields():
+        if field.startswith("exif-") or field in ("xmp-data", "iptc-data", "icc-profile-data"):
+            image.remove(field)
+    if block := exif_block(encoding.rights):
+        image.set_type(pyvips.GValue.blob_type, "exif-data", PREFIX + block)
+    options: dict[str, Any] = {"compression": "av1", "Q": encoding.quality, "effort": 2, "bitdepth": 8}
+    return bytes(image.heifsave_buffer(**options, keep="exif" if block else "none"))
 
 
 def _heic(image: pyvips.Image, encoding: Encoding) -> bytes:
-    return rasters.save_heic(image, encoding.quality, dict(encoding.rights))
+    return rasters.save_heic(image, encoding.quality, encoding.rights)
 
 
 def _png(image: pyvips.Image, encoding: Encoding) -> bytes:
     """Lossless for medium; with a palette for ultra, and for high where the palette does the picture no visible harm."""
     if encoding.compression == "medium":
-        return _lossless_png(image, encoding)
+        return _lossless_png(image)
     image = image.copy_memory()
-    options = {"Q": encoding.quality, "dither": 0.4 if encoding.compression == "ultra" else 1.0, **_kept(encoding)}
-    reduced = bytes(image.pngsave_buffer(palette=True, effort=7, compression=9, **options))
+    options = {"Q": encoding.quality, "dither": 0.4 if encoding.compression == "ultra" else 1.0}
+    reduced = bytes(image.pngsave_buffer(palette=True, effort=7, compression=9, **options, **_BARE))
     if encoding.compression == "ultra" or _error(image, pyvips.Image.pngload_buffer(reduced)) <= _PALETTE_ERROR:
         return reduced
-    return _lossless_png(image, encoding)
+    return _lossless_png(image)
 
 
-def _lossless_png(image: pyvips.Image, encoding: Encoding) -> bytes:
-    return bytes(image.pngsave_buffer(compression=6, filter="all", **_kept(encoding)))
+def _lossless_png(image: pyvips.Image) -> bytes:
+    return bytes(image.pngsave_buffer(compression=6, filter="all", **_BARE))
 
 
 def _error(image: pyvips.Image, reduced: pyvips.Image) -> float:
@@ -133,13 +131,13 @@ def _opaque(image: pyvips.Image) -> pyvips.Image:
 
 
 def _gif(image: pyvips.Image, encoding: Encoding) -> bytes:
-    return bytes(image.gifsave_buffer(**_GIF[encoding.compression], **_kept(encoding)))
+    return bytes(image.gifsave_buffer(**_GIF[encoding.compression], **_BARE))
 
 
 def _tiff(image: pyvips.Image, encoding: Encoding) -> bytes:
     if encoding.compression == "medium" or image.hasalpha():
-        return bytes(image.tiffsave_buffer(compression="deflate", predictor="horizontal", **_kept(encoding)))
-    return bytes(image.tiffsave_buffer(compression="jpeg", Q=encoding.quality, **_kept(encoding)))
+        return bytes(image.tiffsave_buffer(compression="deflate", predictor="horizontal", **_BARE))
+    return bytes(image.tiffsave_buffer(compression="jpeg", Q=encoding.quality, **_BARE))
 
 
 def _bmp(image: pyvips.Image, encoding: Encoding) -> bytes:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+_WASTEFUL: Final = 8
+"""More than so many times the kept pixels are not made only to be cropped."""
 Mode = Literal["auto", "fit"]
 Gravity = Literal["center", "top-left", "top", "top-right", "right", "bottom-right", "bottom", "bottom-left", "left"]
 GRAVITIES: Final[tuple[Gravity, ...]] = (
@@ -50,6 +52,27 @@ class Placement:
     def crops(self) -> bool:
         """Whether anything is cut away."""
         return (self.crop_width, self.crop_height) != (self.width, self.height)
+
+    @property
+    def wasteful(self) -> bool:
+        """Whether most of what would be scaled up is cut away again: then it is better to crop first."""
+        return self.width * self.height > _WASTEFUL * self.crop_width * self.crop_height
+
+    @property
+    def worked_on(self) -> tuple[int, int]:
+        """The sides of the picture that is really made."""
+        return (self.crop_width, self.crop_height) if self.wasteful else (self.width, self.height)
+
+    def source(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Left, top, width and height of the part of a picture of `width` x `height` that is kept, in its own pixels."""
+        left, part_width = _part(width, self.width, self.left, self.crop_width)
+        top, part_height = _part(height, self.height, self.top, self.crop_height)
+        return left, top, part_width, part_height
+
+
+def _part(side: int, scaled: int, offset: int, kept: int) -> tuple[int, int]:
+    length = min(side, max(1, round(kept * side / scaled)))
+    return min(side - length, round(offset * side / scaled)), length
 
 
 def place(width: int, height: int, resize: Resize | None) -> Placement:

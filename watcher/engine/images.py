@@ -1,25 +1,29 @@
 """The image work of one order: read the header, decide, render, encode, choose what is stored. Runs only in a worker process.
 
 Where nothing but compression was asked, the output is never larger than the input: the input's own pixels are then stored,
-its metadata taken out. What must be encoded anew all the same (to be turned upright, to be sRGB) tries lower qualities first.
+its metadata taken out. What must be encoded anew all the same (to be turned upright, to be sRGB) tries lower qualities first,
+and stays as it was meant (with its orientation and profile) where that does not help.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pyvips
 
 from watcher.engine import rasters
-from watcher.engine.encoding import LADDER, Encoding, can_be_lowered, encode, quality_of, with_only
+from watcher.engine.encoding import LADDER, Encoding, can_be_lowered, encode, quality_of
 from watcher.engine.formats import ACCEPTED
 from watcher.engine.geometry import place
+from watcher.engine.headers import check_limits, read_picture
 from watcher.engine.lossless import Damaged, without_metadata
-from watcher.engine.refusal import corrupt, unprocessable, unsupported
-from watcher.engine.rendering import Picture, check_limits, read_picture, render
+from watcher.engine.refusal import Refusal, corrupt, unprocessable, unreadable, unsupported
+from watcher.engine.rendering import render
+from watcher.engine.rights import exif_block
 from watcher.engine.work import Outcome
 from watcher.formats.sniffing import sniff, unreadable_kind
 
@@ -27,10 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watcher.engine.geometry import Placement
+    from watcher.engine.headers import Picture
     from watcher.engine.work import ImageOrder, Task
 
-_EXIF_PREFIX: Final = b"Exif\0\0"
 _WEBP_MAX_SIDE: Final = 16_383
+_CANNOT: Final = re.compile(r"unsupported|not supported|not configured|unimplemented|not implemented", re.IGNORECASE)
 
 
 def process(task: Task) -> Outcome:
@@ -39,11 +44,11 @@ def process(task: Task) -> Outcome:
     try:
         picture = read_picture(task.source, format_name, task.limits)
         placement = place(picture.width, picture.height, task.image.resize)
-        check_limits(placement.width, placement.height, picture.frames, task.limits)
+        check_limits(*placement.worked_on, picture.frames, task.limits)
         encoding = _encoding(picture, placement, task.image)
         content = _content(picture, placement, encoding)
-    except pyvips.Error:
-        raise corrupt(format_name) from None
+    except pyvips.Error as error:
+        raise _refused(format_name, error) from None
     task.target.write_bytes(content)
     return Outcome(
         input_format=format_name,
@@ -55,6 +60,13 @@ def process(task: Task) -> Outcome:
         input_width=picture.width,
         input_height=picture.height,
     )
+
+
+def _refused(format_name: str, error: pyvips.Error) -> Refusal:
+    """What a library cannot do is not called damage."""
+    if _CANNOT.search(f"{error.message} {error.detail}"):
+        return unreadable(format_name)
+    return corrupt(format_name)
 
 
 def recognise(source: Path) -> str:
@@ -100,36 +112,49 @@ def _content(picture: Picture, placement: Placement, encoding: Encoding) -> byte
     original = picture.path.read_bytes()
     if len(content) < len(original):
         return content
-    return _kept(picture, original) or _lowered(picture, placement, encoding, content, len(original))
+    if not _must_change(picture) and (kept := _kept(picture, original)) is not None:
+        return kept
+    content = _lowered(picture, placement, encoding, content, len(original))
+    if len(content) <= len(original):
+        return content
+    kept = _kept(picture, original)  # as it was meant: with its orientation and profile
+    return content if kept is None else kept
 
 
 def _sequence(picture: Picture, *, changed: bool) -> bytes:
     """An animation that can only stay as it is, so that no frame of it is lost."""
     if changed:
-        raise unprocessable(f"an animated {picture.format.upper()} cannot be resized; GIF and WebP can")
+        raise unsupported(f"an animated {picture.format.upper()} cannot be resized; GIF and WebP can")
     original = picture.path.read_bytes()
-    return _kept(replace(picture, metadata=False), original) or original
+    kept = _kept(picture, original)
+    if kept is None:
+        raise corrupt(picture.format)
+    return kept
 
 
 def _is_changed(picture: Picture, placement: Placement) -> bool:
     return (placement.crop_width, placement.crop_height) != (picture.width, picture.height)
 
 
+def _must_change(picture: Picture) -> bool:
+    """Whether the pixels need their orientation or profile to be looked at as they are meant."""
+    return picture.foreign_colours or any(
+        each != 1 for each in (picture.orientation, *(page.orientation for page in picture.pages))
+    )
+
+
 def _encoded(picture: Picture, placement: Placement, encoding: Encoding) -> bytes:
-    return encode(with_only(render(picture, placement), encoding.rights), encoding)
+    return encode(render(picture, placement), encoding)
 
 
 def _kept(picture: Picture, original: bytes) -> bytes | None:
-    """The input's own pixels, if they may stay as they are: upright, in sRGB, and free of metadata or to be freed of it."""
-    if picture.orientation != 1 or picture.foreign_colours:
-        return None
+    """The input's own pixels without metadata, orientation and profile kept; None where they cannot be freed of metadata."""
     try:
-        exif = rasters.exif_block(dict(picture.rights)).removeprefix(_EXIF_PREFIX)
-        stripped = without_metadata(picture.format, original, exif)
+        stripped = without_metadata(picture.format, original, exif_block(picture.rights, picture.orientation))
     except Damaged:
-        raise corrupt(picture.format) from None
-    if stripped is None:
-        return None if picture.metadata else original
+        return None
+    if stripped is None and not picture.metadata:
+        return original
     return stripped
 
 

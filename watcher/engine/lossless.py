@@ -10,8 +10,17 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from watcher.engine.rights import exif_block
+from watcher.engine.scrub import Damaged, scrub_heif, scrub_tiff, with_tiff_tags
+from watcher.formats import webp
+from watcher.formats.reading import Bytes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from watcher.engine.rights import Rights
+
+__all__ = ["Damaged", "with_rights", "without_metadata"]
 
 _PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT: Final = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP mDCV cLLI sBIT bKGD pHYs acTL fcTL fdAT".split())
@@ -23,21 +32,34 @@ _JPEG_END: Final = 0xD9
 _JPEG_SCAN: Final = 0xDA
 
 
-class Damaged(ValueError):
-    """The container is not whole, or not what it says."""
-
-
 def without_metadata(format_name: str, content: bytes, exif: bytes = b"") -> bytes | None:
     """`content` without metadata, or None where this format's metadata cannot be taken out without decoding.
 
     `exif` (a TIFF structure, without a prefix) is put in instead: the little that must stay. Raises Damaged where the
     container is broken.
     """
+    if format_name == "tiff":  # author, notice and orientation stay where they are
+        return scrub_tiff(content)
+    if format_name in ("heic", "avif"):
+        return scrub_heif(content, exif)
     if format_name not in _STRIPPERS:
         return None
     strip, insert = _STRIPPERS[format_name]
     stripped = strip(content)
     return insert(stripped, exif) if exif else stripped
+
+
+def with_rights(format_name: str, content: bytes, rights: Rights) -> bytes:
+    """`content`, which holds no metadata, with author and copyright notice; as it is where the format cannot hold them."""
+    if not rights:
+        return content
+    if format_name == "tiff":
+        return with_tiff_tags(content, rights)
+    if format_name == "gif":
+        return _insert_gif(content, b"\n".join(text for _, text in rights))
+    if format_name in _STRIPPERS:
+        return _STRIPPERS[format_name][1](content, exif_block(rights))
+    return content
 
 
 def _strip_jpeg(content: bytes) -> bytes:
@@ -147,12 +169,31 @@ def _insert_png(content: bytes, exif: bytes) -> bytes:
 
 
 def _insert_webp(content: bytes, exif: bytes) -> bytes:
-    """At the end, announced in the extended header; a file without one never had Exif, and gets none."""
+    """At the end, announced in the extended header, which a simple file gets first."""
     if content[12:16] != b"VP8X":
-        return content
+        content = _extended_webp(content)
     chunk = b"EXIF" + struct.pack("<I", len(exif)) + exif + b"\0" * (len(exif) % 2)
     size = struct.pack("<I", len(content) - 8 + len(chunk))
     return content[:4] + size + content[8:20] + bytes([content[20] | _WEBP_EXIF_FLAG]) + content[21:] + chunk
+
+
+def _extended_webp(content: bytes) -> bytes:
+    size = webp.size(Bytes(lambda offset, count: content[offset : offset + count], len(content)))
+    if size is None:
+        raise Damaged("no picture")
+    alpha = 0x10 if content[12:16] == b"VP8L" and content[24] & 0x10 else 0
+    flags = bytes([alpha, 0, 0, 0])
+    header = b"VP8X" + struct.pack("<I", 10) + flags + b"".join((side - 1).to_bytes(3, "little") for side in size)
+    chunks = header + content[12:]
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+
+
+def _insert_gif(content: bytes, comment: bytes) -> bytes:
+    """As a comment, behind the header and its palette; with comments, it is a GIF of 1989."""
+    place = 13 + (3 << ((content[10] & 7) + 1) if content[10] & 0x80 else 0)
+    blocks = (comment[start : start + 255] for start in range(0, len(comment), 255))
+    extension = b"\x21\xfe" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
+    return b"GIF89a" + content[6:place] + extension + content[place:]
 
 
 _STRIPPERS: Final[dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes, bytes], bytes]]]] = {

@@ -6,6 +6,7 @@ Runs only in a worker process. Pillow is told the one format it may open, so tha
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from contextlib import contextmanager
@@ -13,16 +14,21 @@ from typing import TYPE_CHECKING, Final
 
 import pillow_heif
 import pyvips
-from PIL import ExifTags, IcoImagePlugin, Image
+from PIL import IcoImagePlugin, Image
 
-from watcher.engine.refusal import unprocessable
+from watcher.engine.refusal import corrupt, unprocessable, unreadable
+from watcher.engine.rights import PREFIX, exif_block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from watcher.engine.rights import Rights
 
 FORMATS: Final = frozenset({"bmp", "ico", "heic"})
 MAX_ICO_SIDE: Final = 256
+_BMP_V5, _BITFIELDS = 124, 3
+_CANNOT: Final = re.compile(r"unsupported|not supported|unimplemented", re.IGNORECASE)
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _DAMAGE: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, KeyError, OverflowError, RuntimeError)
 """What the readers of Pillow and libheif raise on damaged files (Pillow documents OSError and leaks the others)."""
@@ -35,9 +41,13 @@ def limit_pixels(pixels: int) -> None:
 
 def size(path: Path, format_name: str) -> tuple[int, int]:
     """Width and height from the header. Raises Refusal (422) where it is damaged."""
-    with _damage():
+    with _damage(format_name):
         if format_name == "heic":
             width, height = pillow_heif.open_heif(path, convert_hdr_to_8bit=True).size
+        elif format_name == "ico":
+            width, height = max(
+                (picture.size for picture in _icon_pictures(path.read_bytes())), key=lambda side: side[0] * side[1]
+            )
         else:
             with Image.open(path, formats=[format_name]) as image:
                 width, height = image.size
@@ -46,17 +56,22 @@ def size(path: Path, format_name: str) -> tuple[int, int]:
 
 def load(path: Path, format_name: str) -> pyvips.Image:
     """The pixels. An ICO gives its largest picture. Raises Refusal (422) where they are damaged."""
-    with _damage():
-        return _load_heic(path) if format_name == "heic" else _load_pillow(path, format_name)
+    if format_name == "heic":
+        return load_heic(path)
+    with _damage(format_name):
+        return _load_ico(path) if format_name == "ico" else _load_pillow(path, format_name)
 
 
-def _load_heic(path: Path) -> pyvips.Image:
-    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=True)
-    with Image.frombytes(file.mode, file.size, file.data, "raw", file.mode, file.stride) as image:
-        loaded = _to_vips(image)
-    if profile := file.info.get("icc_profile"):
-        loaded.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-    return loaded
+def load_heic(path: Path, *, deep: bool = False) -> pyvips.Image:
+    """The pixels with their profile; `deep`: with 16 bits where there are more than 8. Raises Refusal (422)."""
+    with _damage("heic"):
+        file = pillow_heif.open_heif(path, convert_hdr_to_8bit=not deep)
+        if not file.mode.endswith(";16"):
+            with Image.frombytes(file.mode, file.size, file.data, "raw", file.mode, file.stride) as image:
+                return _to_vips(image)
+        bands = {"RGB": 3, "RGBA": 4, "I": 1, "L": 1}[file.mode.removesuffix(";16")]
+        rows = pyvips.Image.new_from_memory(bytes(file.data), file.stride // (2 * bands), file.size[1], bands, "ushort")
+        return rows.crop(0, 0, *file.size).copy(interpretation="grey16" if bands == 1 else "rgb16")
 
 
 def _load_pillow(path: Path, format_name: str) -> pyvips.Image:
@@ -80,53 +95,84 @@ def _to_pillow(image: pyvips.Image) -> Image.Image:
 def save_bmp(image: pyvips.Image, *, colours: int | None) -> bytes:
     """A BMP of 24 bits (32 with alpha), or of a palette with so many `colours`."""
     picture = _to_pillow(image)
-    if picture.mode == "LA":
-        picture = picture.convert("RGBA")
+    if picture.mode in ("LA", "RGBA"):
+        return _bmp_with_alpha(picture.convert("RGBA"))
     if colours is not None and picture.mode == "RGB":
         picture = picture.quantize(colours)
     return _saved(picture, "BMP")
+
+
+def _bmp_with_alpha(picture: Image.Image) -> bytes:
+    """With a header of version 5, whose masks say that the fourth byte is alpha; readers of older ones take it for padding."""
+    pixels = picture.tobytes("raw", "BGRA", 0, -1)
+    masks = struct.pack("<IIII", 0x00FF0000, 0x0000FF00, 0x000000FF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", _BMP_V5, *picture.size, 1, 32, _BITFIELDS, len(pixels), 2835, 2835, 0, 0) + masks
+    header = (header + b"BGRs").ljust(_BMP_V5, b"\0")
+    start = 14 + len(header)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + header + pixels
 
 
 def save_ico(image: pyvips.Image) -> bytes:
     """An icon of one picture, which is held as PNG. Raises Refusal (422) beyond 256 pixels, which the format cannot hold."""
     if max(image.width, image.height) > MAX_ICO_SIDE:
         raise unprocessable(f"an ICO holds at most {MAX_ICO_SIDE} x {MAX_ICO_SIDE} pixels")
-    buffer = io.BytesIO()
-    _to_pillow(image).save(buffer, "ICO", sizes=[(image.width, image.height)])
-    return buffer.getvalue()
+    return _icon([_saved(_to_pillow(image), "PNG")])
 
 
 def repack_ico(path: Path) -> bytes:
     """The icon with all its pictures, each held as PNG; as it was, where that is no smaller. Raises Refusal where damaged."""
     original = path.read_bytes()
-    with _damage(), IcoImagePlugin.IcoImageFile(path) as icon:
-        pictures = [icon.ico.getimage(size) for size in sorted(icon.info["sizes"], reverse=True)]
-        buffer = io.BytesIO()
-        sizes = [picture.size for picture in pictures]
-        pictures[0].save(buffer, "ICO", sizes=sizes, append_images=pictures[1:])
-    return min(buffer.getvalue(), original, key=len)
+    with _damage("ico"):
+        pictures = sorted(_icon_pictures(original), key=_area, reverse=True)
+        return min(_icon([_saved(picture, "PNG") for picture in pictures]), original, key=len)
 
 
-def save_heic(image: pyvips.Image, quality: int, rights: Mapping[str, str]) -> bytes:
-    """HEIC of a quality from 0 to 100, with author and copyright notice (`rights`: Exif names and texts)."""
+def _load_ico(path: Path) -> pyvips.Image:
+    return _to_vips(max(_icon_pictures(path.read_bytes()), key=_area))
+
+
+def _area(picture: Image.Image) -> int:
+    return picture.width * picture.height
+
+
+def _icon_pictures(content: bytes) -> list[Image.Image]:
+    """Every picture, in the order of the directory. Its size is what it says itself: the directory ends at 256."""
+    count = struct.unpack_from("<H", content, 4)[0]
+    return [_icon_picture(content, content[entry : entry + 16]) for entry in range(6, 6 + 16 * count, 16)]
+
+
+def _icon_picture(content: bytes, entry: bytes) -> Image.Image:
+    length, offset = struct.unpack_from("<II", entry, 8)
+    held = content[offset : offset + length]
+    if held.startswith(b"\x89PNG"):
+        with Image.open(io.BytesIO(held), formats=["PNG"]) as picture:
+            picture.load()
+            return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    alone = struct.pack("<HHH", 0, 1, 1) + entry[:12] + struct.pack("<I", 22) + held
+    with IcoImagePlugin.IcoImageFile(io.BytesIO(alone)) as icon:
+        return icon.ico.frame(0)
+
+
+def _icon(pictures: list[bytes]) -> bytes:
+    """An ICO of pictures that are held as PNG."""
+    table, place = struct.pack("<HHH", 0, 1, len(pictures)), 6 + 16 * len(pictures)
+    for held in pictures:
+        width, height = (side if side < MAX_ICO_SIDE else 0 for side in struct.unpack_from(">II", held, 16))
+        table += struct.pack("<BBBBHHII", width, height, 0, 0, 1, 32, len(held), place)
+        place += len(held)
+    return table + b"".join(pictures)
+
+
+def save_heic(image: pyvips.Image, quality: int, rights: Rights) -> bytes:
+    """HEIC of a quality from 0 to 100, with author and copyright notice."""
     picture = _to_pillow(image)
     if picture.mode not in ("RGB", "RGBA"):
         picture = picture.convert("RGBA" if picture.mode == "LA" else "RGB")
     buffer = io.BytesIO()
-    pillow_heif.from_pillow(picture).save(
-        buffer, quality=quality, exif=exif_block(rights) or None, xmp=None, enc_params={"preset": "fast"}
-    )
+    block = exif_block(rights)
+    exif = PREFIX + block if block else None
+    pillow_heif.from_pillow(picture).save(buffer, quality=quality, exif=exif, xmp=None, enc_params={"preset": "fast"})
     return buffer.getvalue()
-
-
-def exif_block(rights: Mapping[str, str]) -> bytes:
-    """An Exif block (with its prefix) that holds nothing but `rights`; empty where there are none."""
-    if not rights:
-        return b""
-    exif = Image.Exif()
-    for name, text in rights.items():
-        exif[ExifTags.Base[name]] = text
-    return exif.tobytes()
 
 
 def _saved(picture: Image.Image, format_name: str) -> bytes:
@@ -136,7 +182,7 @@ def _saved(picture: Image.Image, format_name: str) -> bytes:
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
+def _damage(format_name: str) -> Iterator[None]:
     """Turns what the readers raise on damaged files into a Refusal, and their warnings into nothing."""
     try:
         with warnings.catch_warnings():
@@ -144,5 +190,7 @@ def _damage() -> Iterator[None]:
             yield
     except Image.DecompressionBombError:
         raise unprocessable("the image has more pixels than are allowed") from None
-    except _DAMAGE:
-        raise unprocessable("the image is corrupt or cut off") from None
+    except _DAMAGE as error:
+        if _CANNOT.search(str(error)):
+            raise unreadable(format_name) from None
+        raise corrupt(format_name) from None

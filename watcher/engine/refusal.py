@@ -25,6 +25,11 @@ def unsupported(words: str) -> Refusal:
     return Refusal(422, f"unsupported: {words}")
 
 
+def unreadable(format_name: str) -> Refusal:
+    """422 for an image in whose format a library knows its limits."""
+    return unsupported(f"a kind of {format_name.upper()} that cannot be read here: save it anew with another program")
+
+
 def corrupt(format_name: str) -> Refusal:
     """422 for an image whose bytes are damaged or not all there."""
     return Refusal(422, f"the image is corrupt or cut off ({format_name})")

@@ -59,6 +59,11 @@ def run(task: Task) -> dict[str, Any]:
         return answer(trouble)
     except MemoryError:
         return answer(Refusal(422, "the image needs more memory than it is allowed"))
+    except Exception as error:  # noqa: BLE001 - the boundary of one image: no defect over one may cost the worker
+        fault = f"{type(error).__name__}: {error}"[:200]
+        return answer(
+            Refusal(422, f"the engine failed over the image ({fault}); this is a fault of compressor-watcher, please report it")
+        )
     finally:
         if task.source.stat().st_size > _TRIM_ABOVE_BYTES:
             ctypes.CDLL(None).malloc_trim(0)

@@ -68,7 +68,7 @@ class WorkerPool:
                 return read_answer(await self._attempt(task))
             except (ConnectionError, EOFError, ValueError):
                 continue
-        raise unprocessable("the image cannot be processed: the worker died over it")
+        raise unprocessable("the worker process died over the image, twice; that says nothing of the image, please report it")
 
     async def _attempt(self, task: Task) -> dict[str, Any]:
         process = await self._idle.get()

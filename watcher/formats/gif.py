@@ -13,6 +13,7 @@ _NO_TRAILER: Final = "the trailer is missing"
 _DAMAGED: Final = "its blocks are damaged"
 _TRAILER, _IMAGE, _EXTENSION, _PADDING = 0x3B, 0x2C, 0x21, 0x00
 _GRAPHIC_CONTROL: Final = 0xF9
+_COMMENT: Final = 0xFE
 
 
 def check(data: Bytes) -> None:
@@ -54,3 +55,23 @@ def _behind_color_table(data: Bytes, position: int, flags: int) -> int:
     end = position + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
     data.reaches(end, _NO_TRAILER)
     return end
+
+
+def comments(data: Bytes) -> list[bytes]:
+    """The texts of the comment blocks before the first picture."""
+    found: list[bytes] = []
+    position = _behind_color_table(data, 13, data.number(10, 1, _NO_TRAILER, "<"))
+    while (header := data.some(position, 2))[:1] == bytes([_EXTENSION]):
+        end = _behind_blocks(data, position + 2)
+        if header[1:] == bytes([_COMMENT]):
+            found.append(_joined(data, position + 2))
+        position = end
+    return found
+
+
+def _joined(data: Bytes, position: int) -> bytes:
+    text = b""
+    while length := data.number(position, 1, _NO_TRAILER, "<"):
+        text += data.exactly(position + 1, length, _NO_TRAILER)
+        position += 1 + length
+    return text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats.exif import orientation, upright
@@ -91,3 +93,44 @@ def size(data: Bytes) -> tuple[int, int]:
         if kind == b"eXIf":
             turned = orientation(data.some(start, min(length, _MAX_EXIF)))
     return upright(int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big"), turned)
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """What the chunks before the pixels say: `cicp` (primaries, transfer), that it is `srgb` or has a profile, gamma, primaries.
+
+    `gamma` is the exponent that files are encoded with (0.45455); `chromaticities` are x, y of white, red, green, blue.
+    """
+
+    cicp: tuple[int, int] | None = None
+    srgb: bool = False
+    profile: bool = False
+    gamma: float | None = None
+    chromaticities: tuple[float, ...] = ()
+
+
+def colours(data: Bytes) -> Colours:
+    """What a file says of its colours in numbers."""
+    found: dict[bytes, bytes] = {}
+    for kind, start, length in chunks(data):
+        if kind == b"IDAT":
+            break
+        found.setdefault(kind, data.some(start, min(length, 64)))
+    cicp, gamma, primaries = found.get(b"cICP", b""), found.get(b"gAMA", b""), found.get(b"cHRM", b"")
+    return Colours(
+        (cicp[0], cicp[1]) if len(cicp) >= 4 else None,
+        b"sRGB" in found,
+        b"iCCP" in found,
+        int.from_bytes(gamma, "big") / 100_000 or None if len(gamma) == 4 else None,
+        tuple(each / 100_000 for each in struct.unpack(">8I", primaries)) if len(primaries) == 32 else (),
+    )
+
+
+def is_animated(data: Bytes) -> bool:
+    """Whether more than one frame is announced before the pixels."""
+    for kind, _, _ in chunks(data):
+        if kind == b"acTL":
+            return True
+        if kind == b"IDAT":
+            break
+    return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats.exif import UPRIGHT, upright
@@ -38,11 +38,13 @@ _CUT_DIRECTORY: Final = "an image directory lies behind the end"
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One picture of the file. `number`: its place in the chain (from 0), or None for one below another."""
+    """One picture of the file. `number`: its place in the chain (from 0); None for one below another (`parent`, `below`)."""
 
     number: int | None
     values: Mapping[int, tuple[int, ...]]
     make: str = ""
+    parent: int = 0
+    below: int = 0
 
     def first(self, tag: int, otherwise: int) -> int:
         """The first value of a tag."""
@@ -139,8 +141,10 @@ def directories(data: Bytes) -> list[Directory]:
     found: list[Directory] = []
     try:
         for number, position in enumerate(tiff.chain()):
-            found.append(tiff.directory(position, number))
-            found += [tiff.directory(below, None) for below in found[-1].values.get(SUB_DIRECTORIES, ())[:64]]
+            own = tiff.directory(position, number)
+            found.append(own)
+            for place, below in enumerate(own.values.get(SUB_DIRECTORIES, ())[:64]):
+                found.append(replace(tiff.directory(below, None), parent=number, below=place))
     except Cut:
         pass  # what is cut is said by `check`
     return found

@@ -1,0 +1,76 @@
+"""Opening files as libvips images, each by the loader of the format that its bytes show. Runs only in a worker process."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import pyvips
+
+from watcher.engine import rasters
+from watcher.engine.refusal import unprocessable
+from watcher.engine.tiff_kinds import visible_bands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from watcher.formats.tiff import Directory
+
+MAX_SVG_BYTES: Final = 32_000_000
+_LARGE_SVG: Final = 9_000_000
+"""libxml2 refuses longer texts unless told otherwise."""
+_CSS_DPI: Final = 96.0
+_VIPS_DPI: Final = 72.0
+_PLAIN: Final = {"fail_on": "error", "access": "sequential"}
+_LOADERS: Final[dict[str, Callable[..., pyvips.Image]]] = {
+    "jpeg": pyvips.Image.jpegload,
+    "png": pyvips.Image.pngload,
+    "webp": pyvips.Image.webpload,
+    "avif": pyvips.Image.heifload,
+    "gif": pyvips.Image.gifload,
+    "tiff": pyvips.Image.tiffload,
+}
+
+
+def load(path: Path, format_name: str, page: Directory | None = None, *, frames: int = 1) -> pyvips.Image:
+    """The picture, lazily; of a TIFF the given page, of an animation so many frames below each other."""
+    if format_name in rasters.FORMATS:
+        return rasters.load(path, format_name)
+    options: dict[str, Any] = dict(_PLAIN)
+    if frames > 1:
+        options["n"] = frames
+    if page is None:
+        return _LOADERS[format_name](str(path), **options)
+    if page.number is not None:
+        options["page"] = page.number
+    else:
+        options.update(page=page.parent, subifd=page.below)
+    image = _LOADERS["tiff"](str(path), **options)
+    shown = visible_bands(page)
+    return image.extract_band(0, n=shown) if image.bands > shown else image
+
+
+def svg(path: Path, scale: float) -> pyvips.Image:
+    """In CSS pixels times `scale`. From memory, so that it has no base address: librsvg then refuses references to files."""
+    text = svg_bytes(path)
+    options: dict[str, Any] = {"dpi": _CSS_DPI, "scale": max(scale, 1e-6) * _VIPS_DPI / _CSS_DPI}
+    if len(text) > _LARGE_SVG and b"<!ENTITY" not in text:  # whoever defines entities gets no further allowance
+        options["unlimited"] = True
+    return pyvips.Image.svgload_buffer(text, **options)
+
+
+def svg_bytes(path: Path) -> bytes:
+    """The SVG's text, unpacked if it is gzipped. Raises Refusal (422) where it is larger than 32 MB or damaged."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    opener: Callable[..., Any] = gzip.open if packed else open
+    try:
+        with opener(path, "rb") as file:
+            text: bytes = file.read(MAX_SVG_BYTES + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise unprocessable("the compressed SVG is damaged") from None
+    if len(text) > MAX_SVG_BYTES:
+        raise unprocessable("the SVG is larger than 32 MB")
+    return text
