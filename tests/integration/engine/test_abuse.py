@@ -326,7 +326,7 @@ async def test_an_image_that_kills_every_worker_is_refused(tmp_path: Path) -> No
     await pool.start()
     task = Task(tmp_path / "source", tmp_path / "target", ImageOrder(), Limits(1, 1))
     for _ in range(2):
-        with pytest.raises(Refusal, match="worker died") as refused:
+        with pytest.raises(Refusal, match="worker process died") as refused:
             await pool.run(task)
         assert refused.value.code == 422
     assert pool.process_ids == ()
