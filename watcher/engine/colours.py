@@ -37,6 +37,8 @@ class Said:
     profile: bytes | None = None
     hdr: int | None = None
     primaries: int = 9
+    made: bool = False
+    """The profile was made from numbers, which speak of grey as of colours; a file's own RGB profile fits no grey image."""
 
     @property
     def foreign(self) -> bool:
@@ -60,7 +62,7 @@ def from_numbers(primaries: int, transfer: int) -> Said:
 def from_chromaticities(primaries: Primaries, curve: Curve) -> Said:
     """What such primaries and curve say; none at all where they make no sense."""
     try:
-        return Said(profiles.profile(primaries, curve))
+        return Said(profiles.profile(primaries, curve), made=True)
     except ValueError:
         return NOTHING
 
@@ -100,6 +102,8 @@ def to_srgb(image: pyvips.Image, said: Said = NOTHING) -> pyvips.Image:
     elif said.hdr is not None and not grey:
         image = _from_hdr(image, said.hdr, PRIMARIES[said.primaries])
     elif said.profile is not None and said.foreign:
+        if grey and said.made:
+            image = image.colourspace("srgb")
         image = _from_profile(image, said.profile)
     image = _eight_bits(image, grey=grey)
     most = 2 if image.interpretation == "b-w" else 4
@@ -116,8 +120,6 @@ def _eight_bits(image: pyvips.Image, *, grey: bool) -> pyvips.Image:
 
 def _from_profile(image: pyvips.Image, profile: bytes) -> pyvips.Image:
     """Through the profile; one that fits no such image is taken for sRGB, as viewers do."""
-    if image.bands < 3 and profile[16:20] == b"RGB ":  # made of a PNG's gamma: it speaks of grey as of colours
-        image = image.colourspace("srgb")
     image = image.copy()
     image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
     try:

@@ -34,6 +34,7 @@ from tests.support.odd_files import (
     with_chunks,
 )
 from tests.support.pictures import encoded, jpeg, photograph
+from watcher.engine import profiles
 from watcher.engine.geometry import Resize
 
 SMALL = Resize(100, 100)
@@ -179,6 +180,14 @@ def test_a_grey_png_with_a_gamma_of_its_own_is_converted(tmp_path: Path) -> None
     content = with_chunks(encoded(Image.new("L", (50, 50), 60), "PNG"), chunk(b"gAMA", struct.pack(">I", 100000)))
 
     assert is_near(shown(make(tmp_path, content, resize=Resize(20, 20)).content, (9, 9)), (133,) * 3)
+
+
+def test_a_grey_picture_with_a_profile_of_colours_keeps_its_grey(tmp_path: Path) -> None:
+    """Its own profile fits no grey image; viewers ignore it."""
+    curves = profiles.profile(profiles.BT709, profiles.Curve(1.0))
+    content = encoded(Image.new("L", (50, 50), 60), "JPEG", quality=95, icc_profile=curves)
+
+    assert is_near(shown(make(tmp_path, content, resize=Resize(20, 20)).content, (9, 9)), (60,) * 3)
 
 
 @pytest.mark.parametrize("resize", [None, Resize(80, 80)])
