@@ -111,7 +111,7 @@ def _excepts(entry: str, host: str, port: int | None) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
     except ValueError:
-        pass
+        pass  # a name, not an address: compared below
     name = name.lower().lstrip("*").strip(".")
     return bool(name) and (host == name or host.endswith(f".{name}"))
 

@@ -83,7 +83,7 @@ def write_sheet(path: Path, title: str, summary: str, entries: Iterable[Entry]) 
                 out.write(entry_markup(entry))
             out.write("</html>\n")
         making.replace(path)
-    except BaseException:
+    except BaseException:  # called off or broken: no half sheet is left
         with suppress(OSError):
             making.unlink()
         raise

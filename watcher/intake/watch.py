@@ -150,7 +150,7 @@ class Observers:
         try:
             path = os.fsdecode(root.real)
             watch = slot.observer.schedule(root.handler, path, recursive=root.recursive, event_filter=EVENT_FILTER)
-        except BaseException:
+        except BaseException:  # whatever went wrong, the folder is not watched
             with self._lock:
                 slot.watched.pop(folder, None)
             raise
