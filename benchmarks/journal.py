@@ -62,6 +62,10 @@ async def journey(journal: SqliteJournal, image: Image) -> None:
         "rendition": None,
         "url": "https://example.com/" + key,
         "filler": "x" * 600,
+        "folder": "bench",
+        "seconds": 0.5,
+        "output": {"size": 20_000},
+        "saved_bytes": 80_000,
     }
     stored = StoredObject("b", key, "bench", image.file.relative, FACTS.sha1, "rule", "0" * 40)
     await journal.end(image.id, None, Ending(Event.IMAGE_STORED, record, stored), now)

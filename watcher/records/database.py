@@ -14,6 +14,9 @@ from typing import Final
 from watcher.errors import Unavailable
 
 MEMORY: Final = ":memory:"
+CHECKPOINT_PAGES: Final = 500
+"""The write-ahead log is taken over into the journal from 2 MB on. With 4 MB, SQLite's default, it can fill a small disk by
+itself, and from there is no way back: taking it over needs room as well."""
 APPLICATION_ID: Final = 0x434D5057
 """Marks a SQLite file as ours ("CMPW")."""
 CHECK_SECONDS: Final = 1.0
@@ -121,6 +124,7 @@ def _open_sound(path: Path, schema: Schema) -> Opened:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         _check(connection)
         _migrate(connection, schema, path)
     except sqlite3.Error as error:

@@ -382,6 +382,15 @@ class TestSecondProcess:
         assert not journal.changed_by_others()
         await journal.close()
 
+    async def test_the_write_ahead_log_stays_small(self, tmp_path: Path) -> None:
+        """So that a small disk is never filled by it alone, however little is written at a time."""
+        journal = open_journal(tmp_path / "journal.db")
+        for number in range(400):
+            await journal.take([sighting(b"%d.jpg" % number)])
+
+        assert (tmp_path / "journal.db-wal").stat().st_size < 3_000_000
+        await journal.close()
+
 
 def spoil(path: Path, damage: str) -> None:
     """Damage a closed journal file."""
