@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import socket
@@ -123,10 +124,16 @@ def sha1_of(path: Path) -> str:
     return hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
+PORTS_TO_COME_BACK_TO = range(15_000, 30_000)
+"""Below those that Linux gives to outgoing connections (32768 and up): nobody takes one while its daemon is down."""
+
+
 def free_address() -> str:
     """An address on loopback that nobody listens on, for a daemon that has to come back to the same one after a restart."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    for port in random.SystemRandom().sample(PORTS_TO_COME_BACK_TO, 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return f"127.0.0.1:{port}"
+    raise AssertionError("a hundred ports were tried, and none is free")
 
 
 def said(seed: int) -> random.Random:
