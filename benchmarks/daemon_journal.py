@@ -35,12 +35,12 @@ from benchmarks.common import (
     wait_for,
 )
 from tests.support.standin import DEFAULT_KEY, StandinProcess
-from watcher import assembly
 from watcher.app import started
-from watcher.assembly import Context, Records
+from watcher.assembly import parts
+from watcher.assembly.parts import Context, Records
 from watcher.commands.run import open_log
 from watcher.config.loading import load_settings, read_toml
-from watcher.console import Tally
+from watcher.log.console import Tally
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
 from watcher.records.sqlite_journal import SqliteJournal
@@ -64,13 +64,13 @@ async def start_records_in_memory(context: Context) -> Records:
     return Records(journal, relay)
 
 
-KINDS = {"durable": assembly.start_records, "memory": start_records_in_memory}
+KINDS = {"durable": parts.start_records, "memory": start_records_in_memory}
 
 
 async def run(kind: str, config: Path) -> None:
     """Such a daemon, until SIGTERM."""
     settings = load_settings(read_toml(config), os.environ)
-    assembly.start_records = KINDS[kind]
+    parts.start_records = KINDS[kind]
     control = Control()
     control.catch_signals()
     async with started(settings, open_log(settings, Tally()), control=control) as app:

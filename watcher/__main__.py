@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from watcher import early
+from watcher.service import early
 
 
 def main() -> None:

@@ -8,14 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from watcher import __version__, assembly
-from watcher.admin_port import Overview, make_metrics, start_admin_port
-from watcher.assembly import Context
+from watcher import __version__
+from watcher.assembly import parts
+from watcher.assembly.admin import Overview, make_metrics, start_admin_port
+from watcher.assembly.parts import Context
+from watcher.assembly.reports import Reports, daemon_report
 from watcher.clock import SystemClock
 from watcher.compressor.circuit import Phase
 from watcher.model import Event
-from watcher.proxies import Proxies
-from watcher.reporting import Reports, daemon_report
+from watcher.network.proxies import Proxies
 from watcher.service.control import Control
 from watcher.service.lifecycle import Lifecycle
 from watcher.service.observed_log import ObservedLog
@@ -26,7 +27,7 @@ from watcher.service.vitals import Vitals
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from watcher.assembly import ApiAccess, Publishing, Records
+    from watcher.assembly.parts import ApiAccess, Publishing, Records
     from watcher.config.schema import Settings
     from watcher.delivery.dispatcher import Dispatcher
     from watcher.intake.intake import Intake
@@ -155,15 +156,15 @@ def _context(settings: Settings, events: LevelledLog, control: Control) -> Conte
 
 async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     """The parts, each built on those before it."""
-    assembly.take_state(context)
+    parts.take_state(context)
     _say_started(context)
-    records = await assembly.start_records(context)
+    records = await parts.start_records(context)
     context.life.on_stop(context.life.end_tasks)
-    publishing = await assembly.start_publishing(context, records)
-    api = await assembly.start_api(context, publishing)
-    intake = assembly.build_intake(context, records)
-    dispatcher = assembly.start_delivery(context, records, publishing, api, intake)
-    await assembly.start_intake(context, intake)
+    publishing = await parts.start_publishing(context, records)
+    api = await parts.start_api(context, publishing)
+    intake = parts.build_intake(context, records)
+    dispatcher = parts.start_delivery(context, records, publishing, api, intake)
+    await parts.start_intake(context, intake)
     app = App(context, records, publishing, api, intake, dispatcher)
     await start_admin_port(context, Overview(context, records, api, intake, app.is_alive))
     _start_routines(app)

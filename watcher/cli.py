@@ -358,7 +358,7 @@ def _wait(work: Coroutine[Any, Any, int]) -> int:
 
 def _work(work: Coroutine[Any, Any, int]) -> int:
     """The same for what works on its own: who reads its output may hang."""
-    from watcher.output import queued_output
+    from watcher.log.output import queued_output
     from watcher.service.process import require_proc
 
     try:

@@ -22,7 +22,7 @@ from watcher.compressor.client import MAX_ANSWER_BYTES, CompressorClient, Transp
 from watcher.compressor.wire import FetchRequest, Pending, Result
 from watcher.errors import CallFailed
 from watcher.model import Event, Failure, FailureKind
-from watcher.proxies import Proxies
+from watcher.network.proxies import Proxies
 
 TOKEN = "TOKENTOKENTOKENTOKENTOKENTOKEN"
 SECRET = "SECONDSECRETSECONDSECRETSECOND"

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.publishing import RecordedLog
-from watcher.bell import Bell
 from watcher.compressor.gate import Gate
 from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
 from watcher.delivery.delivery import Policy, Ports
@@ -46,6 +45,7 @@ from watcher.model import (
 )
 from watcher.ports import Publication, Source
 from watcher.records import database, queries, upkeep
+from watcher.records.bell import Bell
 from watcher.records.sqlite_journal import SqliteJournal
 
 BUCKET, REGION = "bucket", "eu-central-003"

@@ -156,7 +156,7 @@ def test_an_exit_waits_for_no_thread_that_hangs() -> None:
     """The interpreter would wait for it for ever."""
     code = (
         "import asyncio, threading, sys\n"
-        "from watcher import early\n"
+        "from watcher.service import early\n"
         "from watcher.service.process import run_to_the_end\n"
         "async def work():\n"
         "    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)\n"

@@ -15,9 +15,9 @@ from watcher.commands.checks.remote import check_api, check_staging, check_store
 from watcher.commands.checks.serving import check_ports, check_serving
 from watcher.commands.checks.state import check_state
 from watcher.commands.output import console, say, state_text, write_json
-from watcher.console import plain
 from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
+from watcher.log.console import plain
 from watcher.service.instance import running_pid
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from watcher.commands.sheet import Entry, Picture, saved_words, thumbnail, write
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings
 from watcher.config.units import human_size
-from watcher.console import CLEAR_LINE, Tally, outcome, plain
 from watcher.errors import WatcherError
 from watcher.log import CountingLog, JsonLog, quiet_libraries
+from watcher.log.console import CLEAR_LINE, Tally, outcome, plain
 from watcher.model import Event
 
 if TYPE_CHECKING:

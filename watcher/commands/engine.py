@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from watcher.commands.signals import stop_on_signals
 from watcher.config.schema import split_address
 from watcher.engine.server import Engine
-from watcher.listening import shown_host
 from watcher.log import quiet_libraries
-from watcher.proxies import Proxies
+from watcher.network.listening import shown_host
+from watcher.network.proxies import Proxies
 from watcher.service.instance import InstanceLock
 
 if TYPE_CHECKING:

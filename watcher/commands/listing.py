@@ -14,7 +14,7 @@ from rich.text import Text
 from watcher.commands.output import console, flush, note, say, state_text, write_json, write_text
 from watcher.commands.reading import reading
 from watcher.config.units import parse_duration
-from watcher.console import outcome, plain
+from watcher.log.console import outcome, plain
 from watcher.model import OPEN_STATES, FileRef, ImageState, OutputState, timestamp
 from watcher.result_records import printable
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.text import Text
 
-from watcher.console import plain
+from watcher.log.console import plain
 from watcher.result_records import printable
 
 if TYPE_CHECKING:

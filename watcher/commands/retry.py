@@ -15,8 +15,8 @@ from watcher.clock import SystemClock
 from watcher.commands.output import console, note, say
 from watcher.commands.reading import reading
 from watcher.config.rules import folder_rules
-from watcher.console import Look, plain
 from watcher.log import JsonLog
+from watcher.log.console import Look, plain
 from watcher.model import OutputState
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import LOCK_NAME, running_pid

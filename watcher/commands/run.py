@@ -16,9 +16,9 @@ from watcher.app import started
 from watcher.commands.output import note
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings, read_toml
-from watcher.console import CLEAR_LINE, Tally
 from watcher.log import CountingLog, JsonLog, quiet_libraries
-from watcher.output import QueuedLog, QueuedStream
+from watcher.log.console import CLEAR_LINE, Tally
+from watcher.log.output import QueuedLog, QueuedStream
 from watcher.service.control import Control
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rich.text import Text
 from watcher.commands.output import console, moment, note, say, state_text, write_json
 from watcher.commands.reading import reading
 from watcher.config.units import human_size
-from watcher.console import outcome, plain
+from watcher.log.console import outcome, plain
 from watcher.model import OPEN_STATES, timestamp
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from watcher.commands.output import console, say, write_json
 from watcher.commands.reading import reading
-from watcher.console import outcome, plain
 from watcher.figures import FINE_STATES, DaemonFigures, DaemonReport, FolderState, JournalFigures, Status
+from watcher.log.console import outcome, plain
 from watcher.service.instance import LOCK_NAME, running_pid
 
 if TYPE_CHECKING:

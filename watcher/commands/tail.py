@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from watcher.commands.output import flush, note, write_bytes, write_text
 from watcher.commands.reading import is_there
 from watcher.commands.terminal import terminal_look
-from watcher.console import render
 from watcher.errors import Unavailable
+from watcher.log.console import render
 from watcher.records.chain import read_line
 from watcher.records.rotated import READ_ERRORS, audit_files, open_lines
 

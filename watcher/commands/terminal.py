@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TextIO
 
-from watcher.console import Look
+from watcher.log.console import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

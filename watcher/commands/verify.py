@@ -8,8 +8,8 @@ from rich.text import Text
 
 from watcher.commands.output import console, say, write_json
 from watcher.commands.reading import is_there
-from watcher.console import plain
 from watcher.errors import Unavailable
+from watcher.log.console import plain
 from watcher.records.audit_verification import verify
 from watcher.records.views import JournalViews
 

@@ -17,7 +17,6 @@ from httpx_aiohttp import AiohttpTransport
 
 from watcher import __version__
 from watcher.backoff import parse_retry_after
-from watcher.certificates import client_context
 from watcher.compressor.failures import (
     CAUGHT,
     Reply,
@@ -29,7 +28,8 @@ from watcher.compressor.failures import (
 )
 from watcher.compressor.wire import Pending, Refused, Result, read_answer
 from watcher.errors import CallFailed
-from watcher.proxies import Proxies
+from watcher.network.certificates import client_context
+from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:
     import ssl

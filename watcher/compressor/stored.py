@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from watcher.config.schema import VerifySettings
+    from watcher.network.proxies import Proxies
     from watcher.ports import Clock
-    from watcher.proxies import Proxies
 
 TIMEOUT_SECONDS: Final = 30.0
 _S3_METADATA: Final = "x-amz-meta-"

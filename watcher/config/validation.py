@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from watcher.config.schema import DEFAULT_KEY_TEMPLATE, B2Connector, is_loopback, output_store, split_address
-from watcher.proxies import Proxies
+from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

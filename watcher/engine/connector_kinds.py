@@ -14,7 +14,7 @@ from watcher.s3.client import S3Client
 
 if TYPE_CHECKING:
     from watcher.engine.connectors import Connector
-    from watcher.proxies import Proxies
+    from watcher.network.proxies import Proxies
 
 
 def build_connectors(settings: schema.EngineSettings, proxies: Proxies) -> dict[str, Connector]:

@@ -38,8 +38,8 @@ from watcher.engine.webhooks import Webhooks
 from watcher.engine.work import Limits
 from watcher.engine.workers import WorkerPool
 from watcher.errors import ConfigurationError, Unavailable
-from watcher.listening import listening_sockets, shown_host
-from watcher.proxies import Proxies
+from watcher.network.listening import listening_sockets, shown_host
+from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping

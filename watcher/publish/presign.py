@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
     from watcher.config.schema import PresignSettings
     from watcher.model import Ticket
+    from watcher.network.proxies import Proxies
     from watcher.ports import Clock, EventLog, Source
-    from watcher.proxies import Proxies
 
 MARK: Final = "watcher-"
 SWEEP_SECONDS: Final = 3600.0

@@ -24,8 +24,8 @@ from aiohttp import web
 
 from watcher.config.schema import split_address
 from watcher.errors import ConfigurationError, NotAnswering, Unavailable
-from watcher.listening import listening_sockets, origin
 from watcher.model import Event
+from watcher.network.listening import listening_sockets, origin
 from watcher.ports import Publication
 from watcher.publish import sending
 from watcher.publish.answers import Representation, ResponsePlan, answer, prefixes_of, shown_name, temporary_url, token_in

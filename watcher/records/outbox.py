@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.backoff import exponential
-from watcher.bell import Bell
 from watcher.model import Event
 from watcher.records.audit_file import Disturbed
+from watcher.records.bell import Bell
 from watcher.records.chain import Place
 from watcher.records.queries import OutboxCursor
 

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from watcher.bell import Bell
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import changes, database, overview, queries, upkeep, watched
+from watcher.records.bell import Bell
 from watcher.records.followers import SqliteFollowers
 from watcher.records.pauses import SqlitePauses
 from watcher.records.reader import ReadThread

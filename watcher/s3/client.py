@@ -15,8 +15,8 @@ import httpx
 
 from watcher import __version__
 from watcher.backoff import exponential, half_jitter, parse_retry_after
-from watcher.certificates import client_context
-from watcher.proxies import Proxies
+from watcher.network.certificates import client_context
+from watcher.network.proxies import Proxies
 from watcher.s3.errors import S3Error, S3ErrorKind, error_of_answer
 from watcher.s3.network import ListeningTransport
 from watcher.s3.signing import query_text, signed_headers

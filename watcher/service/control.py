@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from watcher import early
+from watcher.service import early
 
 if TYPE_CHECKING:
     from collections.abc import Callable

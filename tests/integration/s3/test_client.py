@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.publishing import HurriedClock
-from watcher.proxies import Proxies
+from watcher.network.proxies import Proxies
 from watcher.s3.bucket import Bucket
 from watcher.s3.client import TRIES, S3Client
 from watcher.s3.errors import S3Error, S3ErrorKind

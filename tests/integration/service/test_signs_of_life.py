@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import wait_until
-from watcher import assembly
 from watcher.app import App, started
+from watcher.assembly import parts
 from watcher.clock import SystemClock
 from watcher.config.loading import load_settings
 from watcher.config.schema import Settings
@@ -95,7 +95,7 @@ async def app(tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(outbox_module, "STUCK_SECONDS", 1.0)
     monkeypatch.setattr(outbox_module, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(intake_module, "GUARD_PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(assembly, "IntakeSettings", partial(IntakeSettings, guard=0.2))
+    monkeypatch.setattr(parts, "IntakeSettings", partial(IntakeSettings, guard=0.2))
     async with started(settings(tmp_path), JsonLog(out=io.StringIO(), clock=time.time)) as app:
         app.ready()
         await until(manager.is_content)

@@ -6,7 +6,7 @@ from tests.support.records import rule, sighting
 from watcher.commands.listing import COLUMNS, check_state, listed, parse_since
 from watcher.commands.output import moment
 from watcher.commands.retry import not_failed, summary
-from watcher.console import outcome, plain
+from watcher.log.console import outcome, plain
 from watcher.model import Image, Output, OutputState
 from watcher.records.queries import NumberedEnding
 

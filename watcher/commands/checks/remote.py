@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from watcher.certificates import client_context
 from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.folders import RIGHTS_HINT, existing
 from watcher.compressor.client import CompressorClient
@@ -20,7 +19,8 @@ from watcher.config.rules import folder_rules
 from watcher.config.schema import B2Connector, DirectoryConnector
 from watcher.errors import CallFailed
 from watcher.model import Absence, FailureKind
-from watcher.proxies import Proxies
+from watcher.network.certificates import client_context
+from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from watcher.output import LineQueue
+from watcher.log.output import LineQueue
 
 F_SETPIPE_SZ = 1031
 

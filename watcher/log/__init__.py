@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, WrappedLogger
 
-    from watcher.console import Look, Tally
+    from watcher.log.console import Look, Tally
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -75,7 +75,7 @@ class JsonLog:
     ) -> None:
         import structlog  # half of the time that commands which log nothing would take to start
 
-        from watcher.console import ConsoleRenderer  # as above
+        from watcher.log.console import ConsoleRenderer  # as above
 
         self.level: Level = level
         self._clock = clock

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from watcher.console import CLEAR_LINE, ConsoleRenderer, Look, Tally, inside, render, shortened, wrapped
+from watcher.log.console import CLEAR_LINE, ConsoleRenderer, Look, Tally, inside, render, shortened, wrapped
 
 URL = "https://shop-bucket.s3.eu-central-003.backblazeb2.com/products/chair.jpg"
 STORED: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.proxies import Proxies
+from watcher.network.proxies import Proxies
 
 API = "https://api.compressor.test/1.0"
 PROXY = "http://proxy.test:3128"

@@ -25,8 +25,8 @@ from watcher.delivery.pipeline import Pipeline
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.intake.intake import Intake, IntakeSettings
 from watcher.intake.originals import FileOriginals
-from watcher.listening import origin
 from watcher.model import Event, Ticket
+from watcher.network.listening import origin
 from watcher.publish.serve import TemporaryUrls
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from watcher.compressor.wire import FetchRequest
     from watcher.config.schema import Settings
     from watcher.log import LevelledLog
+    from watcher.network.proxies import Proxies
     from watcher.ports import Api, Clock, ObjectStore, Publisher
-    from watcher.proxies import Proxies
     from watcher.publish.presign import StagedLinks
     from watcher.service.control import Control
     from watcher.service.lifecycle import Lifecycle

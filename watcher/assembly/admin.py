@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from watcher import __version__
+from watcher.assembly.reports import daemon_report
 from watcher.config.schema import split_address
 from watcher.figures import DaemonFigures, Status
-from watcher.reporting import daemon_report
 from watcher.service.admin import AdminServer, Health
 from watcher.service.metrics import Metrics
 from watcher.service.password import PasswordCheck
@@ -18,7 +18,7 @@ from watcher.service.password import PasswordCheck
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.assembly import ApiAccess, Context, Records
+    from watcher.assembly.parts import ApiAccess, Context, Records
     from watcher.config.schema import Settings
     from watcher.intake.intake import Intake
 
