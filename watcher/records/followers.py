@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
 
-    from watcher.records.write_jobs import Connected
+    from watcher.records.jobs import Connected
 
 PREFIX: Final = "notify."
 _AUDITED: Final = "(SELECT coalesce(max(seq), 0) FROM cursors WHERE name = 'audit')"

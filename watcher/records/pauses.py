@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import sqlite3
 
-    from watcher.records.write_jobs import Connected
+    from watcher.records.jobs import Connected
 
 ALL: Final = ""
 

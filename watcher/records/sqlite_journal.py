@@ -1,8 +1,8 @@
 """The journal: what is remembered of files, images and endings, in SQLite, durable before anybody goes on.
 
-Changes go through one writer thread that commits them in groups (writer.py, changes.py); questions go to a connection and a
-thread of their own (reader.py, queries.py), so that they never wait for the disk. The file is opened, migrated or set aside by
-database.py, and filled from the audit file by rebuild.py where it had to begin anew.
+One thread makes changes and commits them in groups (threads.py, commit.py, changes.py); another answers questions on a connection
+of its own (queries.py), so that they never wait for the disk. The file is opened, migrated or set aside by database.py, and
+filled from the audit file by rebuild.py where it had to begin anew.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from watcher.records import changes, database, overview, queries, upkeep, watche
 from watcher.records.bell import Bell
 from watcher.records.followers import SqliteFollowers
 from watcher.records.pauses import SqlitePauses
-from watcher.records.reader import ReadThread
 from watcher.records.rebuild import rebuild
-from watcher.records.writer import WriteThread
+from watcher.records.threads import ReadThread, WriteThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

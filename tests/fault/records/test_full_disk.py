@@ -12,7 +12,7 @@ from tests.support.records import lines_of, open_journal, sighting, store_all, t
 from watcher.errors import Unavailable
 from watcher.model import ENDINGS, Event
 from watcher.records import outbox as outbox_module
-from watcher.records import writer as writer_module
+from watcher.records import threads as threads_module
 from watcher.records.audit_file import AuditFile
 from watcher.records.chain import line_hash
 from watcher.records.outbox import OutboxRelay
@@ -24,7 +24,7 @@ MANY = [sighting(b"directory-%d/a-file-with-a-rather-long-name-%d.jpg" % (number
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries come quickly; nothing else is different."""
-    monkeypatch.setattr(writer_module, "MAX_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(threads_module, "MAX_BACKOFF_SECONDS", 0.1)
     monkeypatch.setattr(outbox_module, "MAX_BACKOFF_SECONDS", 0.1)
 
 

@@ -29,7 +29,7 @@ from watcher.intake.context import IntakeSettings
 from watcher.intake.pools import Lane
 from watcher.log import JsonLog
 from watcher.records import outbox as outbox_module
-from watcher.records import writer as writer_module
+from watcher.records import threads as threads_module
 
 ALLOWED_SECONDS = 1.0
 """WatchdogSec= of these tests; a sign is due every half of it."""
@@ -91,7 +91,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 async def app(tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
     """A daemon that is up, and whose patience with its parts is short."""
-    monkeypatch.setattr(writer_module, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(threads_module, "STUCK_SECONDS", 1.0)
     monkeypatch.setattr(outbox_module, "STUCK_SECONDS", 1.0)
     monkeypatch.setattr(outbox_module, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(intake_module, "GUARD_PATIENCE_SECONDS", 1.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from watcher.errors import Unavailable
-from watcher.records.reader import ReadThread
+from watcher.records.threads import ReadThread
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import database
 from watcher.records import sqlite_journal as journal_module
-from watcher.records import writer as writer_module
+from watcher.records import threads as threads_module
 
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries come quickly; nothing else is different."""
-    monkeypatch.setattr(writer_module, "MAX_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(threads_module, "MAX_BACKOFF_SECONDS", 0.1)
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     monkeypatch.setattr(journal_module, "CLOSE_PATIENCE_SECONDS", 0.5)
 
@@ -99,7 +99,7 @@ async def test_hanging_disk_is_told_to_the_watchdog() -> None:
     hanging = asyncio.create_task(journal._change(lambda _: answered.wait(20)))
     await wait_until(journal._writer._jobs.empty)
     before = journal.alive()
-    clock.move(writer_module.STUCK_SECONDS + 1)
+    clock.move(threads_module.STUCK_SECONDS + 1)
     meanwhile = journal.alive()
     answered.set()
     await hanging
@@ -111,10 +111,10 @@ async def test_hanging_disk_is_told_to_the_watchdog() -> None:
 
 async def test_idle_writer_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing to write for longer than the watchdog's patience is no reason to be restarted."""
-    monkeypatch.setattr(writer_module, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(threads_module, "HEARTBEAT_SECONDS", 0.02)
     clock = MovedClock()
     journal = open_journal(clock=clock)
-    clock.move(writer_module.STUCK_SECONDS * 10)
+    clock.move(threads_module.STUCK_SECONDS * 10)
 
     await wait_until(journal.alive)
     await journal.close()

@@ -1,8 +1,9 @@
-"""The journal's one writer: a thread that gathers changes and commits them together.
+"""The journal's two threads: one makes changes, one answers questions. The event loop hands over and never waits for the disk.
 
-A commit with synchronous=FULL costs one wait for the disk, whether it holds one change or two hundred. So callers hand over
-functions of the connection; the thread runs what is there, commits once, and then tells all of them. One that is wrong fails
-alone. Where the disk refuses, nothing of a batch is kept and the same batch is tried again until it goes through.
+Callers hand over functions of the connection. The write thread gathers what has come together, has it committed at once
+(commit.py), and then tells everybody; where the disk refuses, the same batch is tried again until it goes through. Questions
+have a connection of their own, so that they never wait behind a commit; in WAL mode every one of them sees all that was
+committed before it was asked.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.records.write_jobs import Job, call, deliver
+from watcher.records.commit import Committer, advice, is_damage
+from watcher.records.jobs import Job, call, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.ports import Clock, EventLog
 
-Change = TypeVar("Change")
+Answer = TypeVar("Answer")
 
-MAX_BATCH: Final = 200
+MAX_CHANGES: Final = 200
 """Changes in one commit."""
 GATHER_SECONDS: Final = 0.002
 """How long a batch waits for company, when the last one had some."""
@@ -36,29 +38,8 @@ FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 STUCK_SECONDS: Final = 60.0
 """A writer that has not moved for so long is not alive (a disk that answers nothing at all)."""
-
-_WAITABLE: Final = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_PERM,
-    }
-)
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_HINTS: Final = {
-    sqlite3.SQLITE_FULL: "make room on the disk of state_dir; work goes on by itself",
-    sqlite3.SQLITE_IOERR: "look at the disk of state_dir (dmesg, free space, quota); work goes on by itself",
-    sqlite3.SQLITE_READONLY: "state_dir must be writable for this user; work goes on by itself",
-    sqlite3.SQLITE_BUSY: "another process holds the journal; work goes on when it lets go",
-    sqlite3.SQLITE_CORRUPT: "restart the service: it sets the damaged journal aside and builds a new one",
-    sqlite3.SQLITE_NOTADB: "restart the service: it sets the damaged journal aside and builds a new one",
-}
+MAX_QUESTIONS: Final = 50
+"""Questions answered before those who asked are told."""
 
 
 @dataclass(slots=True)
@@ -73,7 +54,7 @@ class WriteThread:
     """Owns the writing connection and the thread that uses it. `submit` is for the event loop, everything else for its owner."""
 
     def __init__(self, connection: sqlite3.Connection, *, events: EventLog, clock: Clock) -> None:
-        self._connection = connection
+        self._committer = Committer(connection)
         self._events = events
         self._clock = clock
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -81,13 +62,11 @@ class WriteThread:
         self._abandoned = threading.Event()
         self._damaged = False
         self._beat = clock.monotonic()
-        self._data_version = self._read_data_version()
-        self._foreign = threading.Event()
         self._company = False
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, change: Callable[[sqlite3.Connection], Change]) -> asyncio.Future[Change]:
+    def submit(self, change: Callable[[sqlite3.Connection], Answer]) -> asyncio.Future[Answer]:
         """Have `change` made. The future is done when it is durable, or holds what the change raised; then nothing was changed.
 
         `change` may run more than once, and only the last run counts.
@@ -95,7 +74,7 @@ class WriteThread:
         if self._closing.is_set():
             raise Unavailable("the journal is closed")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Change] = loop.create_future()
+        future: asyncio.Future[Answer] = loop.create_future()
         self._jobs.put(Job(change, future, loop))
         return future
 
@@ -106,9 +85,7 @@ class WriteThread:
 
     def changed_by_others(self) -> bool:
         """Whether another process changed the journal since this was last asked."""
-        changed = self._foreign.is_set()
-        self._foreign.clear()
-        return changed
+        return self._committer.changed_by_others()
 
     def accept_no_more(self) -> None:
         """What is submitted from now on is refused. To be called where `submit` is called from."""
@@ -134,7 +111,7 @@ class WriteThread:
                 pass
         finally:
             self._refuse_the_rest()
-            self._connection.close()
+            self._committer.close()
 
     def _turn(self) -> bool:
         """One batch, or one look around. False when it is time to end."""
@@ -150,7 +127,7 @@ class WriteThread:
         """What is there to be written, and whether it is the last."""
         batch: list[Job] = []
         wait = HEARTBEAT_SECONDS
-        while len(batch) < MAX_BATCH:
+        while len(batch) < MAX_CHANGES:
             try:
                 job = self._jobs.get(timeout=wait) if wait else self._jobs.get_nowait()
             except queue.Empty:
@@ -183,36 +160,15 @@ class WriteThread:
         deliver(batch)
 
     def _commit(self, batch: list[Job]) -> None:
-        """All changes in one transaction. Where one of them is wrong, again with each in a savepoint of its own.
-
-        Savepoints for everybody would cost three times the CPU, and hardly any change is ever wrong.
-        """
-        try:
-            self._transact(batch, _make)
-        except _Mistake:
-            self._transact(batch, _make_apart)
+        self._committer.commit(batch)
         self._beat = self._clock.monotonic()
-
-    def _transact(self, batch: list[Job], make: Callable[[sqlite3.Connection, Job], None]) -> None:
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            self._notice_others()
-            for job in batch:
-                make(connection, job)
-            connection.execute("COMMIT")
-        except BaseException:  # a batch is kept whole or not at all, whatever stopped it
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
     def _wait_out(self, error: sqlite3.Error, outage: _Outage, batch: list[Job]) -> bool:
         """Wait before the next try. False when there will be none."""
-        code = primary_code(error)
-        self._damaged = code in _DAMAGED
+        self._damaged = is_damage(error)
         if outage.tries == 0:
-            hint = _HINTS.get(code, "look at the disk of state_dir; work goes on by itself")
-            self._say(batch, Event.JOURNAL_UNAVAILABLE, message=f"the journal cannot be written: {error}", hint=hint)
+            message = f"the journal cannot be written: {error}"
+            self._say(batch, Event.JOURNAL_UNAVAILABLE, message=message, hint=advice(error))
         outage.tries += 1
         pause = exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, outage.tries)
         self._beat = self._clock.monotonic()
@@ -244,53 +200,63 @@ class WriteThread:
 
     def _look_around(self) -> None:
         try:
-            self._notice_others()
+            self._committer.notice_others()
         except sqlite3.Error:
             # nobody waits for anything now; the next change meets the same trouble and says so
             return
 
-    def _notice_others(self) -> None:
-        version = self._read_data_version()
-        if version != self._data_version:
-            self._data_version = version
-            self._foreign.set()
 
-    def _read_data_version(self) -> int:
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+class ReadThread:
+    """Owns the reading connection and the thread that uses it. `ask` and `accept_no_more` are for the event loop."""
 
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="journal-reader", daemon=True)
+        self._thread.start()
 
-class _Mistake(Exception):
-    """A change is wrong in itself."""
+    def ask(self, question: Callable[[sqlite3.Connection], Answer]) -> asyncio.Future[Answer]:
+        """The future holds the answer, or what the question raised. Raises Unavailable after `accept_no_more`."""
+        if self._closed:
+            raise Unavailable("the journal is closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._jobs.put(Job(question, future, loop))
+        return future
 
+    def accept_no_more(self) -> None:
+        """What is asked from now on is refused; the connection is let go when the rest is answered."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
 
-def _make(connection: sqlite3.Connection, job: Job) -> None:
-    """One change among others. Raises _Mistake where the change, not the disk, is to blame."""
-    try:
-        job.result, job.error = job.work(connection), None
-    except Exception as error:  # the boundary to the caller's function: whatever it raises spoils the transaction
-        if is_refusal(error):
-            raise
-        raise _Mistake from error
+    def close(self) -> None:
+        """Wait until that is done. To be called after `accept_no_more`, from any thread."""
+        self._thread.join()
 
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        finally:
+            self._connection.close()
 
-def _make_apart(connection: sqlite3.Connection, job: Job) -> None:
-    """One change in its own savepoint. What is wrong with it is kept for its caller, and spoils nothing else."""
-    connection.execute("SAVEPOINT change")
-    try:
-        job.result, job.error = job.work(connection), None
-    except Exception as error:  # the boundary to the caller's function: whatever it raises is handed to the caller
-        if is_refusal(error):
-            raise
-        job.error = error
-        connection.execute("ROLLBACK TO change")
-    connection.execute("RELEASE change")
+    def _turn(self) -> bool:
+        """What has come together. False when it was the last."""
+        job = self._jobs.get()
+        answered: list[Job] = []
+        while job is not None:
+            self._answer(job)
+            answered.append(job)
+            if len(answered) >= MAX_QUESTIONS or self._jobs.empty():
+                break
+            job = self._jobs.get()
+        deliver(answered)
+        return job is not None
 
-
-def primary_code(error: BaseException) -> int:
-    """SQLite's primary result code of an error; 0 where it has none."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Whether the disk, not the change, is to blame."""
-    return isinstance(error, sqlite3.Error) and primary_code(error) in (_WAITABLE | _DAMAGED)
+    def _answer(self, job: Job) -> None:
+        try:
+            job.result = job.work(self._connection)
+        except Exception as error:  # noqa: BLE001 - the boundary to the caller's function: whatever it raises is handed to the caller
+            job.error = error
