@@ -272,8 +272,8 @@ class Journal(Protocol):
     async def hashed(self, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
         """Remember what the open descriptor said, and the ticket. Need not be durable before the image's next change is."""
 
-    async def requested(self, image_id: str, rendition: str | None, key: str, now: float) -> bool:
-        """A request is about to be sent: from here on its answer is unknown until told."""
+    async def requested(self, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
+        """A request is about to be sent: its answer, and so what lies at the place (bucket, key), is unknown until told."""
 
     async def enqueued(self, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
         """The API took it as a job."""

@@ -116,8 +116,8 @@ class TestTaking:
     async def test_new_version_leaves_a_request_on_its_way_alone(self, journal: SqliteJournal) -> None:
         """An output whose answer is awaited, or in doubt, keeps its own ending; only what waits is superseded."""
         old = await take_one(journal, sighting(version=1, under=rule("thumb", "large")))
-        await journal.requested(old.id, None, "a", 1_000.0)
-        await journal.requested(old.id, "thumb", "t", 1_000.0)
+        await journal.requested(old.id, None, (BUCKET, "a"), 1_000.0)
+        await journal.requested(old.id, "thumb", (BUCKET, "t"), 1_000.0)
         await journal.postponed(old.id, "thumb", Postponement(1_000.0, 0, 1, True, "lost"), 1_000.0)
         await journal.take([sighting(version=2, under=rule("thumb", "large"))])
 
@@ -177,7 +177,7 @@ class TestFiles:
     async def test_a_newer_version_is_not_forgotten_with_the_older_one(self, journal: SqliteJournal) -> None:
         """What is known of a path is its newest version."""
         older = await take_one(journal, sighting())
-        await journal.requested(older.id, None, "products/a.jpg", 1_000.5)
+        await journal.requested(older.id, None, (BUCKET, "products/a.jpg"), 1_000.5)
         newer = sighting(version=2)
         await journal.take([newer])
         await journal.end(older.id, None, ending(older, Event.IMAGE_SUPERSEDED), 1_001.0)
@@ -231,14 +231,14 @@ class TestTurns:
     async def test_requested_output_is_not_due(self, journal: SqliteJournal) -> None:
         """While an answer is awaited there is nothing to do."""
         image = await take_one(journal)
-        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
 
         assert await journal.due(1e9, 10, ()) == []
 
     async def test_new_version_is_due_when_the_older_one_has_ended(self, journal: SqliteJournal) -> None:
         """What is asked for later must arrive later, so a version waits for what is on its way of the one before."""
         old = await take_one(journal, sighting(version=1))
-        await journal.requested(old.id, None, "k", 1_000.0)
+        await journal.requested(old.id, None, (BUCKET, "k"), 1_000.0)
         (new,) = await journal.take([sighting(version=2)])
         meanwhile = await journal.due(1e9, 10, ())
         await journal.end(old.id, None, stored(old, key="k"), 1_001.0)
@@ -249,8 +249,8 @@ class TestTurns:
     async def test_broken_turn_leaves_its_requests_in_doubt(self, journal: SqliteJournal) -> None:
         """What was asked for is asked about; a job is followed on, and what was not asked for waits as before."""
         image = await take_one(journal, sighting(under=rule("thumb", "large")))
-        await journal.requested(image.id, None, "k", 1_000.0)
-        await journal.requested(image.id, "thumb", "t", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
+        await journal.requested(image.id, "thumb", (BUCKET, "t"), 1_000.0)
         await journal.enqueued(image.id, "thumb", "job-1", 1_000.0)
         await journal.interrupted(image.id, 1_001.0)
 
@@ -260,7 +260,7 @@ class TestTurns:
     async def test_job_is_due_at_once(self, journal: SqliteJournal) -> None:
         """A job has to be followed, also after a restart."""
         image = await take_one(journal)
-        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
         await journal.enqueued(image.id, None, "job-1", 1_000.0)
 
         (due,) = await journal.due(1_000.0, 10, ())
@@ -298,7 +298,7 @@ class TestOutputs:
         """What the open descriptor said survives as soon as anything else of the image does, and so does the ticket."""
         image = await take_one(journal, sighting(under=rule("thumb")))
         await journal.hashed(image.id, FACTS, TICKET)
-        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
 
         image = await image_of(journal, image.id)
         assert (image.facts, image.ticket) == (FACTS, TICKET)
@@ -306,7 +306,7 @@ class TestOutputs:
     async def test_postponed_output_has_its_new_values(self, journal: SqliteJournal) -> None:
         """Attempts, tries, doubt and time are what was said, and the job is forgotten."""
         image = await take_one(journal)
-        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
         await journal.enqueued(image.id, None, "job-1", 1_000.0)
 
         assert await journal.postponed(image.id, None, Postponement(1_030.0, 2, 5, True, "timeout"), 1_000.0)
@@ -325,9 +325,9 @@ class TestOutputs:
     async def test_request_settles_doubt(self, journal: SqliteJournal) -> None:
         """A new request begins with a clean slate."""
         image = await take_one(journal)
-        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
         await journal.postponed(image.id, None, Postponement(1_000.0, 0, 1, True, "lost"), 1_000.0)
-        await journal.requested(image.id, None, "k", 1_001.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_001.0)
         await journal.postponed(image.id, None, Postponement(1_002.0, 0, 0, False, "throttled"), 1_001.0)
 
         assert not (await image_of(journal, image.id)).outputs[0].doubt
@@ -341,7 +341,7 @@ class TestOutputs:
 
         answers = [
             await journal.end(image.id, None, ending(image, Event.IMAGE_FAILED), 1_002.0),
-            await journal.requested(image.id, None, "k", 1_002.0),
+            await journal.requested(image.id, None, (BUCKET, "k"), 1_002.0),
             await journal.enqueued(image.id, None, "job", 1_002.0),
             await journal.postponed(image.id, None, Postponement(1_002.0, 0, 0, False, ""), 1_002.0),
             await journal.unchanged(image.id, None, "k", stored_object(image), 1_002.0),
@@ -398,9 +398,9 @@ class TestOutputs:
         image = await take_one(journal)
 
         with pytest.raises(KeyError):
-            await journal.requested("nobody", None, "k", 1_000.0)
+            await journal.requested("nobody", None, (BUCKET, "k"), 1_000.0)
 
-        assert await journal.requested(image.id, None, "k", 1_000.0)
+        assert await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
 
 
 class TestObjects:
@@ -431,7 +431,7 @@ class TestObjects:
         before, place = stored_object(image), (BUCKET, stored_object(image).key)
         other = await take_one(journal, sighting(b"b.jpg"))
 
-        await journal.requested(other.id, None, place[1], 1_002.0)
+        await journal.requested(other.id, None, (BUCKET, place[1]), 1_002.0)
 
         assert await journal.stored_at([place]) == {place: replace(before, sha1="")}
 
@@ -468,8 +468,8 @@ class TestTotals:
         first = await take_one(journal, sighting(b"a.jpg", under=rule("thumb")))
         second = await take_one(journal, sighting(b"b.jpg"))
         await journal.take([sighting(b"c.jpg")])
-        await journal.requested(first.id, None, "a", 1_000.0)
-        await journal.requested(second.id, None, "b", 1_000.0)
+        await journal.requested(first.id, None, (BUCKET, "a"), 1_000.0)
+        await journal.requested(second.id, None, (BUCKET, "b"), 1_000.0)
         await journal.enqueued(second.id, None, "job", 1_000.0)
         await journal.end(first.id, "thumb", stored(first, "thumb"), 1_001.0)
 
@@ -491,8 +491,8 @@ class TestManyAtOnce:
         identities = await journal.take([sighting(b"%d.jpg" % number) for number in range(400)])
 
         answers = await asyncio.gather(
-            *(journal.requested(identity, None, "k", 1_000.0) for identity in identities),
-            journal.requested("nobody", None, "k", 1_000.0),
+            *(journal.requested(identity, None, (BUCKET, "k"), 1_000.0) for identity in identities),
+            journal.requested("nobody", None, (BUCKET, "k"), 1_000.0),
             return_exceptions=True,
         )
 
@@ -570,7 +570,7 @@ class TestPauses:
     async def test_job_at_work_is_followed_in_a_paused_folder(self, journal: SqliteJournal) -> None:
         """It is paid for: only new requests wait."""
         image = await take_one(journal)
-        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
         await journal.enqueued(image.id, None, "job-1", 1_000.0)
         await journal.pauses.pause(None, 1_000.0)
 
@@ -640,7 +640,7 @@ class TestFollowers:
 class TestReplaced:
     async def _stored(self, journal: SqliteJournal, version: int, output_sha1: str | None) -> Record:
         image = await take_one(journal, sighting(version=version))
-        await journal.requested(image.id, None, "products/a.jpg", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "products/a.jpg"), 1_000.0)
         end = stored(image)
         assert end.stored is not None
         await journal.end(image.id, None, replace(end, stored=replace(end.stored, output_sha1=output_sha1)), 1_001.0)

@@ -259,8 +259,8 @@ class FakeJournal:
     async def hashed(self, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
         self._change("hashed", ticket)
 
-    async def requested(self, image_id: str, rendition: str | None, key: str, now: float) -> bool:
-        return self._change("requested", rendition, key)
+    async def requested(self, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
+        return self._change("requested", rendition, place[1])
 
     async def enqueued(self, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
         return self._change("enqueued", rendition, job_id)

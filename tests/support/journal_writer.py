@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 from tests.support.publishing import MovedClock, RecordedLog
-from tests.support.records import DAY, sighting, stored
+from tests.support.records import BUCKET, DAY, sighting, stored
 from watcher.model import Image, OutputState
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
@@ -57,7 +57,9 @@ async def convert(journal: SqliteJournal, chance: random.Random) -> None:
 
 async def journey(journal: SqliteJournal, image: Image) -> None:
     for output in image.open_outputs:
-        if output.state is OutputState.WAITING and not await journal.requested(image.id, output.rendition, "k", 1_001.0):
+        if output.state is OutputState.WAITING and not await journal.requested(
+            image.id, output.rendition, (BUCKET, "k"), 1_001.0
+        ):
             continue
         if await journal.end(image.id, output.rendition, stored(image, output.rendition, "k"), 1_002.0):
             say(f"ended {image.id}")

@@ -105,7 +105,7 @@ async def store_all(journal: SqliteJournal, image: Image, now: float = 1_001.0) 
     image = replace(image, facts=FACTS)
     for output in image.outputs:
         key = f"{image.file.folder}/{image.file.relative_text}-{output.rendition}"
-        assert await journal.requested(image.id, output.rendition, key, now)
+        assert await journal.requested(image.id, output.rendition, (BUCKET, key), now)
         assert await journal.end(image.id, output.rendition, stored(image, output.rendition, key, now), now)
     await journal.finish(image.id, "kept", now)
 

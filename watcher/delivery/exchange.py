@@ -97,8 +97,8 @@ class Exchange:
 
     async def _remember_request(self, delivery: Delivery) -> bool:
         """Commit that a request leaves, before it does. False where a newer version of the file was taken meanwhile."""
-        image, rendition = delivery.image, delivery.output.rendition
-        if not await self._ports.journal.requested(image.id, rendition, delivery.key, self._ports.clock.now()):
+        image, place = delivery.image, (delivery.bucket, delivery.key)
+        if not await self._ports.journal.requested(image.id, delivery.output.rendition, place, self._ports.clock.now()):
             return False
         self._ports.events.event(Event.IMAGE_REQUESTED, **delivery.fields())
         self._in_flight.add(_in_flight_key(delivery))

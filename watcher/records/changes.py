@@ -108,13 +108,14 @@ def insert_image(connection: sqlite3.Connection, identity: str, sighting: Sighti
     file = sighting.file
     keys = sighting.keys or (None,) * len(sighting.rule.outputs)
     number = connection.execute(
-        """INSERT INTO images (id, folder, relative, rule, size, mtime_ns, ctime_ns, inode, detected_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO images (id, folder, relative, rule, keeps_original, size, mtime_ns, ctime_ns, inode, detected_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             identity,
             file.folder,
             file.relative,
             digest,
+            int(sighting.rule.keeps_originals),
             *observation_values(sighting.observation),
             sighting.detected_at,
         ),
@@ -211,12 +212,13 @@ def hashed(connection: sqlite3.Connection, image_id: str, facts: SourceFacts, ti
     )
 
 
-def requested(connection: sqlite3.Connection, image_id: str, rendition: str | None, key: str, now: float) -> bool:
-    """waiting -> requested."""
+def requested(connection: sqlite3.Connection, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
+    """waiting -> requested. From now on nobody knows whose content lies at the place, until something is stored there."""
+    bucket, key = place
     number = number_of(connection, image_id)
     if not move(connection, number, rendition, ("waiting",), "requested", key=key, doubt=0):
         return False
-    _distrust_object(connection, number, rendition, key)
+    connection.execute("UPDATE objects SET sha1 = '' WHERE bucket = ? AND key = ?", (bucket, key))
     add_history(connection, number, now, Event.IMAGE_REQUESTED, rendition, {"key": key})
     return True
 
@@ -359,18 +361,6 @@ def move(
     return connection.execute(statement, (target, *values.values(), number, rendition)).rowcount == 1
 
 
-def _distrust_object(connection: sqlite3.Connection, number: int, rendition: str | None, key: str) -> None:
-    """From now on nobody knows whose content lies at the key, however this request ends, until something is stored there."""
-    connection.execute(
-        """UPDATE objects SET sha1 = '' WHERE key = ? AND bucket IN (
-               SELECT json_extract(output.value, '$.store.bucket')
-               FROM images JOIN rules ON rules.digest = images.rule, json_each(rules.body, '$.outputs') AS output
-               WHERE images.number = ? AND json_extract(output.value, '$.rendition') IS ?
-           )""",
-        (key, number, rendition),
-    )
-
-
 def _end_output(
     connection: sqlite3.Connection, number: int, rendition: str | None, event: Event, key: str | None, reason: str | None = None
 ) -> bool:
@@ -414,16 +404,14 @@ def close_if_ended(connection: sqlite3.Connection, number: int, now: float, *, n
         f"""UPDATE images SET state = 'ended', due_at = :now, ended_at = :now, outcome = {_OUTCOME}
             WHERE number = :number AND state = 'open'
             AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})
-            RETURNING folder, outcome, :now - detected_at, (
-                SELECT json_extract(body, '$.on_success') = 'keep' AND json_extract(body, '$.on_failure') = 'keep'
-                FROM rules WHERE digest = images.rule)""",  # noqa: S608 - constants
+            RETURNING folder, outcome, :now - detected_at, keeps_original""",  # noqa: S608 - constants
         {"now": now, "number": number},
     ).fetchone()
     if closed is None:
         return
-    folder, outcome, seconds, keeps_originals = closed
+    folder, outcome, seconds, keeps_original = closed
     activity.add_image(connection, folder, outcome, seconds, now)
-    if keeps_originals:
+    if keeps_original:
         _finish(connection, number, note, now)
 
 

@@ -16,6 +16,8 @@ CREATE TABLE images (
     folder TEXT NOT NULL,
     relative BLOB NOT NULL,
     rule TEXT NOT NULL REFERENCES rules (digest),
+    -- 1: nothing is ever to be done with the original
+    keeps_original INTEGER NOT NULL DEFAULT 0 CHECK (keeps_original IN (0, 1)),
     size INTEGER NOT NULL CHECK (size >= 0),
     mtime_ns INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL,

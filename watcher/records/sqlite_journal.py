@@ -218,9 +218,9 @@ class SqliteJournal:
         """See `Journal.hashed`. Changes are made in order: none that follows is durable before this one."""
         self._hand_over(partial(changes.hashed, image_id=image_id, facts=facts, ticket=ticket))
 
-    async def requested(self, image_id: str, rendition: str | None, key: str, now: float) -> bool:
+    async def requested(self, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
         """See `Journal.requested`."""
-        return await self._change(partial(changes.requested, image_id=image_id, rendition=rendition, key=key, now=now))
+        return await self._change(partial(changes.requested, image_id=image_id, rendition=rendition, place=place, now=now))
 
     async def enqueued(self, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
         """See `Journal.enqueued`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
-from tests.support.records import image_of, open_journal, sighting, take_one
+from tests.support.records import BUCKET, image_of, open_journal, sighting, take_one
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import database
@@ -66,7 +66,7 @@ async def test_refusing_disk_is_tried_again(code: int) -> None:
     image = await take_one(journal)
     runs, change = failing(4, code)
 
-    both = asyncio.gather(journal.requested(image.id, None, "k", 1_000.0), journal._change(change))  # type: ignore[arg-type]
+    both = asyncio.gather(journal.requested(image.id, None, (BUCKET, "k"), 1_000.0), journal._change(change))  # type: ignore[arg-type]
     await wait_until(lambda: len(runs) > 2)
     alive = journal.alive()
 
@@ -130,7 +130,7 @@ async def test_wrong_change_spoils_nobody_elses() -> None:
         raise ZeroDivisionError
 
     answers = await asyncio.gather(
-        journal.requested(image.id, None, "k", 1_000.0),
+        journal.requested(image.id, None, (BUCKET, "k"), 1_000.0),
         journal._change(wrong),
         journal.enqueued(image.id, None, "job", 1_000.0),
         return_exceptions=True,

@@ -233,7 +233,7 @@ class TestRecovery:
         path = tmp_path / "journal.db"
         journal = open_journal(path)
         image = await take_one(journal)
-        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
         await journal.close()
 
         journal = open_journal(path)
@@ -247,7 +247,7 @@ class TestRecovery:
         journal = open_journal(path)
         image = await take_one(journal)
         await journal.hashed(image.id, FACTS, TICKET)
-        await journal.requested(image.id, None, "k", 1_000.0)
+        await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
         await journal.enqueued(image.id, None, "job-1", 1_000.0)
         await journal.close()
 
@@ -343,7 +343,7 @@ class TestSecondProcess:
         daemon = open_journal(path)
         failed = await daemon.give_up(sighting(b"bad.jpg"), FailedReason.TRUNCATED, "cut", "")
         await daemon.finish(failed, "kept", 1_001.0)
-        await daemon.requested((await take_one(daemon, sighting(b"busy.jpg"))).id, None, "k", 1_000.0)
+        await daemon.requested((await take_one(daemon, sighting(b"busy.jpg"))).id, None, (BUCKET, "k"), 1_000.0)
         daemon.changed_by_others()
         today = rule("thumb")
         command = SqliteJournal.attach(path, events=RecordedLog(), clock=MovedClock(), keep=DAY, new_id=new_id)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.records import ending, open_journal, rule, sighting, store_all, take_one
+from tests.support.records import BUCKET, ending, open_journal, rule, sighting, store_all, take_one
 from watcher.figures import ApiFigures, Counts, DaemonReport, FolderState, duration_step
 from watcher.model import Event, FailedReason, Postponement
 from watcher.records import activity, overview
@@ -30,7 +30,7 @@ async def test_an_image_with_renditions_counts_once(journal: SqliteJournal) -> N
     image = await take_one(journal, sighting(under=rule("thumb", "large")))
     assert await counts(journal) == Counts(1, 0, 0, {})
 
-    await journal.requested(image.id, "thumb", "k", 1_001.0)
+    await journal.requested(image.id, "thumb", (BUCKET, "k"), 1_001.0)
     assert await counts(journal) == Counts(0, 1, 0, {})
 
     await journal.postponed(image.id, "thumb", Postponement(1_003.0, 0, 1, False, "later"), 1_002.0)
@@ -41,7 +41,7 @@ async def test_an_image_with_renditions_counts_once(journal: SqliteJournal) -> N
 async def test_one_failed_output_makes_a_failed_image(journal: SqliteJournal) -> None:
     """It is counted as failed until somebody retries it; then the ending stays and the failure is settled."""
     image = await take_one(journal, sighting(under=rule("thumb")))
-    await journal.requested(image.id, None, "k", 1_001.0)
+    await journal.requested(image.id, None, (BUCKET, "k"), 1_001.0)
     await journal.end(image.id, None, ending(image, Event.IMAGE_STORED), 1_001.0)
     await journal.end(image.id, "thumb", ending(image, Event.IMAGE_FAILED, "thumb"), 1_002.0)
     assert await counts(journal) == Counts(0, 0, 1, {"failed": 1})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.records import ROOT, open_journal, rule, sighting, store_all, take_one
+from tests.support.records import BUCKET, ROOT, open_journal, rule, sighting, store_all, take_one
 from watcher.figures import Counts
 from watcher.model import FailedReason, Postponement
 from watcher.records.sqlite_journal import SqliteJournal
@@ -88,7 +88,7 @@ def test_figures(desk: JournalViews) -> None:
 async def test_story_of_an_image(desk: JournalViews, journal: SqliteJournal) -> None:
     """By id, by the beginning of an id, or by path: what happened, step by step, and its endings."""
     image = next(iter(desk.images(limit=1)))
-    await journal.requested(image.id, None, "k", 1_010.0)
+    await journal.requested(image.id, None, (BUCKET, "k"), 1_010.0)
     await journal.postponed(image.id, None, Postponement(1_020.0, 1, 1, False, "HTTP 500"), 1_011.0)
 
     (story,) = desk.stories(image.id)

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.records import FACTS, image_of, open_journal, sighting, take_one
+from tests.support.records import BUCKET, FACTS, image_of, open_journal, sighting, take_one
 from watcher.compressor.wire import Answer, FileFacts, Malformed, Pending, Refused, Result, read_answer
 from watcher.result_records import savings
 
@@ -59,7 +59,7 @@ async def test_half_characters_of_an_answer_can_be_kept() -> None:
     image = await take_one(journal, sighting())
     answer = read_answer({"id": "job-\ud800", "status": "enqueued"})
     assert isinstance(answer, Pending)
-    await journal.requested(image.id, None, "k", 1_000.0)
+    await journal.requested(image.id, None, (BUCKET, "k"), 1_000.0)
     await journal.enqueued(image.id, None, answer.id, 1_000.0)
 
     assert (await image_of(journal, image.id)).outputs[0].job_id == "job-\\ud800"

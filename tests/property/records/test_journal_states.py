@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from tests.support.publishing import RecordedLog
-from tests.support.records import ending, lines_of, open_journal, sighting, stored_object
+from tests.support.records import BUCKET, ending, lines_of, open_journal, sighting, stored_object
 from tests.support.records import rule as folder_rule
 from watcher.model import ENDINGS, IgnoredReason, Image, ImageState, OutputState, Postponement
 from watcher.records.audit_file import AuditFile
@@ -133,7 +133,7 @@ class JournalStates(RuleBasedStateMachine):
             rendition,
             (OutputState.WAITING,),
             OutputState.REQUESTED,
-            self.journal.requested(identity, rendition, "k", 1.0),
+            self.journal.requested(identity, rendition, (BUCKET, "k"), 1.0),
         )
 
     @rule(identity=images, rendition=RENDITIONS)
