@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,10 @@ def ending(image: Image, event: Event, rendition: str | None = None, now: float 
 
 
 def open_journal(path: Path | str = ":memory:", **changes: Any) -> SqliteJournal:
-    """A journal with a recorded log and real time, unless told otherwise."""
+    """A journal with a recorded log and real time, unless told otherwise; opened in another thread, for it waits for the disk."""
     arguments: dict[str, Any] = {"events": RecordedLog(), "clock": MovedClock(), "keep": 90 * DAY, "new_id": new_id}
-    return SqliteJournal.open(path, **{**arguments, **changes})
+    with ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(SqliteJournal.open, path, **{**arguments, **changes}).result()
 
 
 async def take_one(journal: SqliteJournal, seen: Sighting | None = None) -> Image:

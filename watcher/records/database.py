@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from watcher.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MEMORY: Final = ":memory:"
 CHECKPOINT_PAGES: Final = 500
@@ -92,47 +96,53 @@ def open_beside(path: Path, version: int, *, writable: bool) -> sqlite3.Connecti
     if not path.exists():
         raise Unavailable(f"there is no journal at {path}", "has the daemon run with this configuration and this user?")
     try:
-        connection = connect(path)
-        found = _version(connection)
-        if not writable:
-            connection.execute("PRAGMA query_only = ON")
+        with _closed_on_failure(connect(path)) as connection:
+            _expect_version(path, _version(connection), version)
+            if not writable:
+                connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
         raise _cannot_open(path, error) from error
-    if found != version:
-        connection.close()
-        if found > version:
-            raise _too_new(path, found, version)
-        raise Unavailable(f"the journal {path} is of an older version", "start the daemon once: it brings the journal up to date")
     return connection
+
+
+def _expect_version(path: Path, found: int, expected: int) -> None:
+    if found > expected:
+        raise _too_new(path, found, expected)
+    if found < expected:
+        raise Unavailable(f"the journal {path} is of an older version", "start the daemon once: it brings the journal up to date")
 
 
 def connect(path: Path | str) -> sqlite3.Connection:
     """A connection with every setting that a connection has to make for itself. It may be used from one thread at a time."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    made = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256)
+    with _closed_on_failure(made) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
     return connection
+
+
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Close a connection that cannot be made ready: nobody else knows of it, and it would hold the file."""
+    try:
+        yield connection
+    except BaseException:  # whatever stopped it, the connection is lost with it
+        connection.close()
+        raise
 
 
 def _open_sound(path: Path, schema: Schema) -> Opened:
     fresh = _ensure_file(path)
     try:
-        connection = connect(path)
+        with _closed_on_failure(connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            _check(connection)
+            _migrate(connection, schema, path)
     except sqlite3.Error as error:
         raise _failure(path, error) from error
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        _check(connection)
-        _migrate(connection, schema, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise _failure(path, error) from error
-    except (Damaged, Unavailable):
-        connection.close()
-        raise
     return Opened(connection, fresh)
 
 

@@ -114,14 +114,17 @@ class WriteThread:
             self._committer.close()
 
     def _turn(self) -> bool:
-        """One batch, or one look around. False when it is time to end."""
+        """One batch, or one look around. False when it is time to end: nothing follows, or the disk was given up.
+
+        What comes after a batch that was given up is refused without a try: changes are durable in the order they were handed
+        over, and whoever heard that his could not be written must not find later ones in the journal.
+        """
         self._beat = self._clock.monotonic()
         batch, last = self._gather()
-        if batch:
-            self._write(batch)
-        else:
+        if not batch:
             self._look_around()
-        return not last
+            return not last
+        return self._write(batch) and not last
 
     def _gather(self) -> tuple[list[Job], bool]:
         """What is there to be written, and whether it is the last."""
@@ -142,8 +145,8 @@ class WriteThread:
         self._company = len(batch) > 1
         return batch, False
 
-    def _write(self, batch: list[Job]) -> None:
-        """Make and commit a batch, however long the disk refuses, and tell everybody."""
+    def _write(self, batch: list[Job]) -> bool:
+        """Make and commit a batch, however long the disk refuses, and tell everybody. False where it was given up."""
         outage: _Outage | None = None
         while True:
             try:
@@ -152,12 +155,13 @@ class WriteThread:
                 outage = outage or _Outage(self._clock.monotonic())
                 if not self._wait_out(error, outage, batch):
                     self._fail(batch)
-                    return
+                    return False
             else:
                 break
         if outage is not None:
             self._tell_recovered(outage, batch)
         deliver(batch)
+        return True
 
     def _commit(self, batch: list[Job]) -> None:
         self._committer.commit(batch)

@@ -3,17 +3,19 @@
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
-from tests.support.records import BUCKET, image_of, open_journal, sighting, take_one
+from tests.support.records import open_journal, sighting
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import database
 from watcher.records import sqlite_journal as journal_module
 from watcher.records import threads as threads_module
+from watcher.records.threads import WriteThread
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,32 @@ async def test_another_process_in_the_way_is_waited_for(tmp_path: Path) -> None:
     await journal.close()
 
 
-def failing(times: int, code: int) -> tuple[list[int], object]:
+def open_writer(log: RecordedLog | None = None, clock: MovedClock | None = None) -> WriteThread:
+    """The write thread alone, over a table of words in memory."""
+    connection = database.connect(database.MEMORY)
+    connection.execute("CREATE TABLE words (word TEXT)")
+    return WriteThread(connection, events=log or RecordedLog(), clock=clock or MovedClock())
+
+
+def add(word: str) -> Callable[[sqlite3.Connection], None]:
+    """A change that is right: one more word."""
+
+    def change(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO words VALUES (?)", (word,))
+
+    return change
+
+
+def words(connection: sqlite3.Connection) -> list[str]:
+    return [word for (word,) in connection.execute("SELECT word FROM words ORDER BY rowid")]
+
+
+async def close(writer: WriteThread, patience: float = 20.0) -> None:
+    writer.accept_no_more()
+    await asyncio.to_thread(writer.close, patience)
+
+
+def failing(times: int, code: int) -> tuple[list[int], Callable[[sqlite3.Connection], str]]:
     """A change during which SQLite reports `code`, so many times; and how often it was run."""
     runs: list[int] = []
 
@@ -62,31 +89,61 @@ def failing(times: int, code: int) -> tuple[list[int], object]:
 async def test_refusing_disk_is_tried_again(code: int) -> None:
     """Whatever the disk's reason, the whole batch is made again until it goes through; being patient is being alive."""
     log = RecordedLog()
-    journal = open_journal(events=log)
-    image = await take_one(journal)
+    writer = open_writer(log)
     runs, change = failing(4, code)
 
-    both = asyncio.gather(journal.requested(image.id, None, (BUCKET, "k"), 1_000.0), journal._change(change))  # type: ignore[arg-type]
+    both = asyncio.gather(writer.submit(add("first")), writer.submit(change))
     await wait_until(lambda: len(runs) > 2)
-    alive = journal.alive()
+    alive = writer.alive()
 
-    assert await asyncio.wait_for(both, 20) == [True, "made"]
+    assert await asyncio.wait_for(both, 20) == [None, "made"]
+    assert await writer.submit(words) == ["first"]
     assert alive
     assert [event for event, _ in log.lines] == [Event.JOURNAL_UNAVAILABLE, Event.JOURNAL_RECOVERED]
-    await journal.close()
+    await close(writer)
+
+
+async def test_nothing_is_made_after_what_was_given_up() -> None:
+    """At a stop on a refusing disk all that waits is refused, in order: what follows a refused change is not even tried."""
+    writer = open_writer()
+    runs, refused = failing(10_000, sqlite3.SQLITE_FULL)
+    tried: list[str] = []
+    first = writer.submit(refused)
+    await wait_until(lambda: runs)
+    later = [writer.submit(lambda _, each=each: tried.append(each)) for each in ("b", "c")]  # type: ignore[misc]
+
+    await close(writer, 0.1)
+
+    outcomes = await asyncio.gather(first, *later, return_exceptions=True)
+    assert [Unavailable] * 3 == [type(outcome) for outcome in outcomes]
+    assert tried == []
+
+
+async def test_a_disk_that_is_only_slow_loses_nothing() -> None:
+    """The patience of a stop is for refusals: while the disk takes what it is given, everything is written to the last."""
+    writer = open_writer()
+    answered = threading.Event()
+    slow = writer.submit(lambda _: answered.wait(20))
+    later = writer.submit(add("later"))
+    closing = asyncio.create_task(close(writer, 0.05))
+    await asyncio.sleep(0.1)  # longer than the patience of the first wait
+    answered.set()
+    await closing
+
+    assert [True, None] == await asyncio.wait_for(asyncio.gather(slow, later), 20)
 
 
 async def test_damage_while_running_asks_for_a_restart() -> None:
     """A damaged file is not waited out: the watchdog is told, so that a restart sets it aside; nobody is told a lie."""
     log = RecordedLog()
-    journal = open_journal(events=log)
+    writer = open_writer(log)
     runs, change = failing(10_000, sqlite3.SQLITE_CORRUPT)
-    waiting = asyncio.create_task(journal._change(change))  # type: ignore[arg-type]
+    waiting = writer.submit(change)
     await wait_until(lambda: len(runs) > 1)
 
-    assert not journal.alive()
+    assert not writer.alive()
     assert "restart" in log.of(Event.JOURNAL_UNAVAILABLE)[0]["hint"]
-    await journal.close()
+    await close(writer, 0.1)
     with pytest.raises(Unavailable):
         await waiting
 
@@ -94,19 +151,19 @@ async def test_damage_while_running_asks_for_a_restart() -> None:
 async def test_hanging_disk_is_told_to_the_watchdog() -> None:
     """A write that does not come back for a minute is no sign of life; when it does, all is well again."""
     clock = MovedClock()
-    journal = open_journal(clock=clock)
-    answered = threading.Event()
-    hanging = asyncio.create_task(journal._change(lambda _: answered.wait(20)))
-    await wait_until(journal._writer._jobs.empty)
-    before = journal.alive()
+    writer = open_writer(clock=clock)
+    asked, answered = threading.Event(), threading.Event()
+    hanging = writer.submit(lambda _: (asked.set(), answered.wait(20)))
+    await wait_until(asked.is_set)
+    before = writer.alive()
     clock.move(threads_module.STUCK_SECONDS + 1)
-    meanwhile = journal.alive()
+    meanwhile = writer.alive()
     answered.set()
     await hanging
 
-    await wait_until(journal.alive)
+    await wait_until(writer.alive)
     assert (before, meanwhile) == (True, False)
-    await journal.close()
+    await close(writer)
 
 
 async def test_idle_writer_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,24 +179,20 @@ async def test_idle_writer_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_wrong_change_spoils_nobody_elses() -> None:
     """In one batch with a change that fails, the others are made once, and its caller alone hears of it."""
-    journal = open_journal()
-    image = await take_one(journal)
+    writer = open_writer()
 
     def wrong(connection: sqlite3.Connection) -> None:
-        connection.execute("DELETE FROM outputs")
+        connection.execute("DELETE FROM words")
         raise ZeroDivisionError
 
     answers = await asyncio.gather(
-        journal.requested(image.id, None, (BUCKET, "k"), 1_000.0),
-        journal._change(wrong),
-        journal.enqueued(image.id, None, "job", 1_000.0),
-        return_exceptions=True,
+        *(writer.submit(change) for change in (add("before"), wrong, add("after"))), return_exceptions=True
     )
 
-    assert [answers[0], type(answers[1]), answers[2]] == [True, ZeroDivisionError, True]
-    assert (await image_of(journal, image.id)).outputs[0].job_id == "job"
-    await journal.close()
-    assert not journal.alive()
+    assert [type(None), ZeroDivisionError, type(None)] == list(map(type, answers))
+    assert await writer.submit(words) == ["before", "after"]
+    await close(writer)
+    assert not writer.alive()
 
 
 async def test_closed_journal_refuses() -> None:

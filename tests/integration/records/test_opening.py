@@ -1,6 +1,7 @@
 """Opening the journal: new, old, newer, damaged, not to be had; and what is put in order at a start."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -161,6 +162,31 @@ class TestFile:
         after = (len(os.listdir("/proc/self/fd")), threading.active_count())
         assert before[0] == after[0]
         assert after[1] <= before[1] + 1
+
+    @pytest.mark.parametrize("damage", ["header", "foreign"])
+    def test_a_file_that_cannot_be_opened_is_let_go(self, tmp_path: Path, damage: str) -> None:
+        """A refused opening leaves no connection behind, not even while somebody still looks at the error."""
+        path = tmp_path / "journal.db"
+        path.write_bytes(b"\0" * 8192)
+        spoil(path, damage)
+
+        with pytest.raises(Unavailable) as caught:
+            database.open_beside(path, 1, writable=False)
+
+        assert "cannot be opened" in str(caught.value)
+        assert open_descriptors(path) == []
+
+    def test_a_journal_of_another_version_is_let_go(self, tmp_path: Path) -> None:
+        """The same where the file is sound, and only of another version."""
+        path = tmp_path / "journal.db"
+        database.open_own(path, database.schema(), 0.0).connection.close()
+
+        with pytest.raises(Unavailable, match="newer version"):
+            database.open_beside(path, 0, writable=False)
+        with pytest.raises(Unavailable, match="newer version"):
+            open_from_the_future(path)
+
+        assert open_descriptors(path) == []
 
 
 class TestDamage:
@@ -390,6 +416,20 @@ class TestSecondProcess:
 
         assert (tmp_path / "journal.db-wal").stat().st_size < 3_000_000
         await journal.close()
+
+
+def open_from_the_future(path: Path) -> None:
+    """Open a journal whose schema is newer than ours."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    database.open_own(path, database.schema(), 0.0)
+
+
+def open_descriptors(path: Path) -> list[str]:
+    """This process's open descriptors of the journal and its companions."""
+    own = Path("/proc/self/fd")
+    targets = [os.readlink(each) for each in own.iterdir() if each.is_symlink()]
+    return [target for target in targets if target.startswith(str(path))]
 
 
 def spoil(path: Path, damage: str) -> None:
