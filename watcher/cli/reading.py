@@ -1,0 +1,100 @@
+"""The commands that only look: status, list, show, explain, tail, audit verify, schema."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from watcher.cli.options import ConfigOption, JsonOption, leave, load, parsed
+
+
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say whether the daemon is up, what waits, what failed, how fast it goes. Exit status 3 if it is not running."""
+    from watcher.commands.status import show_status
+
+    settings, _ = load(config, "read")
+    leave(show_status(settings, as_json=as_json))
+
+
+def list_(
+    config: ConfigOption = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only this state: waiting (also files that are not whole), ignored (files that are not taken), "
+            "requested, enqueued, stored, failed, superseded, vanished, unchanged.",
+        ),
+    ] = None,
+    folder: Annotated[str | None, typer.Option(help="Only this folder, by name.")] = None,
+    since: Annotated[str | None, typer.Option(help='Only what was detected since: "2h", "1d" or a date 2026-01-31.')] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many lines; 0 for all.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, with a header row.")] = False,
+) -> None:
+    """List images, newest first: a line for the folder's own output, and one for each rendition."""
+    from watcher.commands.listing import check_state, list_images, parse_since
+
+    if as_json and as_csv:
+        raise typer.BadParameter("either --json or --csv")
+    wanted = None if state is None else parsed(check_state, state)
+    start = None if since is None else parsed(lambda text: parse_since(text, time.time()), since)
+    settings, _ = load(config, "read")
+    form: Literal["table", "json", "csv"] = "json" if as_json else "csv" if as_csv else "table"
+    leave(list_images(settings, wanted, folder, start, limit=limit, form=form))
+
+
+def show(
+    what: Annotated[str, typer.Argument(metavar="FILE|ID", help="A file's path, or an image's id (its beginning is enough).")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one image's whole history."""
+    from watcher.commands.show import show_image
+
+    settings, _ = load(config, "read")
+    leave(show_image(settings, what, as_json=as_json))
+
+
+def explain(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file in one of the watched folders; it need not exist yet.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which rule, key and request body a file would get, or why it is ignored. Sends nothing."""
+    from watcher.commands.explain import explain as explain_file
+
+    settings, _ = load(config, "read")
+    leave(explain_file(settings, file, as_json=as_json))
+
+
+def tail(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The raw lines.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last lines first.")] = 10,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more, or end there.")] = True,
+) -> None:
+    """Follow the audit file."""
+    from watcher.commands.tail import tail_audit
+
+    settings, _ = load(config, "read")
+    leave(tail_audit(settings, lines=lines, as_json=as_json, follow=follow))
+
+
+def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check the audit file: one line per ended image, in order, none missing, none twice, none changed."""
+    from watcher.commands.verify import verify_audit
+
+    settings, _ = load(config, "read")
+    leave(verify_audit(settings, as_json=as_json))
+
+
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from watcher.config.reference import schema_text
+
+    sys.stdout.write(schema_text())
