@@ -27,11 +27,13 @@ WHERE number IN (SELECT image FROM outputs WHERE state IN ('requested', 'enqueue
 """
 OLDEST: Final = "SELECT min(detected_at) FROM images WHERE state = 'open'"
 OF_LATE: Final = "SELECT outcome, count(*) FROM images WHERE outcome IS NOT NULL AND ended_at >= ? GROUP BY outcome"
-FAILED: Final = "SELECT folder, count(*) FROM images WHERE outcome = 'failed' AND newest = 1 GROUP BY folder"
-LAST_ERRORS: Final = """
+UNSETTLED: Final = "images.outcome = 'failed' AND images.newest = 1 AND images.dismissed_at IS NULL"
+"""Failures that nobody has retried, replaced or dismissed."""
+FAILED: Final = f"SELECT folder, count(*) FROM images WHERE {UNSETTLED} GROUP BY folder"  # noqa: S608 - a constant
+LAST_ERRORS: Final = f"""
 SELECT endings.record FROM images CROSS JOIN endings ON endings.image_id = images.id AND endings.event = 'image.failed'
-WHERE images.outcome = 'failed' AND images.newest = 1 ORDER BY images.number DESC LIMIT ?
-"""
+WHERE {UNSETTLED} ORDER BY images.number DESC LIMIT ?
+"""  # noqa: S608 - a constant
 
 
 def journal_figures(connection: sqlite3.Connection, now: float) -> JournalFigures:

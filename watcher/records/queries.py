@@ -180,14 +180,19 @@ def is_rebuilt(connection: sqlite3.Connection) -> bool:
 def failed_images(
     connection: sqlite3.Connection, image_ids: Collection[str] | None, rule_for: Callable[[str], Rule | None], now: float
 ) -> list[tuple[int, Sighting]]:
-    """What to take again: failed images (of these ids, or all), newest of their path, under their folder's rule of today."""
-    query = """SELECT DISTINCT images.number FROM outputs CROSS JOIN images ON images.number = outputs.image
-               WHERE outputs.state = 'failed' AND images.newest = 1 AND images.state <> 'open' ORDER BY images.number"""
-    numbers = [int(row[0]) for row in connection.execute(query)]
-    wanted = None if image_ids is None else set(image_ids)
+    """What to take again: failed images (of these ids, or all that nobody has dismissed), newest of their path, under their
+    folder's rule of today.
+    """
+    query = "SELECT number FROM images WHERE outcome = 'failed' AND newest = 1"
+    if image_ids is None:
+        rows = connection.execute(f"{query} AND dismissed_at IS NULL ORDER BY number")
+    else:
+        named = json.dumps(list(image_ids))
+        rows = connection.execute(f"{query} AND id IN (SELECT value FROM json_each(?)) ORDER BY number", (named,))  # noqa: S608 - constants
+    numbers = [int(row[0]) for row in rows]
     found = []
     for number, image in zip(numbers, load_images(connection, numbers), strict=True):
-        rule = rule_for(image.file.folder) if wanted is None or image.id in wanted else None
+        rule = rule_for(image.file.folder)
         if rule is not None:
             file = FileRef(image.file.folder, rule.root, image.file.relative)
             found.append((number, Sighting(file, image.observation, rule, now)))

@@ -42,6 +42,8 @@ CREATE TABLE images (
     -- how it ended as a whole: failed where any output did, else stored where any was, and so on in the order of the words
     outcome TEXT CHECK (outcome IN ('failed', 'stored', 'unchanged', 'vanished', 'superseded')),
     ended_at REAL,
+    -- when somebody said that this failure needs nothing more
+    dismissed_at REAL CHECK (dismissed_at IS NULL OR outcome = 'failed'),
     CHECK ((state = 'open') = (outcome IS NULL) AND (outcome IS NULL) = (ended_at IS NULL)),
     CHECK ((name IS NULL) = (sha1 IS NULL) AND (name IS NULL) = (bytes IS NULL) AND (name IS NULL) = (format IS NULL)),
     CHECK ((token IS NULL) = (secret IS NULL) AND (token IS NULL) = (expires_at IS NULL)),
@@ -57,7 +59,7 @@ CREATE INDEX images_finished ON images (finished_at) WHERE state = 'finished';
 -- for people: what waits, what ended of late, what has failed and is not settled
 CREATE INDEX images_open ON images (detected_at) WHERE state = 'open';
 CREATE INDEX images_of_late ON images (ended_at, outcome) WHERE outcome IS NOT NULL;
-CREATE INDEX images_failed ON images (number, folder) WHERE outcome = 'failed' AND newest = 1;
+CREATE INDEX images_failed ON images (number, folder) WHERE outcome = 'failed' AND newest = 1 AND dismissed_at IS NULL;
 
 -- One row for each output of an image, in the order of the rule.
 CREATE TABLE outputs (

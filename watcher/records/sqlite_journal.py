@@ -282,6 +282,13 @@ class SqliteJournal:
         found = await self._ask(partial(queries.failed_images, image_ids=image_ids, rule_for=rule_for, now=now))
         return await self._change(partial(upkeep.retry, sightings=found, now=now, new_id=self._new_id))
 
+    async def dismiss_failed(self, image_ids: Collection[str] | None, now: float) -> list[str]:
+        """Failed images, by their ids or all (None), need nothing more: they count as failed no longer. What happened stays told.
+
+        Gives the ids of those that nobody had retried, replaced or dismissed before.
+        """
+        return await self._change(partial(upkeep.dismiss_failed, image_ids=image_ids, now=now))
+
     async def prune(self, now: float) -> None:
         """Let go of finished images, and of endings that stand in the audit file, older than `keep`.
 

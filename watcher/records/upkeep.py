@@ -10,7 +10,7 @@ from watcher.records.rows import split_path
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from watcher.model import Sighting
     from watcher.records.queries import OutboxCursor
@@ -49,6 +49,20 @@ def retry(
             changes.add_history(connection, number, now, "retried", None, {"as": identity})
             made.append(identity)
     return made
+
+
+def dismiss_failed(connection: sqlite3.Connection, image_ids: Collection[str] | None, now: float) -> list[str]:
+    """Note that these failures (None: all there are) need nothing more. Gives the ids of those that were unsettled."""
+    unsettled = "outcome = 'failed' AND newest = 1 AND dismissed_at IS NULL"
+    dismiss = f"UPDATE images SET dismissed_at = ? WHERE {unsettled}"  # noqa: S608 - a constant
+    if image_ids is None:
+        rows = connection.execute(f"{dismiss} RETURNING number, id", (now,)).fetchall()
+    else:
+        found = (connection.execute(f"{dismiss} AND id = ? RETURNING number, id", (now, each)).fetchall() for each in image_ids)
+        rows = [row for each in found for row in each]
+    for number, _ in rows:
+        changes.add_history(connection, number, now, "dismissed", None, {})
+    return [str(identity) for _, identity in rows]
 
 
 def advance_outbox(connection: sqlite3.Connection, cursor: OutboxCursor, links: Sequence[tuple[int, str | None]] = ()) -> None:

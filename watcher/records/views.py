@@ -115,7 +115,8 @@ class JournalViews:
     ) -> list[Listed]:
         """Images, newest first, below the number `before`.
 
-        `state` is one of OutputState (any output of the image is in it) or ImageState; `since` is Unix seconds.
+        `state` is one of OutputState (any output of the image is in it; failures that were dismissed are left out) or
+        ImageState; `since` is Unix seconds.
         Raises ValueError for an unknown state.
         """
         conditions, values = _conditions(state, folder, since, before)
@@ -215,6 +216,8 @@ def _conditions(state: str | None, folder: str | None, since: float | None, befo
 def _state_condition(state: str) -> tuple[str, str]:
     if state in set(ImageState):
         return "state = ?", state
+    if state == OutputState.FAILED:
+        return "dismissed_at IS NULL AND EXISTS (SELECT 1 FROM outputs WHERE image = number AND state = ?)", state
     if state in set(OutputState):
         return "EXISTS (SELECT 1 FROM outputs WHERE image = number AND state = ?)", state
     known = ", ".join([*OutputState, *ImageState])

@@ -1,6 +1,7 @@
 """The figures of a journal: of images, by folder, of late, and hour by hour."""
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -10,6 +11,7 @@ from watcher.model import Event, FailedReason, Postponement
 from watcher.records import activity, overview
 from watcher.records.queries import OutboxCursor
 from watcher.records.sqlite_journal import SqliteJournal
+from watcher.records.views import JournalViews
 
 HOUR = 3_600.0
 
@@ -57,6 +59,51 @@ async def test_a_newer_version_settles_a_failure(journal: SqliteJournal) -> None
 
     figures = await journal.figures(10_000.0)
     assert (figures.counts.failed, figures.last_errors) == (0, [])
+
+
+class TestDismissing:
+    """Somebody has seen a failure, and it needs nothing more."""
+
+    async def test_a_dismissed_failure_is_not_counted_and_stays_told(self, journal: SqliteJournal) -> None:
+        """It has failed all the same: the ending stays, and its history says who settled it."""
+        failed = await journal.give_up(sighting(), FailedReason.EMPTY, "empty", "")
+        assert await journal.dismiss_failed([failed], 1_002.0) == [failed]
+
+        figures = await journal.figures(10_000.0)
+        assert (figures.counts.failed, figures.last_errors) == (0, [])
+        assert figures.counts.ended == {"failed": 1}
+        (story,) = await journal._ask(lambda connection: JournalViews(connection).stories(failed))
+        assert [step.event for step in story.steps][-1] == "dismissed"
+
+    async def test_only_unsettled_failures_are_dismissed(self, journal: SqliteJournal) -> None:
+        """Nothing else changes, and nothing twice."""
+        stored = await take_one(journal, sighting(b"stored.jpg"))
+        await store_all(journal, stored)
+        first = await journal.give_up(sighting(b"a.jpg"), FailedReason.EMPTY, "empty", "")
+        replaced = await journal.give_up(sighting(b"b.jpg"), FailedReason.EMPTY, "empty", "")
+        await take_one(journal, sighting(b"b.jpg", version=2))
+
+        assert await journal.dismiss_failed([stored.id, replaced, "nobody"], 1_002.0) == []
+        assert await journal.dismiss_failed(None, 1_002.0) == [first]
+        assert await journal.dismiss_failed(None, 1_003.0) == []
+
+    async def test_retry_of_all_leaves_the_dismissed_alone(self, journal: SqliteJournal) -> None:
+        """By its id one can still be retried."""
+        failed = await journal.give_up(sighting(), FailedReason.EMPTY, "empty", "")
+        await journal.dismiss_failed([failed], 1_002.0)
+
+        assert await journal.retry(None, lambda _: rule(), 1_003.0) == []
+        assert len(await journal.retry([failed], lambda _: rule(), 1_003.0)) == 1
+
+    async def test_lists_of_failures_leave_out_the_dismissed(self, journal: SqliteJournal) -> None:
+        """Lists of everything still have it."""
+        failed = await journal.give_up(sighting(), FailedReason.EMPTY, "empty", "")
+        await journal.dismiss_failed([failed], 1_002.0)
+
+        def ids(state: str | None) -> Callable[[sqlite3.Connection], list[str]]:
+            return lambda connection: [each.image.id for each in JournalViews(connection).page(state=state)]
+
+        assert (await journal._ask(ids("failed")), await journal._ask(ids(None))) == ([], [failed])
 
 
 async def test_figures_survive_pruning(journal: SqliteJournal) -> None:
