@@ -41,7 +41,7 @@ STOP_RESERVE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class QueueCounts:
     """What the queue holds, for people."""
 
     waiting: int
@@ -114,7 +114,7 @@ class App:
     async def status(self) -> str:
         """One line for the service manager."""
         totals = await self.records.journal.totals()
-        return str(Counts(totals.open, self.dispatcher.in_flight, totals.stored, totals.failed))
+        return str(QueueCounts(totals.open, self.dispatcher.in_flight, totals.stored, totals.failed))
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from watcher.cli import app, audit_app
-from watcher.config.schema import B2Connector, DirectoryConnector, Folder, Rendition, Settings, StoreTable
+from watcher.config.schema import B2ConnectorSettings, DirectoryConnectorSettings, Folder, Rendition, Settings, StoreTable
 from watcher.model import Event, FailedReason, IgnoredReason
 
 LOG = Path("docs/LOG.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def setting_names(model: type[BaseModel]) -> set[str]:
     return names
 
 
-ALL_TABLES = (Settings, Folder, Rendition, StoreTable, B2Connector, DirectoryConnector)
+ALL_TABLES = (Settings, Folder, Rendition, StoreTable, B2ConnectorSettings, DirectoryConnectorSettings)
 
 
 @pytest.mark.parametrize("name", sorted(set().union(*map(setting_names, ALL_TABLES))))

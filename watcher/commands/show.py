@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from watcher.config.schema import Settings
     from watcher.model import Output, Record
     from watcher.records.queries import NumberedEnding
-    from watcher.records.views import Step, Story
+    from watcher.records.views import HistoryStep, Story
 
 
 def show_image(settings: Settings, what: str, *, as_json: bool) -> int:
@@ -90,7 +90,7 @@ def _told_output(output: Output, ending: NumberedEnding | None) -> Record:
     }
 
 
-def _told_step(step: Step) -> Record:
+def _told_step(step: HistoryStep) -> Record:
     detail = {name: timestamp(value) if name == "due_at" else value for name, value in step.detail.items()}
     return {"timestamp": timestamp(step.at), "event": step.event, "rendition": step.rendition, **detail}
 
@@ -127,14 +127,14 @@ def _show_output(out: Console, output: Output, ending: NumberedEnding | None) ->
         say(out, f"    {plain(words)}")
 
 
-def _show_step(out: Console, step: Step, endings: dict[str | None, NumberedEnding]) -> None:
+def _show_step(out: Console, step: HistoryStep, endings: dict[str | None, NumberedEnding]) -> None:
     rendition = f"[{plain(step.rendition)}] " if step.rendition is not None else ""
     event = step.event.removeprefix("image.")
     words = _step_words(step, endings.get(step.rendition))
     say(out, Text.assemble(f"    {moment(step.at)}  {rendition}", state_text(event, 10), f"  {plain(words)}"))
 
 
-def _step_words(step: Step, ending: NumberedEnding | None) -> str:
+def _step_words(step: HistoryStep, ending: NumberedEnding | None) -> str:
     """What a step of the history has to tell besides its name."""
     if ending is not None and ending.record["event"] == step.event:
         return outcome(ending.record)

@@ -100,7 +100,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")]
 
 
-class Resize(BaseModel):
+class ResizeSettings(BaseModel):
     """The known keys of `image.resize`. They are checked, never rewritten."""
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True, use_attribute_docstrings=True)
@@ -114,7 +114,7 @@ class Resize(BaseModel):
     """Whether a smaller picture is enlarged. Default: `auto` does not, `fit` does."""
 
     @model_validator(mode="after")
-    def _box(self) -> Resize:
+    def _box(self) -> ResizeSettings:
         if self.width is None and self.height is None:
             raise ValueError("needs `width` or `height`")
         if self.mode == "fit" and (self.width is None or self.height is None):
@@ -128,7 +128,7 @@ class ImageOperations(BaseModel):
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True, use_attribute_docstrings=True)
     compression: Literal["medium", "high", "ultra"] | None = None
     """How hard to compress."""
-    resize: Resize | None = None
+    resize: ResizeSettings | None = None
     """The box the picture has to fit."""
 
 
@@ -433,7 +433,7 @@ class AdminSettings(Section):
     """What the page and `/metrics` ask for, with any user name. Needed unless `listen` is a loopback address."""
 
 
-class DirectoryConnector(Section):
+class DirectoryConnectorSettings(Section):
     """A folder that plays the bucket: `<path>/<bucket>/<key>`."""
 
     kind: Literal["directory"]
@@ -441,7 +441,7 @@ class DirectoryConnector(Section):
     """An absolute folder."""
 
 
-class B2Connector(Section):
+class B2ConnectorSettings(Section):
     """A Backblaze B2 account, or with `endpoint` any S3-compatible store."""
 
     kind: Literal["b2"]
@@ -453,14 +453,14 @@ class B2Connector(Section):
     """For another S3-compatible store than Backblaze B2."""
 
     @model_validator(mode="after")
-    def _safe_endpoint(self) -> B2Connector:
+    def _safe_endpoint(self) -> B2ConnectorSettings:
         parts = urlsplit(self.endpoint or "https://localhost")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("`endpoint`: plain http is for this machine only")
         return self
 
 
-Connector = Annotated[DirectoryConnector | B2Connector, Field(discriminator="kind")]
+Connector = Annotated[DirectoryConnectorSettings | B2ConnectorSettings, Field(discriminator="kind")]
 
 
 def _network(value: str) -> str:

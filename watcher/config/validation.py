@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
-from watcher.config.schema import DEFAULT_KEY_TEMPLATE, B2Connector, is_loopback, output_store, split_address
+from watcher.config.schema import DEFAULT_KEY_TEMPLATE, B2ConnectorSettings, is_loopback, output_store, split_address
 from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _asked(settings: Settings) -> Iterator[str]:
     """The addresses of others that the daemon asks."""
     if settings.compressor.embedded:
         for connector in settings.engine.connectors.values():
-            if isinstance(connector, B2Connector):
+            if isinstance(connector, B2ConnectorSettings):
                 yield connector.endpoint or f"https://s3.{settings.store.region}.backblazeb2.com"
     else:
         yield settings.compressor.url

@@ -23,7 +23,7 @@ def build_connectors(settings: schema.EngineSettings, proxies: Proxies) -> dict[
 
 
 def _built(identity: str, settings: schema.Connector, proxies: Proxies) -> Connector:
-    if isinstance(settings, schema.DirectoryConnector):
+    if isinstance(settings, schema.DirectoryConnectorSettings):
         return DirectoryConnector(settings.path)
     if settings.key_id is None or settings.application_key is None:
         raise WatcherError(

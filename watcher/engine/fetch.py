@@ -43,7 +43,7 @@ class _Forbidden(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FetchedSource:
     """What was fetched: its name, its bytes' number and SHA-1 (hexadecimal)."""
 
     name: str
@@ -130,7 +130,7 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def fetch(self, url: str, headers: Mapping[str, str], target: Path, on_size: Callable[[int], None]) -> Source:
+    async def fetch(self, url: str, headers: Mapping[str, str], target: Path, on_size: Callable[[int], None]) -> FetchedSource:
         """Write what `url` gives to `target`. `on_size` hears each newly known size in bytes: announced, then as it grows.
 
         Raises Refusal: 413 for more bytes than allowed, 422 for every other failure, with its cause.
@@ -147,7 +147,7 @@ class Fetcher:
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(error, url) from None
 
-    async def _follow(self, url: str, headers: Mapping[str, str], target: Path, on_size: Callable[[int], None]) -> Source:
+    async def _follow(self, url: str, headers: Mapping[str, str], target: Path, on_size: Callable[[int], None]) -> FetchedSource:
         for _ in range(MAX_REDIRECTS + 1):
             async with self._get(url, headers) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
@@ -167,7 +167,9 @@ class Fetcher:
             sent["Authorization"] = credentials
         return self._session.get(request_url(self._policy, url), headers=sent, allow_redirects=False)
 
-    async def _receive(self, response: aiohttp.ClientResponse, url: str, target: Path, on_size: Callable[[int], None]) -> Source:
+    async def _receive(
+        self, response: aiohttp.ClientResponse, url: str, target: Path, on_size: Callable[[int], None]
+    ) -> FetchedSource:
         announced = response.content_length
         if announced is not None:
             self._check_size(announced)
@@ -185,7 +187,7 @@ class Fetcher:
                     await asyncio.to_thread(_write_all, file, chunk)
         if size == 0:
             raise unprocessable("the source is empty")
-        return Source(source_name(url), size, digest.hexdigest())
+        return FetchedSource(source_name(url), size, digest.hexdigest())
 
     def _check_size(self, size: int) -> None:
         if size > self._byte_limit:

@@ -20,7 +20,7 @@ from watcher.engine.encoding import LADDER, Encoding, can_be_lowered, encode, qu
 from watcher.engine.formats import ACCEPTED
 from watcher.engine.geometry import place
 from watcher.engine.headers import check_limits, read_picture
-from watcher.engine.lossless import Damaged, without_metadata
+from watcher.engine.lossless import DamagedContainer, without_metadata
 from watcher.engine.refusal import Refusal, corrupt, unprocessable, unreadable, unsupported
 from watcher.engine.rendering import render
 from watcher.engine.rights import exif_block
@@ -151,7 +151,7 @@ def _kept(picture: Picture, original: bytes) -> bytes | None:
     """The input's own pixels without metadata, orientation and profile kept; None where they cannot be freed of metadata."""
     try:
         stripped = without_metadata(picture.format, original, exif_block(picture.rights, picture.orientation))
-    except Damaged:
+    except DamagedContainer:
         return None
     if stripped is None and not picture.metadata:
         return original

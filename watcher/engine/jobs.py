@@ -58,7 +58,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class WebhookCall:
     """A webhook call that is due: where to, the JSON text to post, how often it was tried before, and when the job ended."""
 
     id: str
@@ -131,12 +131,12 @@ class JobJournal:
         answer = json.loads(rows[0]["answer"]) if rows[0]["answer"] else {}
         return job_answer(identity, rows[0]["status"], answer)
 
-    async def due(self) -> tuple[list[Delivery], float | None]:
+    async def due(self) -> tuple[list[WebhookCall], float | None]:
         """The webhook calls that are due, and when (on the clock) the next after them is."""
         now = self._clock()
         rows = await self._read("SELECT * FROM jobs WHERE webhook_due IS NOT NULL ORDER BY webhook_due LIMIT 100")
         deliveries = [
-            Delivery(row["id"], row["webhook"], row["answer"], row["webhook_tries"], row["changed"])
+            WebhookCall(row["id"], row["webhook"], row["answer"], row["webhook_tries"], row["changed"])
             for row in rows
             if row["webhook_due"] <= now
         ]

@@ -11,7 +11,7 @@ import zlib
 from typing import TYPE_CHECKING, Final
 
 from watcher.engine.rights import exif_block
-from watcher.engine.scrub import Damaged, scrub_heif, scrub_tiff, with_tiff_tags
+from watcher.engine.scrub import DamagedContainer, scrub_heif, scrub_tiff, with_tiff_tags
 from watcher.formats import webp
 from watcher.formats.reading import Bytes
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from watcher.engine.rights import Rights
 
-__all__ = ["Damaged", "with_rights", "without_metadata"]
+__all__ = ["DamagedContainer", "with_rights", "without_metadata"]
 
 _PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT: Final = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP mDCV cLLI sBIT bKGD pHYs acTL fcTL fdAT".split())
@@ -35,7 +35,7 @@ _JPEG_SCAN: Final = 0xDA
 def without_metadata(format_name: str, content: bytes, exif: bytes = b"") -> bytes | None:
     """`content` without metadata, or None where this format's metadata cannot be taken out without decoding.
 
-    `exif` (a TIFF structure, without a prefix) is put in instead: the little that must stay. Raises Damaged where the
+    `exif` (a TIFF structure, without a prefix) is put in instead: the little that must stay. Raises DamagedContainer where the
     container is broken.
     """
     if format_name == "tiff":  # author, notice and orientation stay where they are
@@ -67,7 +67,7 @@ def _strip_jpeg(content: bytes) -> bytes:
     place = 2
     while place < len(content):
         if content[place] != 0xFF:
-            raise Damaged("no marker where one must be")
+            raise DamagedContainer("no marker where one must be")
         marker = content[place + 1] if place + 1 < len(content) else 0xFF
         if marker == 0xFF:
             place += 1
@@ -80,15 +80,15 @@ def _strip_jpeg(content: bytes) -> bytes:
         if _jpeg_keeps(marker, content[place + 4 : end]):
             kept += content[place:end]
         place = end
-    raise Damaged("no end marker")
+    raise DamagedContainer("no end marker")
 
 
 def _length(content: bytes, place: int) -> int:
     if place + 2 > len(content):
-        raise Damaged("cut off")
+        raise DamagedContainer("cut off")
     length: int = struct.unpack_from(">H", content, place)[0]
     if length < 2:
-        raise Damaged("a segment without a length")
+        raise DamagedContainer("a segment without a length")
     return length
 
 
@@ -97,7 +97,7 @@ def _scan_end(content: bytes, place: int) -> int:
     while True:
         place = content.find(b"\xff", place)
         if place < 0 or place + 1 >= len(content):
-            raise Damaged("no end marker")
+            raise DamagedContainer("no end marker")
         following = content[place + 1]
         if following != 0 and not 0xD0 <= following <= 0xD7 and following != 0xFF:
             return place
@@ -127,7 +127,7 @@ def _strip_png(content: bytes) -> bytes:
         if kind == b"IEND":
             return bytes(kept)
         place = end
-    raise Damaged("cut off")
+    raise DamagedContainer("cut off")
 
 
 def _strip_webp(content: bytes) -> bytes:
@@ -141,12 +141,12 @@ def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     end = 8 + struct.unpack_from("<I", content, 4)[0]
     place = 12
     if end > len(content) + 1:
-        raise Damaged("cut off")
+        raise DamagedContainer("cut off")
     while place + 8 <= min(end, len(content)):
         length = struct.unpack_from("<I", content, place + 4)[0]
         after = place + 8 + length
         if after > len(content):
-            raise Damaged("cut off")
+            raise DamagedContainer("cut off")
         yield content[place : place + 4], content[place:after] + b"\0" * (length % 2)
         place = after + length % 2
 
@@ -180,7 +180,7 @@ def _insert_webp(content: bytes, exif: bytes) -> bytes:
 def _extended_webp(content: bytes) -> bytes:
     size = webp.size(Bytes(lambda offset, count: content[offset : offset + count], len(content)))
     if size is None:
-        raise Damaged("no picture")
+        raise DamagedContainer("no picture")
     alpha = 0x10 if content[12:16] == b"VP8L" and content[24] & 0x10 else 0
     flags = bytes([alpha, 0, 0, 0])
     header = b"VP8X" + struct.pack("<I", 10) + flags + b"".join((side - 1).to_bytes(3, "little") for side in size)

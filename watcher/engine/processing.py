@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watcher.engine.connectors import Connector
-    from watcher.engine.fetch import Fetcher, Source
+    from watcher.engine.fetch import FetchedSource, Fetcher
     from watcher.engine.orders import Order, StoreOrder
     from watcher.engine.results import TemporaryResults
     from watcher.engine.work import Outcome
@@ -119,7 +119,7 @@ def _store_refusal(error: StoreError) -> Refusal:
     return unprocessable(message)
 
 
-def _input(source: Source, outcome: Outcome) -> FileFacts:
+def _input(source: FetchedSource, outcome: Outcome) -> FileFacts:
     mime = FORMATS[outcome.input_format].mime
     pixels = (outcome.input_width, outcome.input_height)
     return FileFacts(source.name, "image", outcome.input_format, mime, source.size, source.sha1, *pixels)

@@ -18,12 +18,12 @@ _DESCRIBING: Final = frozenset({269, 270, 271, 272, 285, 305, 306, 316, 700, 337
 _MOST_DIRECTORIES: Final = 10_000
 
 
-class Damaged(ValueError):
+class DamagedContainer(ValueError):
     """The container is not whole, or not what it says."""
 
 
 def scrub_tiff(content: bytes) -> bytes | None:
-    """The TIFF without describing tags; None for a BigTIFF. Raises Damaged."""
+    """The TIFF without describing tags; None for a BigTIFF. Raises DamagedContainer."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
     if order is None:
         return None
@@ -35,7 +35,7 @@ def scrub_tiff(content: bytes) -> bytes | None:
             seen.add(position)
             position = _scrub_directory(out, order, position)
     except struct.error:
-        raise Damaged("an image directory is cut") from None
+        raise DamagedContainer("an image directory is cut") from None
     return bytes(out)
 
 
@@ -78,12 +78,12 @@ def _zero(out: bytearray, place: int, length: int) -> None:
 def scrub_heif(content: bytes, exif: bytes) -> bytes | None:
     """The HEIC or AVIF with its Exif and XMP items overwritten; `exif` (a TIFF structure) takes the place of the first Exif.
 
-    None where they are not plain bytes of the file. Raises Damaged.
+    None where they are not plain bytes of the file. Raises DamagedContainer.
     """
     try:
         found = heif.structure(Bytes(lambda offset, size: content[offset : offset + size], len(content)))
     except Cut:
-        raise Damaged("the boxes are damaged") from None
+        raise DamagedContainer("the boxes are damaged") from None
     out = bytearray(content)
     for item in found.items.values():
         if item.kind not in (b"Exif", b"mime", b"uri "):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.engine.addresses import AddressPolicy
-    from watcher.engine.jobs import Delivery, JobJournal
+    from watcher.engine.jobs import JobJournal, WebhookCall
 
 ANSWER_SECONDS: Final = 10.0
 """How long a receiver may take to confirm."""
@@ -65,13 +65,13 @@ class Webhooks:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
 
-    async def _deliver(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
+    async def _deliver(self, session: aiohttp.ClientSession, delivery: WebhookCall) -> None:
         if await self._is_confirmed(session, delivery) or self._clock() - delivery.ended > KEPT_SECONDS:
             await self._journal.delivered(delivery.id)
         else:
             await self._journal.try_again(delivery.id, self._clock() + pause(delivery.tries, self._random()))
 
-    async def _is_confirmed(self, session: aiohttp.ClientSession, delivery: Delivery) -> bool:
+    async def _is_confirmed(self, session: aiohttp.ClientSession, delivery: WebhookCall) -> bool:
         try:
             async with (
                 asyncio.timeout(ANSWER_SECONDS),

@@ -31,7 +31,7 @@ from watcher.ports import Publication
 from watcher.publish.answers import shown_name
 from watcher.publish.diagnosis import CheckLine, diagnose
 from watcher.publish.staging import HINTS
-from watcher.s3.bucket import Bucket, Stored
+from watcher.s3.bucket import Bucket, PutObject
 from watcher.s3.client import S3Client
 from watcher.s3.errors import S3Error
 from watcher.s3.listing import Version
@@ -248,7 +248,7 @@ class StagedLinks:
         staged.versions.append(Version(staged.key, stored.version))
         staged.all_known = known_before and stored.alone
 
-    async def _put(self, key: str, source: Source) -> Stored:
+    async def _put(self, key: str, source: Source) -> PutObject:
         """Upload from an own descriptor, so that the source may be closed meanwhile."""
         facts, descriptor = source.facts, os.dup(source.fileno())
         try:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from watcher.publish.traffic import Line, Traffic
+from watcher.publish.traffic import Traffic, Uplink
 
 if TYPE_CHECKING:
     from watcher.model import Ticket
@@ -35,7 +35,7 @@ class Register:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._published: dict[bytes, Published] = {}
-        self._line = Line()
+        self._line = Uplink()
         self._queue = asyncio.Lock()
         self._less_to_send = asyncio.Event()
 

@@ -77,7 +77,7 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class Line:
+class Uplink:
     """How fast bytes leave, so that a thin line is not shared by more downloads than it can feed in time."""
 
     _marks: list[tuple[float, int]] = field(default_factory=list)

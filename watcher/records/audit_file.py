@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from watcher.records.chain import Line, Place, compose, line_hash
+from watcher.records.chain import AuditLine, ChainEnd, compose, line_hash
 from watcher.records.rotated import last_rotated_line, read_end
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class AuditFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.place = Place(0, None)
+        self.place = ChainEnd(0, None)
         self._descriptor: int | None = None
         self._end = 0
         self._before_last = 0
@@ -71,7 +71,7 @@ class AuditFile:
         if lines:
             self._write(b"".join(lines))
             self._before_last = self.place.seq
-            self.place = Place(seq, hashed)
+            self.place = ChainEnd(seq, hashed)
         return links
 
     def check(self) -> None:
@@ -135,7 +135,7 @@ class AuditFile:
         ours = os.fstat(self._open_descriptor)
         return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
 
-    def _cut_torn(self) -> tuple[Line | None, bool]:
+    def _cut_torn(self) -> tuple[AuditLine | None, bool]:
         """Judge the end of the file, cut off what is to be written again; give the last line, and whether there was a cut."""
         descriptor = self._open_descriptor
         size = os.fstat(descriptor).st_size
@@ -159,9 +159,9 @@ class AuditFile:
             self.place = before.place
             return True
         if torn and before is None:
-            self.place = Place(0, None)
+            self.place = ChainEnd(0, None)
             return True
-        self.place = Place(self.place.seq, None)
+        self.place = ChainEnd(self.place.seq, None)
         return False
 
 

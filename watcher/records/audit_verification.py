@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from watcher.records.chain import NEW_CHAIN, Line, read_line
+from watcher.records.chain import NEW_CHAIN, AuditLine, read_line
 from watcher.records.rotated import READ_ERRORS, audit_files, open_lines, rotated_files, unreadable_files
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Check:
     notes: list[str] = field(default_factory=list)
     lines: int = 0
     seen: Ranges = field(default_factory=Ranges)
-    _last: Line | None = None
+    _last: AuditLine | None = None
     _outputs: set[bytes] = field(default_factory=set)
 
     def file(self, path: Path) -> None:
@@ -157,7 +157,7 @@ class Check:
         self._content(place, line)
         self._last = line
 
-    def _order(self, place: str, line: Line) -> None:
+    def _order(self, place: str, line: AuditLine) -> None:
         last = self._last
         if line.chain == NEW_CHAIN and line.prev is None:
             gone = "may be in a file that cannot be read" if self.something_hidden else "were deleted by somebody"
@@ -167,13 +167,13 @@ class Check:
         elif line.seq != last.seq + 1 or line.prev != last.hash:
             self.problems.append(f"{place}: {_break(line, last)}")
 
-    def _first(self, place: str, line: Line) -> None:
+    def _first(self, place: str, line: AuditLine) -> None:
         if line.prev is not None:
             self.notes.append(f"{place}: begins with number {line.seq}; older files are not here")
         elif line.seq != 1:
             self.problems.append(f"{place}: number {line.seq} says that nothing came before it")
 
-    def _once(self, place: str, line: Line) -> None:
+    def _once(self, place: str, line: AuditLine) -> None:
         if not self.seen.add(line.seq):
             self.problems.append(f"{place}: number {line.seq} is there twice")
         identity = f"{line.record.get('id')}\0{line.record.get('rendition')!r}".encode()
@@ -184,7 +184,7 @@ class Check:
             )
         self._outputs.add(digest)
 
-    def _content(self, place: str, line: Line) -> None:
+    def _content(self, place: str, line: AuditLine) -> None:
         """Compare with the journal, as far back as it remembers."""
         if self.journal is None:
             return
@@ -213,7 +213,7 @@ class Check:
         return self.seen.first is None or number > self.seen.first
 
 
-def _break(line: Line, last: Line) -> str:
+def _break(line: AuditLine, last: AuditLine) -> str:
     """What is wrong between two lines."""
     if line.seq > last.seq + 1:
         return f"number {last.seq} is followed by {line.seq}: lines between were removed"

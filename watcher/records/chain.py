@@ -18,7 +18,7 @@ NEW_CHAIN: Final = "new"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChainEnd:
     """Where a chain stands: the number of its last line and that line's hash (None: the next line begins a chain)."""
 
     seq: int
@@ -26,7 +26,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AuditLine:
     """A line that is one of ours."""
 
     seq: int
@@ -37,11 +37,11 @@ class Line:
     """The ending alone, as the journal has it."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ChainEnd:
         """Where the chain stands after it."""
-        return Place(self.seq, self.hash)
+        return ChainEnd(self.seq, self.hash)
 
-    def follows(self, place: Place) -> bool:
+    def follows(self, place: ChainEnd) -> bool:
         """Whether it is the very next line."""
         return self.seq == place.seq + 1 and self.prev == place.hash
 
@@ -51,7 +51,7 @@ class Tail:
     """The end of a file: how many bytes of it are to be kept, and its last line of ours."""
 
     keep: int
-    last: Line | None
+    last: AuditLine | None
 
 
 def line_hash(line: bytes) -> str:
@@ -72,7 +72,7 @@ def linked(record: Record, seq: int, prev: str | None) -> Record:
     return {**record, **links}
 
 
-def read_line(data: bytes) -> Line | None:
+def read_line(data: bytes) -> AuditLine | None:
     """The line in these bytes (without line feed), or None where it is not one of ours."""
     try:
         record = json.loads(data)
@@ -83,7 +83,7 @@ def read_line(data: bytes) -> Line | None:
     seq, prev, chain = record.pop("seq", None), record.pop("prev", None), record.pop("chain", None)
     if not isinstance(seq, int) or isinstance(seq, bool) or not isinstance(prev, str | None):
         return None
-    return Line(seq, prev, line_hash(data), chain if isinstance(chain, str) else None, record)
+    return AuditLine(seq, prev, line_hash(data), chain if isinstance(chain, str) else None, record)
 
 
 def reaches_back(data: bytes, marked: int) -> bool:

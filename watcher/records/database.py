@@ -30,7 +30,7 @@ BUSY_SECONDS: Final = 5.0
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-class Damaged(Exception):
+class DamagedJournal(Exception):
     """The file is no sound journal; `problem` says what SQLite found."""
 
     def __init__(self, problem: str) -> None:
@@ -85,7 +85,7 @@ def open_own(path: Path | str, schema: Schema, now: float) -> Opened:
     path = Path(path)
     try:
         return _open_sound(path, schema)
-    except Damaged as error:
+    except DamagedJournal as error:
         aside = _set_aside(path, now)
         opened = _open_sound(path, schema)
         return Opened(opened.connection, fresh=True, set_aside=aside, problem=error.problem)
@@ -162,7 +162,7 @@ def _ensure_file(path: Path) -> bool:
 def _failure(path: Path, error: sqlite3.Error) -> Exception:
     """What an error of SQLite at the opening means: the file is damaged, or it cannot be had."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return Damaged(str(error)) if code in _DAMAGED else _cannot_open(path, error)
+    return DamagedJournal(str(error)) if code in _DAMAGED else _cannot_open(path, error)
 
 
 def _cannot_open(path: Path, error: Exception) -> Unavailable:
@@ -179,7 +179,7 @@ def _too_new(path: Path | str, found: int, known: int) -> Unavailable:
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    """PRAGMA quick_check within bounds. Raises Damaged with the first problem."""
+    """PRAGMA quick_check within bounds. Raises DamagedJournal with the first problem."""
     deadline = time.monotonic() + CHECK_SECONDS
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
     try:
@@ -191,7 +191,7 @@ def _check(connection: sqlite3.Connection) -> None:
     finally:
         connection.set_progress_handler(None, 0)
     if row is None or row[0] != "ok":
-        raise Damaged(row[0] if row else "quick_check says nothing")
+        raise DamagedJournal(row[0] if row else "quick_check says nothing")
 
 
 def _version(connection: sqlite3.Connection) -> int:

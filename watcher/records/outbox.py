@@ -11,7 +11,7 @@ from watcher.backoff import exponential
 from watcher.model import Event
 from watcher.records.audit_file import Disturbed
 from watcher.records.bell import Bell
-from watcher.records.chain import Place
+from watcher.records.chain import ChainEnd
 from watcher.records.queries import OutboxCursor
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class OutboxRelay:
     async def start(self) -> None:
         """Repair the audit file from the journal, write down what is missing, and follow the endings from now on."""
         cursor = await self._journal.outbox_cursor()
-        self._audit.place, self._logged = Place(cursor.audited, cursor.hash), cursor.logged
+        self._audit.place, self._logged = ChainEnd(cursor.audited, cursor.hash), cursor.logged
         self._noted = cursor
         await self.flush()
         self._task = asyncio.create_task(self._follow(), name="recorder")

@@ -37,7 +37,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class HistoryStep:
     """One step of an image's history."""
 
     at: float
@@ -51,7 +51,7 @@ class Story:
     """Everything the journal knows of one image."""
 
     image: Image
-    steps: tuple[Step, ...]
+    steps: tuple[HistoryStep, ...]
     endings: tuple[NumberedEnding, ...]
 
 
@@ -158,11 +158,11 @@ class JournalViews:
         query = "SELECT number FROM images WHERE folder = ? AND relative = ?"
         return sorted((int(row[0]) for place in places for row in self._connection.execute(query, place)), reverse=True)
 
-    def _steps(self, number: int, image: Image) -> tuple[Step, ...]:
+    def _steps(self, number: int, image: Image) -> tuple[HistoryStep, ...]:
         query = "SELECT at, event, rendition, detail FROM history WHERE image = ? ORDER BY number"
         rows = self._connection.execute(query, (number,))
-        detected = Step(image.detected_at, str(Event.IMAGE_DETECTED), None, {})
-        return (detected, *(Step(at, event, rendition, json.loads(detail)) for at, event, rendition, detail in rows))
+        detected = HistoryStep(image.detected_at, str(Event.IMAGE_DETECTED), None, {})
+        return (detected, *(HistoryStep(at, event, rendition, json.loads(detail)) for at, event, rendition, detail in rows))
 
     # --- endings --------------------------------------------------------------------------------------------------------------
 

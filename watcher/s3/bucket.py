@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class PutObject:
     """An object was put: its version where the store keeps versions, and whether an earlier try may have put one too."""
 
     version: str | None
@@ -50,11 +50,13 @@ class Bucket:
         """A link for GET, made without asking anybody."""
         return signed_link(self.credentials, self.url(key), signed_at, lifetime)
 
-    async def put(self, key: str, headers: Mapping[str, str], size: int, content: Callable[[], AsyncIterable[bytes]]) -> Stored:
+    async def put(
+        self, key: str, headers: Mapping[str, str], size: int, content: Callable[[], AsyncIterable[bytes]]
+    ) -> PutObject:
         """Put an object of exactly `size` bytes; `content` is called for every try."""
         sent = {**headers, "Content-Length": str(size)}
         answer, tries = await self._call(S3Request("PUT", self.url(key), headers=sent, content=content))
-        return Stored(answer.headers.get("x-amz-version-id") or None, tries == 1)
+        return PutObject(answer.headers.get("x-amz-version-id") or None, tries == 1)
 
     async def head(self, key: str) -> httpx.Headers | None:
         """The headers of an object; None where there is none."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiohttp import web
 
 from watcher.errors import Unavailable
-from watcher.service.password import Verdict
+from watcher.service.password import PasswordVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,9 +98,9 @@ class AdminServer:
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         verdict = self._password.judge(request.headers.get("Authorization"), request.remote or "")
-        if verdict is Verdict.RIGHT:
+        if verdict is PasswordVerdict.RIGHT:
             return None
-        if verdict is Verdict.TOO_MANY:
+        if verdict is PasswordVerdict.TOO_MANY:
             return web.Response(status=429, text="too many wrong passwords; wait a minute\n", headers={"Retry-After": "60"})
         ask = {"WWW-Authenticate": 'Basic realm="compressor-watcher", charset="UTF-8"'}
         return web.Response(status=401, text="the password is that of [admin]; any user name will do\n", headers=ask)

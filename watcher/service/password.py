@@ -23,7 +23,7 @@ FORGIVEN_EVERY_SECONDS: Final = 6.0
 MOST_ADDRESSES: Final = 1_000
 
 
-class Verdict(Enum):
+class PasswordVerdict(Enum):
     """What a request's password is worth."""
 
     RIGHT = auto()
@@ -47,21 +47,21 @@ class PasswordCheck:
         self._clock = clock
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
-    def judge(self, authorization: str | None, address: str) -> Verdict:
+    def judge(self, authorization: str | None, address: str) -> PasswordVerdict:
         """`authorization` is the header's value; `address` is who asks."""
         wanted = self._password()
         if wanted is None:
-            return Verdict.RIGHT
+            return PasswordVerdict.RIGHT
         given = basic_password(authorization or "")
         if given is None:
-            return Verdict.MISSING
+            return PasswordVerdict.MISSING
         network = _network(address)
         if self._count(network) > MOST_FAILURES - 1:
-            return Verdict.TOO_MANY
+            return PasswordVerdict.TOO_MANY
         if hmac.compare_digest(_digest(given), _digest(wanted)):
-            return Verdict.RIGHT
+            return PasswordVerdict.RIGHT
         self._fail(network)
-        return Verdict.WRONG
+        return PasswordVerdict.WRONG
 
     def _count(self, network: str) -> float:
         failures = self._failures.get(network)

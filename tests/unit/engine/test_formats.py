@@ -3,7 +3,7 @@
 import pytest
 
 from watcher.engine.formats import FORMATS
-from watcher.engine.lossless import Damaged, without_metadata
+from watcher.engine.lossless import DamagedContainer, without_metadata
 from watcher.engine.processing import output_name
 
 
@@ -55,7 +55,7 @@ def test_a_jpeg_keeps_its_picture_and_profile_only() -> None:
 )
 def test_damaged_containers_are_noticed(name: str, content: bytes) -> None:
     """A container that is cut or wrong is never passed on as whole."""
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedContainer):
         without_metadata(name, content)
 
 
@@ -67,5 +67,5 @@ def test_formats_that_cannot_be_stripped_say_so() -> None:
 def without_metadata_or_none(name: str) -> bool:
     try:
         return without_metadata(name, b"RIFF\x04\0\0\0WEBP") is not None
-    except Damaged:
+    except DamagedContainer:
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from watcher.publish.traffic import AHEAD_SECONDS, FREE_BYTES, QUIET_SECONDS, Download, Line, Traffic
+from watcher.publish.traffic import AHEAD_SECONDS, FREE_BYTES, QUIET_SECONDS, Download, Traffic, Uplink
 
 
 class Acknowledged:
@@ -49,7 +49,7 @@ def test_only_what_somebody_takes_loads_the_line() -> None:
 
 def test_a_line_that_is_not_known_takes_a_few_and_a_thin_one_no_more() -> None:
     """At 500 KB/s about one original of 12 MB at a time; on a fast line nobody waits; one may always go."""
-    thin, fast = Line(), Line()
+    thin, fast = Uplink(), Uplink()
     assert thin.has_room(0, 10 * FREE_BYTES, 0.0)
     assert thin.has_room(FREE_BYTES // 2, FREE_BYTES // 2, 0.0)
     assert not thin.has_room(FREE_BYTES, 1, 0.0)

@@ -16,7 +16,7 @@ from watcher.compressor.client import CompressorClient
 from watcher.compressor.failures import CAUGHT
 from watcher.compressor.stored import HttpObjectStore
 from watcher.config.rules import folder_rules
-from watcher.config.schema import B2Connector, DirectoryConnector
+from watcher.config.schema import B2ConnectorSettings, DirectoryConnectorSettings
 from watcher.errors import CallFailed
 from watcher.model import Absence, FailureKind
 from watcher.network.certificates import client_context
@@ -171,7 +171,7 @@ def _connector(name: str, connector: Connector | None) -> Finding:
     what = f"connector {name}"
     if connector is None:
         return fail(what, "is not configured", f"add [engine.connectors.{name}] with its `kind`")
-    if isinstance(connector, DirectoryConnector):
+    if isinstance(connector, DirectoryConnectorSettings):
         there = existing(connector.path)
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
             return fail(what, f"{there} may not be written by this user", RIGHTS_HINT)
@@ -183,7 +183,7 @@ def _connector(name: str, connector: Connector | None) -> Finding:
     return skip(what, f"{_kind(connector)}: its key is tried when the first image is stored, or by --probe")
 
 
-def _kind(connector: B2Connector) -> str:
+def _kind(connector: B2ConnectorSettings) -> str:
     return connector.endpoint or "Backblaze B2"
 
 
