@@ -30,8 +30,7 @@ demo: $(VENV)/.run ## Show the main job on this machine, no account needed: FOLD
 
 test: $(VENV)/.dev lint ## Run lint, types, layers and all tests (what the machine lacks is skipped with a reason)
 	@$(BIN)/python -m compileall -q watcher tests/support   # hundreds of processes are started; none should compile it anew
-	@# A machine that was too busy for a deadline is no fault of the code: what fails side by side is run once more, alone.
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations 10 || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations 10
 
 lint: $(VENV)/.dev ## Check style, types and layers
 	$(BIN)/ruff check .
