@@ -50,6 +50,11 @@ class Unavailable(WatcherError):
 class NotAnswering(Unavailable):
     """Calls on a folder's disk or share do not come back. What is asked for waits until they do."""
 
+    @classmethod
+    def of(cls, what: object) -> NotAnswering:
+        """The error of a path on which calls hang, with what to do."""
+        return cls(f"{what} does not answer", "its disk or share hangs: see to it, or unmount it (umount -f, umount -l)")
+
 
 class CallFailed(WatcherError):
     """A call of the Compressor API ended without a result; `failure` says of which class it is."""

@@ -33,11 +33,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON
 
 def load(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
     """The configuration, and the file it came from. Raises ConfigurationError."""
+    from watcher.commands.output import note
     from watcher.config.loading import find_config_file, load_settings, read_toml
 
     path = find_config_file(config, os.environ).absolute()
     try:
-        return load_settings(read_toml(path), os.environ, purpose=purpose), path
+        return load_settings(read_toml(path), os.environ, purpose=purpose, say=note), path
     except ConfigurationError as error:
         raise ConfigurationError(
             [f"{path}: {problem}" if str(path) not in problem else problem for problem in error.problems]

@@ -61,7 +61,10 @@ def show(
 
 
 def explain(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file in one of the watched folders; it need not exist yet.")],
+    file: Annotated[
+        Path,  # a parser of its own: the library's would look at the file, which hangs on a dead share
+        typer.Argument(metavar="FILE", parser=Path, help="A file in one of the watched folders; it need not exist yet."),
+    ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from watcher.commands.checks.finding import State
 from watcher.commands.checks.folders import check_folders
-from watcher.commands.checks.identity import acting_as, describe, service_user
+from watcher.commands.checks.identity import describe, service_user
 from watcher.commands.checks.remote import check_api, check_staging, check_stores, check_verify
 from watcher.commands.checks.serving import check_ports, check_serving
-from watcher.commands.checks.state import check_state
+from watcher.commands.checks.state import look_at_state
 from watcher.commands.output import console, say, state_text, write_json
 from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
@@ -54,8 +54,7 @@ def is_running(settings: Settings) -> bool:
 def check_machine(settings: Settings) -> list[Finding]:
     """Files and folders, with the rights of whom the daemon runs as."""
     user = service_user(settings.state_dir)
-    with acting_as(user):
-        return [describe(user), *check_folders(settings), *check_state(settings)]
+    return [describe(user), *check_folders(settings, user), *look_at_state(settings, user)]
 
 
 async def check_ways(settings: Settings, *, running: bool) -> list[Finding]:

@@ -15,7 +15,9 @@ from watcher.clock import SystemClock
 from watcher.compressor.wire import FetchRequest
 from watcher.config.keys import InvalidKey, KeyFields, render_key
 from watcher.config.rules import folder_rules
+from watcher.errors import NotAnswering
 from watcher.formats.containers import judge
+from watcher.in_time import ask
 from watcher.intake.inspection import Inspector, Unsuitable, inspect_file
 from watcher.intake.roots import Place
 from watcher.model import IgnoredReason, SourceFacts, path_fields
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from watcher.config.schema import Settings
     from watcher.model import OutputRule
 
+READING_SECONDS = 60.0
+"""So long a file may take to be read to its end."""
 WHY = {
     IgnoredReason.UNSUPPORTED: "it is a picture of a kind that cannot be done",
     IgnoredReason.NOT_AN_IMAGE: "its bytes are no image that the API takes (the name does not matter)",
@@ -62,10 +66,12 @@ def explanation(settings: Settings, file: Path) -> dict[str, Any]:
     answer: dict[str, Any] = {**path_fields("file", file), "folder": rules.folder.name}
     if reason := rules.ignores(relative):
         return {**answer, "verdict": "ignored", "reason": str(reason), "message": WHY[reason]}
-    facts, problem = _facts(rules, relative)
-    if problem:
+    facts, problem = _facts_if_it_answers(rules, relative)
+    if problem and problem["verdict"] == "not_answering":
+        answer |= problem
+    elif problem:
         return {**answer, **problem}
-    if facts is None:
+    elif facts is None:
         answer |= {
             "verdict": "not_there",
             "message": "there is no such file; if its bytes are an image, this is what it would get",
@@ -75,18 +81,27 @@ def explanation(settings: Settings, file: Path) -> dict[str, Any]:
     return {**answer, **_outputs(settings, rules, relative, facts)}
 
 
+def _facts_if_it_answers(rules: FolderRules, relative: str) -> tuple[SourceFacts | None, dict[str, Any] | None]:
+    try:
+        return _facts(rules, relative)
+    except NotAnswering as error:
+        message = f"{error.message} ({error.hint}); if the file's bytes are an image, this is what it would get"
+        return None, {"verdict": "not_answering", "message": message}
+
+
 def _facts(rules: FolderRules, relative: str) -> tuple[SourceFacts | None, dict[str, Any] | None]:
     """What the file's bytes say; or why it would not be taken as it is."""
-    real_root = os.path.realpath(os.fsencode(rules.folder.path))
-    name = os.fsencode(relative)
-    first = inspect_file(real_root, name, Inspector(Place(rules.folder.path, 0, 0, "unknown"), leases=False))
+    root, name = rules.folder.path, os.fsencode(relative)
+    inspector = Inspector(Place(root, 0, 0, "unknown"), leases=False)
+    real_root = ask(root, lambda: os.path.realpath(os.fsencode(root)))
+    first = ask(root / relative, lambda: inspect_file(real_root, name, inspector))
     if isinstance(first, Unsuitable):
         return None, {"verdict": "ignored", "reason": str(first.reason), "message": first.message or WHY[first.reason]}
     if first is None:
         return None, None
     if first.observation.size == 0:
         return None, {"verdict": "waited_for", "message": "it is empty"}
-    return _judged(real_root + b"/" + name)
+    return ask(root / relative, lambda: _judged(real_root + b"/" + name), READING_SECONDS)
 
 
 def _judged(path: bytes) -> tuple[SourceFacts | None, dict[str, Any] | None]:

@@ -47,7 +47,7 @@ async def run_daemon(settings: Settings, config: Path) -> int:
     """The daemon, until a signal says stop. `config` is an absolute path: a reload reads it again."""
 
     def load() -> Settings:
-        return load_settings(read_toml(config), os.environ)
+        return load_settings(read_toml(config), os.environ, say=note)
 
     control = Control()
     control.catch_signals()

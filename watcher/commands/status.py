@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -11,6 +12,7 @@ from rich.text import Text
 from watcher.commands.output import console, say, write_json
 from watcher.commands.reading import reading
 from watcher.figures import FINE_STATES, DaemonFigures, DaemonReport, FolderState, JournalFigures, Status
+from watcher.in_time import answered
 from watcher.log.console import outcome, plain
 from watcher.service.instance import LOCK_NAME, running_pid
 
@@ -47,7 +49,8 @@ def read_status(settings: Settings, now: float) -> Status:
 
 def _seen_from_here(settings: Settings) -> DaemonReport:
     """What can be said where no daemon says it."""
-    states = (FolderState(each.name, str(each.path), folder_state(each)) for each in settings.folders)
+    seen = answered({each.path: partial(folder_state, each) for each in settings.folders})
+    states = (FolderState(each.name, str(each.path), seen.get(each.path, "not_answering")) for each in settings.folders)
     return DaemonReport(folders=tuple(states))
 
 

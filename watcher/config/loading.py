@@ -6,8 +6,10 @@ place; no value is ever repeated in a message, since it may be a secret.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,9 +19,10 @@ from watcher.config.problems import did_you_mean, read_settings
 from watcher.config.schema import Settings, merge
 from watcher.config.validation import Purpose, check_whole
 from watcher.errors import ConfigurationError
+from watcher.in_time import answered, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 ENVIRONMENT_PREFIX: Final = "WATCHER_"
 CONFIG_VARIABLE: Final = "WATCHER_CONFIG"
@@ -33,11 +36,11 @@ def find_config_file(given: Path | None, environment: Mapping[str, str]) -> Path
     """
     named = given or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
     if named is not None:
-        if not named.is_file():
+        if not ask(named, named.is_file):
             raise ConfigurationError([f"{named}: no such file"])
         return named
     for candidate in (Path("config.toml"), SYSTEM_CONFIG):
-        if candidate.is_file():
+        if ask(candidate, candidate.is_file):
             return candidate
     there = (
         f"no configuration: there is no ./config.toml, no {SYSTEM_CONFIG}, and neither --config nor ${CONFIG_VARIABLE} names one"
@@ -47,9 +50,9 @@ def find_config_file(given: Path | None, environment: Mapping[str, str]) -> Path
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file's tables. Raises ConfigurationError with line and column where it is not TOML."""
+    """The file's tables. Raises ConfigurationError with line and column where it is not TOML, NotAnswering where it hangs."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(ask(path, partial(path.read_text, encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from None
     except UnicodeDecodeError:
@@ -63,11 +66,13 @@ def load_settings(
     environment: Mapping[str, str],
     overrides: Mapping[str, Any] | None = None,
     purpose: Purpose = "daemon",
+    say: Callable[[str], None] | None = None,
 ) -> Settings:
     """Merge file data, credentials, environment and command line, and check the whole.
 
     `purpose` says how much must be there: "daemon" needs folders, stores and secrets; "engine" needs the engine's keys;
-    "read" (commands that only read or steer) needs no secret at all. Raises ConfigurationError with every problem.
+    "read" (commands that only read or steer) needs no secret at all. `say` is told of folders that do not answer, which hold
+    nobody up. Raises ConfigurationError with every problem.
     """
     problems = list(_misspelt(environment))
     try:
@@ -81,11 +86,21 @@ def load_settings(
     settings, found, left_out = read_settings(merged, Places(from_environment).name)
     problems += found
     if settings is not None:
-        whole = check_whole(settings, purpose, environment)
+        whole = check_whole(settings, purpose, environment, _real_paths(settings, say))
         problems += [problem for problem in whole if not _follows(problem, left_out)]
     if problems or settings is None:
         raise ConfigurationError(problems)
     return settings
+
+
+def _real_paths(settings: Settings, say: Callable[[str], None] | None) -> dict[Path, Path]:
+    """Where the folders' paths lead to; without those on a share that does not answer."""
+    calls = {folder.path: partial(os.path.realpath, folder.path) for folder in settings.folders}
+    found = answered(calls)
+    for folder in settings.folders:
+        if folder.path not in found and say is not None:
+            say(f"folder {folder.name}: {folder.path} does not answer; its path is taken as it is written")
+    return {path: Path(real) for path, real in found.items()}
 
 
 def _follows(problem: str, left_out: set[str]) -> bool:

@@ -1,9 +1,7 @@
-"""What no table of the configuration can see alone: secrets, stores, overlaps, names, times. Pure but for realpath."""
+"""What no table of the configuration can see alone: secrets, stores, overlaps, names, times. Pure."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +10,7 @@ from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from watcher.config.schema import Folder, Settings
 
@@ -21,11 +20,16 @@ MAX_METADATA_BYTES: Final = 2_048
 """Name and value bytes of `store.metadata`, ours included (S3 rule; B2's own is 7,000, less with encryption)."""
 
 
-def check_whole(settings: Settings, purpose: Purpose, environment: Mapping[str, str]) -> list[str]:
-    """What no table can see alone: secrets, stores of folders, overlaps, names, times, proxies of the environment."""
+def check_whole(
+    settings: Settings, purpose: Purpose, environment: Mapping[str, str], real_paths: Mapping[Path, Path]
+) -> list[str]:
+    """What no table can see alone: secrets, stores of folders, overlaps, names, times, proxies of the environment.
+
+    `real_paths`: where the folders' paths lead to, as far as that is known.
+    """
     if purpose == "engine":
         return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
-    problems = [*_check_folders(settings), *_check_publish(settings)]
+    problems = [*_check_folders(settings, real_paths), *_check_publish(settings)]
     if purpose == "daemon":
         problems += [*_check_daemon(settings), *_check_proxies(settings, Proxies.of_environment(environment))]
     return problems
@@ -86,9 +90,9 @@ def _check_publish(settings: Settings) -> Iterator[str]:
             yield "publish.serve.public_url: is missing; it says how the API reaches this machine (see README)"
 
 
-def _check_folders(settings: Settings) -> Iterator[str]:
+def _check_folders(settings: Settings, real_paths: Mapping[Path, Path]) -> Iterator[str]:
     yield from _check_names("folders", [folder.name for folder in settings.folders])
-    yield from _check_overlaps(settings.folders)
+    yield from _check_overlaps(settings.folders, real_paths)
     for number, folder in enumerate(settings.folders):
         place = f"folders[{number}]"
         yield from _check_names(f"{place}.renditions", [rendition.name for rendition in folder.renditions])
@@ -101,8 +105,8 @@ def _check_names(place: str, names: Sequence[str]) -> Iterator[str]:
             yield f"{place}[{number}].name: another one has the same name"
 
 
-def _check_overlaps(folders: Sequence[Folder]) -> Iterator[str]:
-    resolved = [Path(os.path.realpath(folder.path)) for folder in folders]
+def _check_overlaps(folders: Sequence[Folder], real_paths: Mapping[Path, Path]) -> Iterator[str]:
+    resolved = [real_paths.get(folder.path, folder.path) for folder in folders]
     for number, path in enumerate(resolved):
         for other, above in enumerate(resolved):
             inside = path.is_relative_to(above) and number != other

@@ -148,6 +148,8 @@ class Roots:
         self.targets = MoveTargets()
         self._lock = threading.Lock()
         self._armed: dict[Path, tuple[RootInfo, bool] | None] = {}
+        self._real: dict[Path, bytes] = {}
+        """Where each root led to when it was last there."""
         self._away: dict[Path, set[bytes]] = {}
 
     def arm(self, root: Path, info: RootInfo, *, leases: bool) -> None:
@@ -158,6 +160,7 @@ class Roots:
             was = {top for top, _ in before[0].below} if before else set()
             self._away[root] = (self._away.get(root, set()) | was) - tops
             self._armed[root] = info, leases
+            self._real[root] = info.real
 
     def lose(self, root: Path) -> None:
         """The folder is configured, and is not available."""
@@ -171,12 +174,14 @@ class Roots:
         """The folder is not configured any more."""
         with self._lock:
             self._armed.pop(root, None)
+            self._real.pop(root, None)
             self._away.pop(root, None)
 
     def real(self, root: Path) -> bytes:
-        """The root's path with no symbolic link in it."""
-        armed = self._get(root)
-        return armed[0].real if armed else os.path.realpath(os.fsencode(root))
+        """The root's path with no symbolic link in it, as it was last there. Blocks where it never was."""
+        with self._lock:
+            known = self._real.get(root)
+        return os.path.realpath(os.fsencode(root)) if known is None else known
 
     def ids(self) -> frozenset[FileId]:
         """Which directories the folders are."""

@@ -30,7 +30,7 @@ class Reloader:
         notifier: Notifier,
         status: Callable[[], Awaitable[str]],
     ) -> None:
-        """`settings` are those in force now; `status` gives the line for the service manager."""
+        """`load` may block for a few seconds. `settings` are those in force now; `status` gives the service manager's line."""
         self._load = load
         self._settings = settings
         self._life = life
@@ -49,7 +49,7 @@ class Reloader:
 
     async def _load_and_apply(self) -> None:
         try:
-            new = self._load()
+            new = await asyncio.to_thread(self._load)
         except ConfigurationError as error:
             self._reject(list(error.problems))
         except WatcherError as error:

@@ -6,20 +6,25 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from watcher.commands.checks.apart import Look
 from watcher.commands.checks.finding import fail, ok, warn
 from watcher.config.rules import folder_rules
 from watcher.config.schema import MoveTo
 from watcher.config.units import human_duration
+from watcher.errors import NotAnswering
 from watcher.intake.mounts import current_mounts, missing_mount, root_identity
 from watcher.intake.watch import watch_limit
 from watcher.intake.watchdog_internals import watches_left
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Iterator
 
+    from watcher.commands.checks.apart import Moved
     from watcher.commands.checks.finding import Finding
     from watcher.config.rules import FolderRules
     from watcher.config.schema import Settings
@@ -53,40 +58,52 @@ def existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if os.path.lexists(each))
 
 
-def check_folders(settings: Settings) -> list[Finding]:
-    """A few lines for each folder, then those of the watch limits."""
+def check_folders(settings: Settings, user: pwd.struct_passwd | None = None) -> list[Finding]:
+    """A few lines for each folder, then those of the watch limits. Seen with the rights of `user`, or with our own.
+
+    A folder that does not answer is said, and keeps nothing else from being looked at.
+    """
     findings: list[Finding] = []
-    watched = 0
-    for rules in folder_rules(settings).values():
-        lines, directories = check_folder(rules, settings.rescan)
-        findings += lines
-        watched += directories
-    return [*findings, *check_limits(watched, settings.folders[0].path if settings.folders else Path("/"))]
+    watched, answering = 0, Path("/")
+    looks = [
+        (rules.folder, Look(rules.folder.path, partial(check_folder, rules, settings.rescan), user))
+        for rules in folder_rules(settings).values()
+    ]
+    for folder, look in looks:
+        try:
+            lines, directories = look.result()
+        except NotAnswering as error:
+            findings.append(fail(f"folder {folder.name}", error.message, f"{error.hint}; until then its images wait"))
+        else:
+            findings += lines
+            watched += directories
+            answering = folder.path
+    return [*findings, *check_limits(watched, answering)]
 
 
-def check_folder(rules: FolderRules, rescan: float) -> tuple[list[Finding], int]:
+def check_folder(rules: FolderRules, rescan: float, moved: Moved) -> tuple[list[Finding], int]:
     """A folder's lines, and how many directories of it the kernel has to watch."""
     folder = rules.folder
     what = f"folder {folder.name}"
     if (trouble := _reachable(what, folder.path)) is not None:
         return [trouble], 0
     try:
-        return _look_closely(what, rules, rescan)
+        return _look_closely(what, rules, rescan, moved)
     except OSError as error:
         return [fail(what, f"{folder.path}: {error.strerror}", "it went away while it was looked at; check again")], 0
 
 
-def _look_closely(what: str, rules: FolderRules, rescan: float) -> tuple[list[Finding], int]:
+def _look_closely(what: str, rules: FolderRules, rescan: float, moved: Moved) -> tuple[list[Finding], int]:
     folder = rules.folder
     needs_write = rules.rule.on_success != "keep" or rules.rule.on_failure != "keep"
-    survey = walk(rules, time.monotonic() + SURVEY_SECONDS, needs_write=needs_write)
+    survey = walk(rules, time.monotonic() + SURVEY_SECONDS, needs_write=needs_write, moved=moved)
     kind, remote = file_system(folder.path)
     polled = folder.polling is True or (folder.polling == "auto" and remote)
     findings = [
         _content(what, folder.path, survey),
         *_rights(what, survey, needs_write=needs_write),
         *_mount(what, folder.path, kind, polled=polled, remote=remote, rescan=rescan),
-        *(_move_target(what, folder.path, after.move) for after in _moves(rules)),
+        *(_move_target(what, folder.path, after.move, moved) for after in _moves(rules)),
     ]
     return findings, 0 if polled else survey.directories
 
@@ -110,8 +127,8 @@ def _reachable(what: str, path: Path) -> Finding | None:
 # --- the tree ---------------------------------------------------------------------------------------------------------------
 
 
-def walk(rules: FolderRules, deadline: float, *, needs_write: bool) -> Survey:
-    """Walk the directories that will be watched."""
+def walk(rules: FolderRules, deadline: float, *, needs_write: bool, moved: Moved = lambda _: None) -> Survey:
+    """Walk the directories that will be watched. `moved` is told of each."""
     survey = Survey()
     root = os.fsencode(rules.folder.path)
     waiting = [b""]
@@ -120,6 +137,7 @@ def walk(rules: FolderRules, deadline: float, *, needs_write: bool) -> Survey:
             survey.complete = False
             break
         relative = waiting.pop()
+        moved(os.fsdecode(root + b"/" + relative) if relative else rules.folder.path)
         waiting.extend(_visit(survey, rules, root, relative, needs_write=needs_write))
     return survey
 
@@ -216,8 +234,9 @@ def _moves(rules: FolderRules) -> list[MoveTo]:
     return [after for after in (rules.folder.on_success, rules.folder.on_failure) if isinstance(after, MoveTo)]
 
 
-def _move_target(what: str, folder: Path, target: Path) -> Finding:
+def _move_target(what: str, folder: Path, target: Path, moved: Moved) -> Finding:
     """A folder that files are moved to; it is made when the first one is."""
+    moved(target)
     what = f"{what}: move to {target}"
     there = existing(target)
     if not there.is_dir():

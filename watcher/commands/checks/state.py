@@ -6,27 +6,39 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
+from watcher.commands.checks.apart import Look
 from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.folders import RIGHTS_HINT, existing, file_system
 from watcher.config.units import human_size
-from watcher.errors import Unavailable
+from watcher.errors import NotAnswering, Unavailable
 from watcher.records.views import JournalViews
 from watcher.service.instance import running_pid
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Iterator
     from pathlib import Path
 
     from watcher.commands.checks.finding import Finding
     from watcher.config.schema import Settings
 
+STATE_PATIENCE_SECONDS: Final = 10.0
+"""A journal in use on a slow disk takes its time."""
 LITTLE_BYTES: Final = 1_000_000_000
 TOO_LITTLE_BYTES: Final = 50_000_000
 _AUDIT_HINT: Final = f"{RIGHTS_HINT}, or set [log] audit"
 
 
+def look_at_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Finding]:
+    """The lines about state folder, journal, daemon and audit file, seen with the rights of `user`, or with our own."""
+    try:
+        return Look(settings.state_dir, lambda _: list(check_state(settings)), user).result(STATE_PATIENCE_SECONDS)
+    except NotAnswering as error:
+        return [fail("state_dir", error.message, error.hint)]
+
+
 def check_state(settings: Settings) -> Iterator[Finding]:
-    """The lines about state folder, journal, daemon and audit file."""
+    """The same, as this process sees it."""
     yield _state_dir(settings.state_dir)
     yield from _room("state_dir: disk", settings.state_dir)
     yield _daemon(settings.state_dir)
