@@ -90,10 +90,15 @@ class App:
         """Whether nothing waits, nothing is under way, and all endings are written down."""
         if not self.intake.is_quiet() or self.dispatcher.in_flight:
             return False
-        if await self.records.journal.open_images() or not self.intake.is_quiet():
+        if await self._work_left() or not self.intake.is_quiet():
             return False
         await self.records.relay.flush()
         return True
+
+    async def _work_left(self) -> bool:
+        """Whether any image has something to come that no pause holds up."""
+        left = await self.records.journal.open_images()
+        return left > 0 and left > await self.records.journal.pauses.held()
 
     def is_alive(self) -> bool:
         """Whether every part says that it moves."""
@@ -113,8 +118,9 @@ class App:
 
     async def status(self) -> str:
         """One line for the service manager."""
-        totals = await self.records.journal.totals()
-        return str(QueueCounts(totals.open, self.dispatcher.in_flight, totals.stored, totals.failed))
+        totals, paused = await self.records.journal.totals(), await self.records.journal.pauses.paused()
+        pause = "paused; " if None in paused else f"{len(paused)} folders paused; " if paused else ""
+        return pause + str(QueueCounts(totals.open, self.dispatcher.in_flight, totals.stored, totals.failed))
 
 
 @asynccontextmanager

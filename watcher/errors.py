@@ -5,6 +5,7 @@ WatcherError
 |-- Unavailable          something this process needs is not available: port, state, right (exit 69)
 |   `-- NotAnswering     a disk or share on which calls hang
 |-- CallFailed           the Compressor API did not give a result; holds a classified Failure
+|-- Paused               somebody paused the folder
 |-- SourceChanged        the file is no longer the version that was taken
 `-- SourceGone           the file is no longer there
 """
@@ -62,6 +63,10 @@ class CallFailed(WatcherError):
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
         super().__init__(failure.message, failure.hint)
+
+
+class Paused(WatcherError):
+    """The folder is paused: nothing of it is sent until somebody resumes it."""
 
 
 class SourceChanged(WatcherError):

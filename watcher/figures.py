@@ -84,6 +84,8 @@ class JournalFigures:
     unwritten_audit_lines: int = 0
     last_errors: Sequence[Record] = ()
     """Of images that have failed and are not settled, newest first: the objects of their log lines."""
+    paused: Mapping[str | None, float] = field(default_factory=dict)
+    """Which folders wait until somebody resumes them, and since when; None stands for all."""
     last_delay: Record | None = None
     """Why the image that was put off last has to wait."""
 
@@ -195,10 +197,12 @@ class FolderFigures:
 
     folder: FolderState
     counts: Counts
+    paused: float | None = None
+    """Since when nothing of it is sent, by itself or with all others (Unix seconds)."""
 
     def fields(self) -> Record:
         """As `status --json` has them."""
-        return {**asdict(self.folder), **self.counts.fields()}
+        return {**asdict(self.folder), "paused": _stamp(self.paused), **self.counts.fields()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +220,23 @@ class Status:
         """Put together what is known."""
         running = daemon.pid is not None
         by_folder = {name: each if running else each.at_rest() for name, each in journal.folders.items()}
-        folders = [FolderFigures(each, by_folder.get(each.name, Counts())) for each in report.folders]
+        folders = [
+            FolderFigures(each, by_folder.get(each.name, Counts()), paused_since(journal.paused, each.name))
+            for each in report.folders
+        ]
         return cls(daemon, report.api if running else ApiFigures(), total(by_folder.values()), journal, folders)
 
     def fields(self) -> dict[str, Any]:
         """The object of `status --json`."""
         folders = [folder.fields() for folder in self.folders]
         journal, api = self.journal.fields(), self.api.fields()
-        return {**self.daemon.fields(), "api": api, **self.counts.fields(), **journal, "folders": folders}
+        paused = _stamp(self.journal.paused.get(None))
+        return {**self.daemon.fields(), "paused": paused, "api": api, **self.counts.fields(), **journal, "folders": folders}
+
+
+def paused_since(paused: Mapping[str | None, float], folder: str) -> float | None:
+    """Since when nothing of a folder is sent, whether it was paused by its name or with all others; None where it is not."""
+    return min((paused[name] for name in (folder, None) if name in paused), default=None)
 
 
 def _stamp(seconds: float | None) -> str | None:

@@ -219,6 +219,9 @@ class Pauses(Protocol):
     async def paused(self) -> dict[str | None, float]:
         """Which folders wait, and since when (Unix seconds)."""
 
+    async def held(self) -> int:
+        """How many open images wait for nothing but the end of a pause."""
+
 
 class Journal(Protocol):
     """What is remembered. Every method that changes something returns after the change is durable.
@@ -273,7 +276,10 @@ class Journal(Protocol):
         """Remember what the open descriptor said, and the ticket. Need not be durable before the image's next change is."""
 
     async def requested(self, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
-        """A request is about to be sent: its answer, and so what lies at the place (bucket, key), is unknown until told."""
+        """A request is about to be sent: its answer, and so what lies at the place (bucket, key), is unknown until told.
+
+        Raises Paused where the folder is paused; then nothing was changed.
+        """
 
     async def enqueued(self, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
         """The API took it as a job."""

@@ -23,6 +23,7 @@ from tests.support.records import (
     stored_object,
     take_one,
 )
+from watcher.errors import Paused
 from watcher.model import (
     ENDINGS,
     Event,
@@ -575,6 +576,31 @@ class TestPauses:
         await journal.pauses.pause(None, 1_000.0)
 
         assert [each.id for each in await journal.due(2_000.0, 10, ())] == [image.id]
+
+    async def test_no_request_begins_in_a_paused_folder(self, journal: SqliteJournal) -> None:
+        """Whoever had its turn before the pause is told, and nothing was changed; other folders may."""
+        ours = await take_one(journal, sighting())
+        theirs = await take_one(journal, sighting(b"b.jpg", under=rule(folder="drafts", root=Path("/srv/drafts"))))
+        await journal.pauses.pause("products", 1_000.0)
+
+        with pytest.raises(Paused):
+            await journal.requested(ours.id, None, (BUCKET, "k"), 1_000.0)
+        assert await journal.requested(theirs.id, None, (BUCKET, "l"), 1_000.0)
+        await journal.pauses.resume("products")
+        assert output_state(await image_of(journal, ours.id)) is OutputState.WAITING
+        assert await journal.requested(ours.id, None, (BUCKET, "k"), 1_000.0)
+
+    async def test_held_images_are_those_that_only_the_pause_keeps(self, journal: SqliteJournal) -> None:
+        """A request on its way is not one of them, nor is an image of another folder."""
+        under_way, _ = await take_one(journal, sighting()), await take_one(journal, sighting(b"b.jpg"))
+        await take_one(journal, sighting(b"c.jpg", under=rule(folder="drafts", root=Path("/srv/drafts"))))
+        await journal.requested(under_way.id, None, (BUCKET, "k"), 1_000.0)
+        assert await journal.pauses.held() == 0
+
+        await journal.pauses.pause("products", 1_000.0)
+        assert await journal.pauses.held() == 1
+        await journal.pauses.pause(None, 1_000.0)
+        assert await journal.pauses.held() == 2
 
 
 class TestFollowers:

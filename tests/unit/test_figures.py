@@ -1,5 +1,7 @@
 """How figures are put together, and what is worked out from them."""
 
+from dataclasses import replace
+
 import pytest
 
 from watcher.figures import (
@@ -11,6 +13,7 @@ from watcher.figures import (
     JournalFigures,
     Status,
     duration_step,
+    paused_since,
     percentile,
     total,
 )
@@ -42,6 +45,18 @@ def test_nothing_is_in_flight_where_no_daemon_runs() -> None:
 
     assert (status["running"], status["queue"], status["in_flight"]) == (False, 6, 0)
     assert status["api"]["state"] == "unknown"
+
+
+def test_a_folder_is_paused_by_its_name_or_with_all_others() -> None:
+    """Since the earlier of both."""
+    journal = replace(JOURNAL, paused={"a": 5.0, None: 7.0})
+    status = Status.of(DaemonFigures("/state", 7, 0.0), REPORT, journal).fields()
+    assert [status["paused"], *(each["paused"] for each in status["folders"])] == [
+        "1970-01-01T00:00:07.000000Z",
+        "1970-01-01T00:00:05.000000Z",
+        "1970-01-01T00:00:07.000000Z",
+    ]
+    assert (paused_since({"b": 1.0}, "a"), paused_since({}, "a")) == (None, None)
 
 
 def test_total_of_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The commands that steer a daemon, whether it runs or not: retry."""
+"""The commands that steer a daemon, whether it runs or not: retry, pause, resume."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Annotated
 import typer
 
 from watcher.cli.options import ConfigOption, leave, load, wait
+
+FolderArgument = Annotated[
+    str | None, typer.Argument(metavar="[FOLDER]", help="A folder, by name. Default: all of them.", show_default=False)
+]
 
 
 def retry(
@@ -23,3 +27,19 @@ def retry(
         raise typer.BadParameter("either ids or --failed")
     settings, _ = load(config, "read")
     leave(wait(retry_images(settings, ids or [], all_failed=failed)))
+
+
+def pause(folder: FolderArgument = None, config: ConfigOption = None) -> None:
+    """Send no new requests for all folders or for one, also after a restart. Requests on their way end."""
+    from watcher.commands.pausing import pause as pause_folder
+
+    settings, _ = load(config, "read")
+    leave(wait(pause_folder(settings, folder)))
+
+
+def resume(folder: FolderArgument = None, config: ConfigOption = None) -> None:
+    """Go on after `pause`. A running daemon goes on at once."""
+    from watcher.commands.pausing import resume as resume_folder
+
+    settings, _ = load(config, "read")
+    leave(wait(resume_folder(settings, folder)))

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import time
-import uuid
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from watcher.clock import SystemClock
 from watcher.commands.output import console, note, say
 from watcher.commands.reading import reading
+from watcher.commands.steering import steered, wake
 from watcher.config.rules import folder_rules
-from watcher.log import JsonLog
-from watcher.log.console import Look, plain
+from watcher.log.console import plain
 from watcher.model import OutputState
-from watcher.records.sqlite_journal import SqliteJournal
-from watcher.service.instance import LOCK_NAME, running_pid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +19,6 @@ if TYPE_CHECKING:
     from watcher.config.schema import Settings
     from watcher.model import Image, Rule
     from watcher.records.views import JournalViews, Story
-
-PROC: Final = Path("/proc")
 
 
 async def retry_images(settings: Settings, ids: Sequence[str], *, all_failed: bool) -> int:
@@ -104,14 +94,8 @@ async def _queue(settings: Settings, ids: Sequence[str] | None) -> int:
     def rule_for(folder: str) -> Rule | None:
         return rules[folder].rule if folder in rules else None
 
-    clock = SystemClock()
-    events = JsonLog("warning", Look(), sys.stderr, clock=time.time)
-    path = settings.journal_path
-    journal = SqliteJournal.attach(path, events=events, clock=clock, keep=settings.keep, new_id=lambda: str(uuid.uuid4()))
-    try:
-        return len(await journal.retry(ids, rule_for, clock.now()))
-    finally:
-        await journal.close()
+    async with steered(settings) as journal:
+        return len(await journal.retry(ids, rule_for, time.time()))
 
 
 def summary(count: int, *, woken: bool) -> str:
@@ -120,26 +104,3 @@ def summary(count: int, *, woken: bool) -> str:
         return "nothing was put back in the queue"
     images = "1 image is" if count == 1 else f"{count} images are"
     return f"{images} in the queue again" + ("" if woken else "; the daemon takes them when it looks, or when it is started")
-
-
-def wake(state_dir: Path, proc: Path = PROC) -> bool:
-    """Tell the running daemon at once; it would notice by itself within a second. True where it was told.
-
-    The lock file may tell a process id of another container: only the process that has this very file open is signalled.
-    """
-    pid = running_pid(state_dir)
-    if pid is None or not _holds(proc / str(pid), state_dir / LOCK_NAME):
-        return False
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGUSR1)
-        return True
-    return False
-
-
-def _holds(process: Path, file: Path) -> bool:
-    try:
-        wanted = file.stat()
-        found = [descriptor.stat() for descriptor in (process / "fd").iterdir() if descriptor.exists()]
-    except OSError:
-        return False
-    return any((each.st_dev, each.st_ino) == (wanted.st_dev, wanted.st_ino) for each in found)

@@ -17,12 +17,12 @@ from watcher.commands.output import note
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings, read_toml
 from watcher.log import CountingLog, JsonLog, quiet_libraries
-from watcher.log.console import CLEAR_LINE, Tally
+from watcher.log.console import CLEAR_LINE, Tally, plain
 from watcher.log.output import QueuedLog, QueuedStream
 from watcher.service.control import Control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from watcher.app import App
@@ -77,11 +77,24 @@ async def run_once(settings: Settings) -> int:
             await asyncio.gather(watching, return_exceptions=True)
             progress.refresh()
         failed = (await app.records.journal.totals()).failed - before.failed
+        held, paused = await app.records.journal.pauses.held(), await app.records.journal.pauses.paused()
         waiting, away = app.intake.waiting(), [each.name for each in app.intake.status() if each.mode == "lost"]
     sys.stderr.write(tally.summary(time.monotonic() - since, waiting) + "\n")
     for name in away:
         note(f"folder {name} is away: nothing in it was looked at")
-    return 0 if done and not failed and not away else 1
+    if held:
+        note(f"{held_words(held, paused)}: nothing of them was sent (`compressor-watcher resume`)")
+    return 0 if done and not failed and not away and not held else 1
+
+
+def held_words(held: int, paused: Mapping[str | None, float]) -> str:
+    """Which images wait for the end of a pause, for people."""
+    what = "everything is" if None in paused else f"{', '.join(plain(str(name)) for name in paused)} {_is(len(paused))}"
+    return f"{held} image{'s' * (held != 1)} wait{'s' * (held == 1)}, since {what} paused"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _over_the_bar() -> str:

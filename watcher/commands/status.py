@@ -83,7 +83,8 @@ def _show(out: Console, status: Record) -> None:
     for folder in status["folders"]:
         words = f"{folder['state']}: {plain(folder['message'])}" if folder["message"] else folder["state"]
         state = Text(words, "green" if folder["state"] in FINE_STATES else "bold red")
-        say(out, Text("folder".ljust(11), "bold"), plain(folder["name"]), plain(folder["path"]), state)
+        paused = Text(f"paused since {_readable(folder['paused'])}", "bold yellow") if folder["paused"] else ""
+        say(out, Text("folder".ljust(11), "bold"), plain(folder["name"]), plain(folder["path"]), state, paused)
     if status["last_delay"]:
         say(out, Text("waits for".ljust(11), "bold"), _event_line(status["last_delay"], "yellow"))
     for error in status["last_errors"]:
@@ -103,6 +104,9 @@ def _lines(status: Record) -> list[tuple[str, str | Text]]:
     ]
     if status["not_whole"] or status["ignored"]:
         lines.insert(4, ("files", _file_words(status["not_whole"], status["ignored"])))
+    if status["paused"]:
+        words = f"nothing is sent since {_readable(status['paused'])} (`compressor-watcher resume` goes on)"
+        lines.insert(1, ("paused", Text(words, "bold yellow")))
     if behind := status["unwritten_audit_lines"]:
         lines.append(("audit", f"{behind} endings are not in the audit file yet"))
     return lines

@@ -117,6 +117,11 @@ class Overtaken:
 
 
 @dataclass(frozen=True, slots=True)
+class OnHold:
+    """The folder was paused meanwhile: nothing was sent, and the output waits in the journal until it is resumed."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnderWay:
     """The daemon stops while the job goes on: the next start follows it."""
 
@@ -134,7 +139,7 @@ class Later:
     """What is to be remembered of the call until the next turn."""
 
 
-Conclusion = Stored | Unchanged | Failed | Gone | Overtaken | UnderWay | Later
+Conclusion = Stored | Unchanged | Failed | Gone | Overtaken | OnHold | UnderWay | Later
 
 WAIT_FOR_STORE: Final = Later("the store cannot be reached to ask what it holds", tried=True, doubt=True)
 URL_RAN_OUT: Final = Later("its temporary URL ran out while it waited for the API")

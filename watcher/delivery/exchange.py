@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from watcher.backoff import poll_interval
 from watcher.compressor.wire import Pending, Result
-from watcher.delivery.decisions import URL_RAN_OUT, CallFailure, Gone, Overtaken, UnderWay, job_lost
+from watcher.delivery.decisions import URL_RAN_OUT, CallFailure, Gone, OnHold, Overtaken, UnderWay, job_lost
 from watcher.delivery.limits import Limit
-from watcher.errors import CallFailed
+from watcher.errors import CallFailed, Paused
 from watcher.model import Event, FailedReason, Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -85,8 +85,11 @@ class Exchange:
                 return Gone()
             if opened.ticket.expires_at < self._ports.clock.now() + policy.timeout / 2:
                 return URL_RAN_OUT
-            if not await self._remember_request(delivery):
-                return Overtaken()
+            try:
+                if not await self._remember_request(delivery):
+                    return Overtaken()
+            except Paused:
+                return OnHold()
             request = delivery.request(publication, marked=policy.verify != "never")
             try:
                 answer = await self._ports.api.fetch(request)

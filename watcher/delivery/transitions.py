@@ -10,6 +10,7 @@ from watcher.delivery.decisions import (
     Failed,
     Gone,
     Later,
+    OnHold,
     Overtaken,
     Stored,
     Unchanged,
@@ -51,7 +52,7 @@ class Transitions:
                 return await self.original_gone(delivery.image, delivery.output)
             case Overtaken():
                 return OutputState.SUPERSEDED
-            case UnderWay():
+            case OnHold() | UnderWay():
                 return None
         assert_never(conclusion)
 

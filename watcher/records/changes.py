@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from watcher.errors import Paused
 from watcher.model import Event, OutputState
-from watcher.records import activity
+from watcher.records import activity, pauses
 from watcher.records.rows import (
     OPEN,
     load_images,
@@ -216,6 +217,8 @@ def requested(connection: sqlite3.Connection, image_id: str, rendition: str | No
     """waiting -> requested. From now on nobody knows whose content lies at the place, until something is stored there."""
     bucket, key = place
     number = number_of(connection, image_id)
+    if pauses.is_paused(connection, number):
+        raise Paused("its folder is paused")
     if not move(connection, number, rendition, ("waiting",), "requested", key=key, doubt=0):
         return False
     connection.execute("UPDATE objects SET sha1 = '' WHERE bucket = ? AND key = ?", (bucket, key))

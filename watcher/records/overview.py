@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.figures import Counts, DaemonReport, JournalFigures, Throughput
 from watcher.model import OPEN_STATES, OutputState, timestamp
-from watcher.records import queries, watched
+from watcher.records import pauses, queries, watched
 from watcher.records.rows import load_images
 from watcher.result_records import printable
 
@@ -49,6 +49,7 @@ def journal_figures(connection: sqlite3.Connection, now: float) -> JournalFigure
         last_minute=_throughput(connection, now - _MINUTE),
         last_hour=_throughput(connection, now - _HOUR),
         unwritten_audit_lines=max(0, queries.last_seq(connection) - queries.outbox_cursor(connection).audited),
+        paused=pauses.paused(connection),
         last_errors=last_errors(connection, ERRORS_SHOWN),
         last_delay=last_delay(connection) if any(getattr(totals, state) for state in OPEN_STATES) else None,
     )

@@ -32,6 +32,10 @@ class SqlitePauses:
         """See `Pauses.paused`."""
         return await self._ask(paused)
 
+    async def held(self) -> int:
+        """See `Pauses.held`."""
+        return await self._ask(held)
+
 
 def pause(connection: sqlite3.Connection, folder: str | None, now: float) -> bool:
     """False where it waits already."""
@@ -44,6 +48,20 @@ def resume(connection: sqlite3.Connection, folder: str | None) -> bool:
     if folder is None:
         return connection.execute("DELETE FROM pauses").rowcount > 0
     return connection.execute("DELETE FROM pauses WHERE folder = ?", (folder,)).rowcount > 0
+
+
+def is_paused(connection: sqlite3.Connection, number: int) -> bool:
+    """Whether the folder of the image with this row number waits."""
+    query = "SELECT EXISTS (SELECT 1 FROM pauses WHERE folder IN ('', (SELECT folder FROM images WHERE number = ?)))"
+    return bool(connection.execute(query, (number,)).fetchone()[0])
+
+
+def held(connection: sqlite3.Connection) -> int:
+    """Open images of paused folders that have neither a request nor a job on its way."""
+    query = """SELECT count(*) FROM images WHERE state = 'open'
+               AND EXISTS (SELECT 1 FROM pauses WHERE pauses.folder IN ('', images.folder))
+               AND number NOT IN (SELECT image FROM outputs WHERE state IN ('requested', 'enqueued'))"""
+    return int(connection.execute(query).fetchone()[0])
 
 
 def paused(connection: sqlite3.Connection) -> dict[str | None, float]:

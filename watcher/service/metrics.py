@@ -61,6 +61,7 @@ class Metrics:
         self._oldest = self._gauge("oldest_waiting_timestamp_seconds", "When the oldest open image was detected; 0 for none.")
         self._by_folder = self._gauge("folder_images", "Images now waiting, in flight or failed, by folder.", "folder", "state")
         self._watched = self._gauge("folder_available", "1 while drops into the folder are found, 0 while it is away.", "folder")
+        self._paused = self._gauge("folder_paused", "1 while nothing of the folder is sent because somebody paused it.", "folder")
         self._api = self._gauge("api_available", "1 while requests may be sent, 0 while the API is out, refuses or throttles.")
         self._api_state = self._gauge("api_state", "1 for the state that the way to the API is in.", "state")
         self._audit_behind = self._gauge("audit_unwritten_lines", "Endings that are not in the audit file yet.")
@@ -143,8 +144,10 @@ class Metrics:
     def _show_folders(self, status: Status) -> None:
         self._by_folder.clear()
         self._watched.clear()
+        self._paused.clear()
         for each in status.folders:
             name = each.folder.name
             self._watched.labels(name).set(each.folder.is_fine)
+            self._paused.labels(name).set(each.paused is not None)
             for state in ("waiting", "in_flight", "failed"):
                 self._by_folder.labels(name, state).set(getattr(each.counts, state))

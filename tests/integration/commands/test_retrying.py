@@ -8,7 +8,8 @@ import pytest
 
 from tests.integration.commands.conftest import configure
 from tests.support.records import image_of
-from watcher.commands.retry import retry_images, wake
+from watcher.commands.retry import retry_images
+from watcher.commands.steering import wake
 from watcher.config.schema import Settings
 from watcher.model import OutputState
 from watcher.records.sqlite_journal import SqliteJournal
