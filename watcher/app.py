@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from watcher import __version__
 from watcher.assembly import parts
 from watcher.assembly.admin import Overview, make_metrics, start_admin_port
+from watcher.assembly.notifications import Ear, start_notifications
 from watcher.assembly.parts import Context
-from watcher.assembly.reports import Reports, daemon_report
+from watcher.assembly.reports import Reports
 from watcher.clock import SystemClock
 from watcher.compressor.circuit import Phase
 from watcher.model import Event
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from watcher.delivery.dispatcher import Dispatcher
     from watcher.intake.intake import Intake
     from watcher.log import LevelledLog
+    from watcher.notify.office import Office
     from watcher.service.vitals import Check
 
 HEARTBEAT_SECONDS: Final = 1.0
@@ -63,6 +65,7 @@ class App:
     api: ApiAccess
     intake: Intake
     dispatcher: Dispatcher
+    notifications: Office
 
     def ready(self) -> None:
         """Say that the folders are watched and the port is open."""
@@ -164,16 +167,19 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     """The parts, each built on those before it."""
     parts.take_state(context)
     _say_started(context)
+    ear = Ear(context.events)
     records = await parts.start_records(context)
+    notifications = await start_notifications(context, records, ear)
     context.life.on_stop(context.life.end_tasks)
     publishing = await parts.start_publishing(context, records)
     api = await parts.start_api(context, publishing)
     intake = parts.build_intake(context, records)
     dispatcher = parts.start_delivery(context, records, publishing, api, intake)
     await parts.start_intake(context, intake)
-    app = App(context, records, publishing, api, intake, dispatcher)
-    await start_admin_port(context, Overview(context, records, api, intake, app.is_alive))
-    _start_routines(app)
+    app = App(context, records, publishing, api, intake, dispatcher, notifications)
+    overview = Overview(context, records, api, intake, app.is_alive, notifications)
+    await start_admin_port(context, overview)
+    _start_routines(app, overview)
     if load is not None:
         _take_reloads(app, load)
     return app
@@ -184,22 +190,25 @@ def _say_started(context: Context) -> None:
     context.events.event(Event.SERVICE_STARTED, version=__version__, pid=os.getpid(), state_dir=state_dir, folders=folders)
 
 
-def _start_routines(app: App) -> None:
+def _start_routines(app: App, overview: Overview) -> None:
     """What runs beside the work, again and again."""
     life = app.context.life
-    life.run(_heartbeat(app), "heartbeat")
+    life.run(_heartbeat(app, overview), "heartbeat")
     signs = life.run(Vitals(app.checks(), app.context.notifier, app.context.clock).keep_giving(), "signs of life")
     life.on_stop(signs.cancel)  # systemd wants none any more, and parts that end in order are not stuck
     life.run(_housekeeping(app), "housekeeping")
 
 
-async def _heartbeat(app: App) -> None:
-    """Once a second: the status line, the daemon's report, and a look whether somebody else changed the journal."""
+async def _heartbeat(app: App, overview: Overview) -> None:
+    """Once a second: the status line, the daemon's report, its health, and a look whether somebody else changed the journal."""
     reports = Reports(app.records.journal, socket.gethostname())
     while True:
         await app.context.clock.sleep(HEARTBEAT_SECONDS)
         app.context.notifier.status(await app.status())
-        await reports.keep(daemon_report(app.api.gate.state, app.intake.status()), app.context.clock.now())
+        await reports.keep(overview.report(), app.context.clock.now())
+        health = overview.health()
+        if health.alive and not health.problems:
+            app.notifications.healthy()
         if app.records.journal.changed_by_others():
             app.dispatcher.wake()
 

@@ -82,6 +82,8 @@ class JournalFigures:
     last_minute: Throughput = Throughput()
     last_hour: Throughput = Throughput()
     unwritten_audit_lines: int = 0
+    backlogs: Mapping[str, int] = field(default_factory=dict)
+    """Endings that receivers of notifications have yet to confirm, by receiver."""
     last_errors: Sequence[Record] = ()
     """Of images that have failed and are not settled, newest first: the objects of their log lines."""
     paused: Mapping[str | None, float] = field(default_factory=dict)
@@ -159,11 +161,44 @@ class FolderState:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiverState:
+    """How a receiver of notifications does: "ok", or "unavailable" since when and why; "unknown" where no daemon says it."""
+
+    name: str
+    kind: str
+    """url, command, apprise or heartbeat"""
+    target: str
+    """Its host, program or service; nothing secret."""
+    events: tuple[str, ...] = ()
+    """The endings that it is told of."""
+    folders: tuple[str, ...] = ()
+    """Empty: all."""
+    state: str = "ok"
+    since: float | None = None
+    message: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nothing is known to be wrong with it."""
+        return self.state != "unavailable"
+
+    @classmethod
+    def from_json(cls, data: Record) -> ReceiverState:
+        """What a report has of it."""
+        return cls(**{**data, "events": tuple(data["events"]), "folders": tuple(data["folders"])})
+
+    def changed(self, state: str, since: float | None, message: str) -> ReceiverState:
+        """The same receiver in another state."""
+        return replace(self, state=state, since=since, message=message)
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonReport:
     """What a daemon says of itself, whenever it changes."""
 
     api: ApiFigures = ApiFigures()
     folders: tuple[FolderState, ...] = ()
+    receivers: tuple[ReceiverState, ...] = ()
 
     def to_json(self) -> Record:
         """For the journal; `from_json` gives the same back."""
@@ -172,7 +207,8 @@ class DaemonReport:
     @classmethod
     def from_json(cls, data: Record) -> DaemonReport:
         """What `to_json` gave."""
-        return cls(ApiFigures(**data["api"]), tuple(FolderState(**each) for each in data["folders"]))
+        receivers = tuple(ReceiverState.from_json(each) for each in data.get("receivers", ()))
+        return cls(ApiFigures(**data["api"]), tuple(FolderState(**each) for each in data["folders"]), receivers)
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------------
@@ -206,6 +242,20 @@ class FolderFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiverFigures:
+    """A receiver of notifications, how it does, and how many endings it has yet to confirm."""
+
+    receiver: ReceiverState
+    backlog: int
+
+    def fields(self) -> Record:
+        """As `status --json` has them."""
+        one = self.receiver
+        how = {"state": one.state, "since": _stamp(one.since), "message": one.message}
+        return {"name": one.name, "kind": one.kind, "target": one.target, **how, "backlog": self.backlog}
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """All that there is to know of a daemon in one value."""
 
@@ -214,6 +264,7 @@ class Status:
     counts: Counts
     journal: JournalFigures
     folders: Sequence[FolderFigures]
+    receivers: Sequence[ReceiverFigures] = ()
 
     @classmethod
     def of(cls, daemon: DaemonFigures, report: DaemonReport, journal: JournalFigures) -> Status:
@@ -224,14 +275,17 @@ class Status:
             FolderFigures(each, by_folder.get(each.name, Counts()), paused_since(journal.paused, each.name))
             for each in report.folders
         ]
-        return cls(daemon, report.api if running else ApiFigures(), total(by_folder.values()), journal, folders)
+        receivers = [ReceiverFigures(each, journal.backlogs.get(each.name, 0)) for each in report.receivers]
+        return cls(daemon, report.api if running else ApiFigures(), total(by_folder.values()), journal, folders, receivers)
 
     def fields(self) -> dict[str, Any]:
         """The object of `status --json`."""
         folders = [folder.fields() for folder in self.folders]
+        receivers = [receiver.fields() for receiver in self.receivers]
         journal, api = self.journal.fields(), self.api.fields()
         paused = _stamp(self.journal.paused.get(None))
-        return {**self.daemon.fields(), "paused": paused, "api": api, **self.counts.fields(), **journal, "folders": folders}
+        whole = {**self.daemon.fields(), "paused": paused, "api": api, **self.counts.fields(), **journal}
+        return {**whole, "folders": folders, "receivers": receivers}
 
 
 def paused_since(paused: Mapping[str | None, float], folder: str) -> float | None:

@@ -63,6 +63,8 @@ class Event(StrEnum):
     JOURNAL_UNAVAILABLE = "journal.unavailable"
     JOURNAL_RECOVERED = "journal.recovered"
     SERVE_DENIED = "serve.denied"
+    NOTIFY_UNAVAILABLE = "notify.unavailable"
+    NOTIFY_RECOVERED = "notify.recovered"
 
 
 ENDINGS: Final = frozenset({Event.IMAGE_STORED, Event.IMAGE_FAILED, Event.IMAGE_SUPERSEDED, Event.IMAGE_VANISHED})

@@ -25,7 +25,7 @@ def test_every_event_is_in_the_log_page(event: Event) -> None:
 
 def test_the_log_page_names_no_event_that_does_not_exist() -> None:
     """The catalogue is closed, on paper too."""
-    named = set(re.findall(r"`((?:service|config|folder|watch|scan|image|api|journal|serve)\.[a-z]+)`", LOG))
+    named = set(re.findall(r"`((?:service|config|folder|watch|scan|image|api|journal|serve|notify)\.[a-z]+)`", LOG))
 
     assert named <= {str(event) for event in Event}
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from watcher.assembly.parts import ApiAccess, Context, Records
     from watcher.config.schema import Settings
+    from watcher.figures import DaemonReport
     from watcher.intake.intake import Intake
+    from watcher.notify.office import Office
 
 FRESH_SECONDS: Final = 1.0
 """So long the figures are kept: however many look, they are worked out once a second."""
@@ -36,13 +38,18 @@ class Overview:
     api: ApiAccess
     intake: Intake
     is_alive: Callable[[], bool]
+    notifications: Office
     since: float = field(default_factory=time.time)
     _status: Status | None = None
     _read_at: float = float("-inf")
 
+    def report(self) -> DaemonReport:
+        """What the daemon says of itself."""
+        return daemon_report(self.api.gate.state, self.intake.status(), self.notifications.states)
+
     def health(self) -> Health:
         """See `watcher.service.admin.Source`."""
-        report = daemon_report(self.api.gate.state, self.intake.status())
+        report = self.report()
         lost = sum(not folder.is_fine for folder in report.folders)
         problems = []
         if self.context.control.stopping.is_set():
@@ -60,7 +67,7 @@ class Overview:
             self._read_at = now
             figures = await self.records.journal.figures(self.context.clock.now())
             daemon = DaemonFigures(str(self.context.settings.state_dir), os.getpid(), self.since)
-            self._status = Status.of(daemon, daemon_report(self.api.gate.state, self.intake.status()), figures)
+            self._status = Status.of(daemon, self.report(), figures)
         return self._status
 
 

@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
     from watcher.compressor.wire import FetchRequest
     from watcher.config.schema import Settings
-    from watcher.log import LevelledLog
     from watcher.network.proxies import Proxies
     from watcher.ports import Api, Clock, ObjectStore, Publisher
     from watcher.publish.presign import StagedLinks
     from watcher.service.control import Control
     from watcher.service.lifecycle import Lifecycle
     from watcher.service.metrics import Metrics
+    from watcher.service.observed_log import ObservedLog
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 TURNS_PER_REQUEST: Final = 2
@@ -61,7 +61,7 @@ class Context:
     """What every part is built with. `settings` are those in force: a reload replaces them."""
 
     settings: Settings
-    events: LevelledLog
+    events: ObservedLog
     clock: Clock
     life: Lifecycle
     control: Control

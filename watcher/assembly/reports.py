@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from watcher.compressor.circuit import Phase
-from watcher.figures import ApiFigures, DaemonReport, FolderState
+from watcher.figures import ApiFigures, DaemonReport, FolderState, ReceiverState
 from watcher.model import Event
 from watcher.result_records import printable
 
@@ -26,9 +26,9 @@ _PHASES: Final = {
 }
 
 
-def daemon_report(api: ApiState, folders: Sequence[FolderStatus]) -> DaemonReport:
+def daemon_report(api: ApiState, folders: Sequence[FolderStatus], receivers: Sequence[ReceiverState] = ()) -> DaemonReport:
     """What there is to say now."""
-    return DaemonReport(api_figures(api), tuple(folder_state(folder) for folder in folders))
+    return DaemonReport(api_figures(api), tuple(folder_state(folder) for folder in folders), tuple(receivers))
 
 
 def api_figures(api: ApiState) -> ApiFigures:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from watcher.app import App
     from watcher.config.schema import Settings
     from watcher.log import LevelledLog
+
+
+NOTIFY_SECONDS: Final = 20.0
+"""`once` gives receivers of notifications so long; what they do not confirm is told by the next run."""
 
 
 def log_form(settings: Settings) -> Literal["json", "console"]:
@@ -76,6 +80,7 @@ async def run_once(settings: Settings) -> int:
                 watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             progress.refresh()
+        await app.notifications.settle(NOTIFY_SECONDS, hurry=True)
         failed = (await app.records.journal.totals()).failed - before.failed
         held, paused = await app.records.journal.pauses.held(), await app.records.journal.pauses.paused()
         waiting, away = app.intake.waiting(), [each.name for each in app.intake.status() if each.mode == "lost"]

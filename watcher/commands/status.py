@@ -11,7 +11,7 @@ from rich.text import Text
 
 from watcher.commands.output import console, say, write_json
 from watcher.commands.reading import reading
-from watcher.figures import FINE_STATES, DaemonFigures, DaemonReport, FolderState, JournalFigures, Status
+from watcher.figures import FINE_STATES, DaemonFigures, DaemonReport, FolderState, JournalFigures, ReceiverState, Status
 from watcher.in_time import answered
 from watcher.log.console import outcome, plain
 from watcher.service.instance import LOCK_NAME, running_pid
@@ -51,7 +51,11 @@ def _seen_from_here(settings: Settings) -> DaemonReport:
     """What can be said where no daemon says it."""
     seen = answered({each.path: partial(folder_state, each) for each in settings.folders})
     states = (FolderState(each.name, str(each.path), seen.get(each.path, "not_answering")) for each in settings.folders)
-    return DaemonReport(folders=tuple(states))
+    receivers = (
+        ReceiverState(name, each.kind, each.target, each.endings, each.folders or (), state="unknown")
+        for name, each in settings.notify.items()
+    )
+    return DaemonReport(folders=tuple(states), receivers=tuple(receivers))
 
 
 def _daemon(settings: Settings) -> DaemonFigures:
@@ -85,6 +89,8 @@ def _show(out: Console, status: Record) -> None:
         state = Text(words, "green" if folder["state"] in FINE_STATES else "bold red")
         paused = Text(f"paused since {_readable(folder['paused'])}", "bold yellow") if folder["paused"] else ""
         say(out, Text("folder".ljust(11), "bold"), plain(folder["name"]), plain(folder["path"]), state, paused)
+    for receiver in status["receivers"]:
+        say(out, Text("notify".ljust(11), "bold"), plain(receiver["name"]), _receiver_words(receiver))
     if status["last_delay"]:
         say(out, Text("waits for".ljust(11), "bold"), _event_line(status["last_delay"], "yellow"))
     for error in status["last_errors"]:
@@ -131,6 +137,15 @@ def _api_words(api: Record) -> str | Text:
     since = f" since {_readable(api['since'])}" if api["since"] else ""
     message = f": {plain(api['message'])}" if api["message"] else ""
     return Text(f"{api['words']}{since}{message}", "green" if api["state"] == "reachable" else "bold red")
+
+
+def _receiver_words(receiver: Record) -> Text:
+    owed = f", {receiver['backlog']} endings wait for it" if receiver["backlog"] else ""
+    if receiver["state"] != "unavailable":
+        known = "" if receiver["state"] == "ok" else " (not known while no daemon runs)"
+        return Text(f"{receiver['kind']} {plain(receiver['target'])}{known}{owed}", "" if known or owed else "green")
+    since = f" since {_readable(receiver['since'])}" if receiver["since"] else ""
+    return Text(f"unavailable{since}: {plain(receiver['message'])}{owed}", "bold red")
 
 
 def _failed_words(count: int) -> str | Text:

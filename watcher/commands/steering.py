@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from watcher.clock import SystemClock
 from watcher.commands.checks.identity import acting_as, service_user
 from watcher.commands.reading import is_there
-from watcher.config.problems import did_you_mean
+from watcher.config.words import did_you_mean
 from watcher.errors import WatcherError
 from watcher.log import JsonLog
 from watcher.log.console import Look, plain

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from watcher.config.problems import did_you_mean, read_settings
+from watcher.config.problems import read_settings
+from watcher.config.receivers import SECRET_KEYS, WAYS
 from watcher.config.schema import Settings, merge
 from watcher.config.validation import Purpose, check_whole
+from watcher.config.words import did_you_mean
 from watcher.errors import ConfigurationError
 from watcher.in_time import answered, ask
 
@@ -105,6 +107,8 @@ def _real_paths(settings: Settings, say: Callable[[str], None] | None) -> dict[P
 
 def _follows(problem: str, left_out: set[str]) -> bool:
     """Whether a problem of the whole is there only since something unusable was left out, which is told already."""
+    if receiver := re.match(r"(notify\.[^.:]+): needs exactly one of", problem):
+        return any(f"{receiver[1]}.{way}" in left_out for way in WAYS)
     return any(re.search(rf"\b{re.escape(key)}:? is missing", problem) for key in left_out)
 
 
@@ -177,9 +181,9 @@ def _credential(file: Path) -> str:
 
 
 def secret_paths(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Where a secret may stand, for this file's connectors."""
+    """Where a secret may stand, for this file's connectors and receivers."""
     pair = ("key_id", "application_key")
-    engine = data.get("engine")
+    engine, receivers = data.get("engine"), data.get("notify")
     connectors = engine.get("connectors") if isinstance(engine, dict) else None
     return [
         ("compressor", "api_key"),
@@ -188,6 +192,7 @@ def secret_paths(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
         *(("publish", "presign", key) for key in pair),
         *(("verify", key) for key in pair),
         *(("engine", "connectors", name, key) for name in (connectors or {}) for key in pair),
+        *(("notify", name, key) for name in (receivers if isinstance(receivers, dict) else {}) for key in SECRET_KEYS),
     ]
 
 

@@ -7,7 +7,6 @@ it can be guessed (a misspelt key gets its right name, what cannot be used is le
 from __future__ import annotations
 
 import copy
-import difflib
 import re
 import typing
 from datetime import date, datetime, time
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ValidationError
 
 from watcher.config.schema import Settings
+from watcher.config.words import did_you_mean, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Path = Sequence[str | int]
 
@@ -51,20 +51,9 @@ _TYPES: Final[Sequence[tuple[type | tuple[type, ...], str]]] = (
 )
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Words for a message: the nearest right one, if one is near."""
-    near = nearest(word, known)
-    return f"; did you mean `{near}`?" if near else ""
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The right word that this one is most like."""
-    close = difflib.get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=0.7)
-    return close[0] if close else None
-
-
 def read_settings(data: Mapping[str, Any], place: Callable[[Path], str]) -> tuple[Settings | None, list[str], set[str]]:
-    """The settings in `data`, or what is left of them; every problem that a table shows; and the keys that were left out.
+    """The settings in `data`, or what is left of them; every problem that a table shows; and what was left out,
+    by key and by path.
 
     `place` names where a path was written. The settings are None only where nothing can be made of the data.
     """
@@ -80,7 +69,7 @@ def read_settings(data: Mapping[str, Any], place: Callable[[Path], str]) -> tupl
         told = [(path, detail) for path, detail in found if detail["type"] != "missing" or path[-1] not in left_out]
         problems |= dict.fromkeys(f"{place(path)}: {_message(detail, path, work)}" for path, detail in told)
         for path, detail in found:
-            left_out |= _mend(work, path, detail)
+            left_out |= {".".join(map(str, path)), *_mend(work, path, detail)}
     return None, list(problems), left_out
 
 
@@ -189,8 +178,9 @@ def _inside(annotation: Any) -> list[type[BaseModel]]:
 
 
 def real_path(location: Path, data: Any) -> list[str | int]:
-    """`location` without the names that the validator adds for alternatives of a union."""
+    """`location` without the names that the validator adds: for alternatives of a union, and for a key itself."""
     path: list[str | int] = []
+    location = [part for part in location if part != "[key]"]
     for position, part in enumerate(location):
         last = position == len(location) - 1
         if isinstance(data, dict) and (part in data or last):

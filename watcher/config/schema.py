@@ -32,6 +32,8 @@ from pydantic_settings import (
 
 from watcher.compressor.wire import STORE_HEADERS
 from watcher.config.keys import template_problem
+from watcher.config.receivers import ReceiverName, ReceiverSettings
+from watcher.config.section import Section
 from watcher.config.units import Duration, DurationOrZero, Size
 
 if TYPE_CHECKING:
@@ -46,12 +48,6 @@ MOST_REQUESTS: Final = 1024
 DEFAULT_KEY_TEMPLATE: Final = "{folder}/{dir}/{name}"
 PRESIGN_LIMIT_SECONDS: Final = 604_800
 """A presigned link lives at most seven days (S3 signature version 4; B2 keeps to it)."""
-
-
-class Section(BaseModel):
-    """A table of the configuration: unknown keys are errors, values do not change, nothing secret is in its messages."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 def _address(value: str) -> str:
@@ -523,6 +519,8 @@ class Settings(BaseSettings):
     """The watched folders."""
     log: LogSettings = LogSettings()
     admin: AdminSettings = AdminSettings()
+    notify: dict[ReceiverName, ReceiverSettings] = Field(default_factory=dict)
+    """Who is told of endings, by name."""
     engine: EngineSettings = EngineSettings()
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
+from watcher.config.apprise_check import apprise_problems
+from watcher.config.receivers import receiver_problems
 from watcher.config.schema import DEFAULT_KEY_TEMPLATE, B2ConnectorSettings, is_loopback, output_store, split_address
 from watcher.network.proxies import Proxies
 
@@ -29,9 +31,10 @@ def check_whole(
     """
     if purpose == "engine":
         return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
-    problems = [*_check_folders(settings, real_paths), *_check_publish(settings)]
+    problems = [*_check_folders(settings, real_paths), *_check_publish(settings), *_check_receivers(settings)]
     if purpose == "daemon":
         problems += [*_check_daemon(settings), *_check_proxies(settings, Proxies.of_environment(environment))]
+        problems += apprise_problems(settings.notify)
     return problems
 
 
@@ -88,6 +91,12 @@ def _check_publish(settings: Settings) -> Iterator[str]:
         host = urlsplit(settings.compressor.url).hostname
         if not is_loopback(host):
             yield "publish.serve.public_url: is missing; it says how the API reaches this machine (see README)"
+
+
+def _check_receivers(settings: Settings) -> Iterator[str]:
+    names = [folder.name for folder in settings.folders]
+    for name, receiver in settings.notify.items():
+        yield from receiver_problems(name, receiver, names)
 
 
 def _check_folders(settings: Settings, real_paths: Mapping[Path, Path]) -> Iterator[str]:

@@ -41,6 +41,7 @@ LEVELS: Final[dict[Event, Level]] = {
     Event.API_THROTTLED: _WARNING,
     Event.JOURNAL_UNAVAILABLE: _ERROR,
     Event.SERVE_DENIED: _WARNING,
+    Event.NOTIFY_UNAVAILABLE: _WARNING,
 }
 """The level of each event; what is not here is info."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.figures import Counts, DaemonReport, JournalFigures, Throughput
 from watcher.model import OPEN_STATES, OutputState, timestamp
-from watcher.records import pauses, queries, watched
+from watcher.records import followers, pauses, queries, watched
 from watcher.records.rows import load_images
 from watcher.result_records import printable
 
@@ -48,6 +48,7 @@ def journal_figures(connection: sqlite3.Connection, now: float) -> JournalFigure
         oldest_open=oldest_open(connection),
         last_minute=_throughput(connection, now - _MINUTE),
         last_hour=_throughput(connection, now - _HOUR),
+        backlogs=backlogs(connection),
         unwritten_audit_lines=max(0, queries.last_seq(connection) - queries.outbox_cursor(connection).audited),
         paused=pauses.paused(connection),
         last_errors=last_errors(connection, ERRORS_SHOWN),
@@ -103,6 +104,13 @@ def report(connection: sqlite3.Connection) -> DaemonReport | None:
     """What a daemon said of itself last."""
     row = connection.execute("SELECT report FROM daemons ORDER BY at DESC LIMIT 1").fetchone()
     return None if row is None else DaemonReport.from_json(json.loads(row[0]))
+
+
+def backlogs(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many endings each receiver that the daemon reported last has yet to confirm."""
+    said = report(connection)
+    receivers = [] if said is None else [each for each in said.receivers if each.events]
+    return {each.name: followers.behind(connection, each.name, each.events, each.folders) for each in receivers}
 
 
 def keep_report(connection: sqlite3.Connection, name: str, said: DaemonReport, now: float) -> None:

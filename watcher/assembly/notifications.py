@@ -1,0 +1,78 @@
+"""Builds the notifications: what receivers hear of the other parts. Receivers come and go with a reload."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from watcher.notify.office import Office
+from watcher.notify.plan import OUTAGES, Plan
+
+if TYPE_CHECKING:
+    from watcher.assembly.parts import Context, Records
+    from watcher.config.schema import Settings
+    from watcher.model import Event
+    from watcher.records.bell import Bell
+    from watcher.service.observed_log import ObservedLog
+
+STOP_SECONDS: Final = 2.0
+"""A stop gives receivers so long for the last endings; what they do not confirm by then is told after the next start."""
+
+
+class Ear:
+    """Hears of outages in whatever thread they are logged, and hands them to the loop; keeps them until an office is there."""
+
+    def __init__(self, log: ObservedLog) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._office: Office | None = None
+        self._kept: list[tuple[Event, dict[str, Any]]] = []
+        log.observe(self._heard)
+
+    def use(self, office: Office) -> None:
+        """Tell this one from now on, and what was heard before."""
+        self._office = office
+        kept, self._kept = self._kept, []
+        for event, fields in kept:
+            office.heard(event, fields)
+
+    def _heard(self, event: Event, fields: dict[str, Any]) -> None:
+        if event in OUTAGES and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._hand_on, event, dict(fields))
+
+    def _hand_on(self, event: Event, fields: dict[str, Any]) -> None:
+        if self._office is None:
+            self._kept.append((event, fields))
+        else:
+            self._office.heard(event, fields)
+
+
+async def start_notifications(context: Context, records: Records, ear: Ear) -> Office:
+    """Begin to tell the receivers of the configuration."""
+    life, relay = context.life, records.relay
+    office = Office(str(context.settings.journal_path), records.journal.followers, context.events, context.clock)
+    await office.use(plans(context.settings))
+    ear.use(office)
+    life.run(_ring(relay.written, office), "notifications")
+
+    async def stop() -> None:
+        await relay.flush()
+        office.look()
+        await office.settle(STOP_SECONDS)
+        await office.stop()
+
+    life.on_stop(stop)
+    life.on_reload(lambda settings: office.use(plans(settings)))
+    return office
+
+
+def plans(settings: Settings) -> list[Plan]:
+    """The receivers of a configuration."""
+    return [Plan.of(name, receiver) for name, receiver in settings.notify.items()]
+
+
+async def _ring(written: Bell, office: Office) -> None:
+    listener = written.listen()
+    while True:
+        await listener.wait()
+        listener.clear()
+        office.look()
