@@ -15,7 +15,7 @@ from watcher.assembly.notifications import Ear, start_notifications
 from watcher.assembly.parts import Context
 from watcher.assembly.reports import Reports
 from watcher.clock import SystemClock
-from watcher.compressor.circuit import Phase
+from watcher.compressor.circuit_state import Phase
 from watcher.model import Event
 from watcher.network.proxies import Proxies
 from watcher.service.control import Control

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from watcher.compressor.circuit import Phase
+from watcher.compressor.circuit_state import Phase
 from watcher.figures import ApiFigures, DaemonReport, FolderState, ReceiverState
 from watcher.model import Event
 from watcher.result_records import printable

@@ -26,111 +26,21 @@ So an image that fails by itself ends, an image that is alone with a dead API wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.backoff import blocked_delay, capped_wait, probe_delay
+from watcher.compressor.circuit_state import NOBODY, Circuit, Episode, Line, Phase, Step
 from watcher.model import Event, Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from watcher.compressor.circuit_state import Names, Request
+
 STREAK_LIMIT: Final = 3
 """So many failures without a success between them stop all sending until the API has been asked how it is."""
 _CAPPED: Final = "capped"
-
-Names = frozenset[str]
-_NOBODY: Final[Names] = frozenset()
-
-
-class Phase(StrEnum):
-    """Where the way to the API stands; the module's docstring shows the ways between."""
-
-    CLOSED = "closed"
-    CHECKING = "checking"
-    OPEN = "open"
-    THROTTLED = "throttled"
-    BLOCKED = "blocked"
-    HALF_OPEN = "half_open"
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """A time in which not everybody could send, from the first line about it to `api.recovered`."""
-
-    event: Event
-    since: float
-    message: str
-    said: Names = _NOBODY
-    waited: Names = _NOBODY
-    account_failed: bool = False
-    """Not even `GET /account` worked: that it answers again is news."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """Who got through lately: enough to say whether anybody but one given name did since a given count."""
-
-    count: int = 0
-    last: str = ""
-    other_count: int = 0
-    """The count at the last success of a name other than `last`."""
-
-    def add(self, name: str) -> Passed:
-        """One more success."""
-        other = self.other_count if name == self.last else self.count
-        return Passed(self.count + 1, name, other)
-
-    def others_since(self, mark: int, name: str) -> bool:
-        """Whether somebody other than `name` got through after the count was `mark`."""
-        return (self.other_count if name == self.last else self.count) > mark
-
-
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """The state. `wake_at` is when the next step is due by itself (see `woke` and `probed`); times are monotonic seconds."""
-
-    phase: Phase = Phase.CLOSED
-    wake_at: float | None = None
-    cause: Event | None = None
-    level: int = 0
-    """How often in a row the same cause was met; paces the probes."""
-    trial: str | None = None
-    """Who was let through; None in a trial means that nobody is, yet."""
-    streak: Names = _NOBODY
-    failures: int = 0
-    chargeable: Names = _NOBODY
-    """Whose attempt it was if `/account` answers."""
-    suspects: Names = _NOBODY
-    passed: Passed = Passed()
-    episode: Episode | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request that ended: who sent it, what `passed.count` was when it was let in, and who else is under way or waits."""
-
-    name: str
-    mark: int
-    others: Names = _NOBODY
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line for the log."""
-
-    event: Event
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What follows from an input: the new state, what to log, and who has used one attempt."""
-
-    circuit: Circuit
-    lines: tuple[Line, ...] = ()
-    charged: Names = _NOBODY
 
 
 def may_enter(circuit: Circuit, name: str) -> bool:
@@ -202,7 +112,7 @@ def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jit
         return _failed_closed(circuit, request, failure, now, jitter)
     circuit = replace(circuit, streak=circuit.streak | {request.name})
     if in_trial:
-        guilty = _NOBODY if failure.unreachable else _guilty(circuit, circuit.streak, request)
+        guilty = NOBODY if failure.unreachable else _guilty(circuit, circuit.streak, request)
         return replace(_open(circuit, failure, now, jitter), charged=guilty & {request.name})
     return Step(circuit)
 
@@ -221,11 +131,11 @@ def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: fl
 def _guilty(circuit: Circuit, streak: Names, request: Request) -> Names:
     """Who failed by himself, if the API turns out to work, although nobody got through since."""
     if request.others - circuit.suspects - streak:
-        return _NOBODY
+        return NOBODY
     if streak <= circuit.suspects:
         return streak
     alone = streak == {request.name} and circuit.passed.others_since(request.mark, request.name)
-    return streak if alone else _NOBODY
+    return streak if alone else NOBODY
 
 
 def hastened(circuit: Circuit, now: float) -> Circuit:
@@ -279,10 +189,10 @@ def _account_failed(step: Step) -> Step:
 def _account_answers(circuit: Circuit, now: float, *, idle: bool) -> Step:
     if circuit.phase is not Phase.CLOSED:
         if _is_over(circuit, idle=idle):
-            return Step(_closed(circuit, _NOBODY), _recovery(circuit, now))
+            return Step(_closed(circuit, NOBODY), _recovery(circuit, now))
         return Step(_trial(circuit))
     guilty = circuit.chargeable
-    circuit = replace(circuit, wake_at=None, chargeable=_NOBODY)
+    circuit = replace(circuit, wake_at=None, chargeable=NOBODY)
     if not guilty:
         return Step(circuit)
     cleared = replace(circuit, streak=circuit.streak - guilty, failures=0, suspects=circuit.suspects | guilty)
@@ -336,7 +246,7 @@ def _next_level(circuit: Circuit, event: Event) -> int:
 
 def _to(step: Step, phase: Phase, cause: Event, level: int, wake_at: float) -> Step:
     circuit = replace(
-        step.circuit, phase=phase, cause=cause, level=level, wake_at=wake_at, trial=None, chargeable=_NOBODY, failures=0
+        step.circuit, phase=phase, cause=cause, level=level, wake_at=wake_at, trial=None, chargeable=NOBODY, failures=0
     )
     return replace(step, circuit=circuit)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher.compressor import circuit as rules
-from watcher.compressor.circuit import Circuit, Phase, Request, Step
+from watcher.compressor.circuit_state import Circuit, Phase, Request, Step
 from watcher.errors import CallFailed
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
 from tests.support.standin import DEFAULT_KEY, Fault, Standin
-from watcher.compressor.circuit import Phase
+from watcher.compressor.circuit_state import Phase
 from watcher.compressor.client import CompressorClient
 from watcher.compressor.gate import Gate
 from watcher.errors import CallFailed

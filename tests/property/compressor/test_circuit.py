@@ -20,7 +20,7 @@ from watcher.backoff import (
     probe_delay,
 )
 from watcher.compressor import circuit as rules
-from watcher.compressor.circuit import Circuit, Passed, Phase, Request, Step
+from watcher.compressor.circuit_state import Circuit, Passed, Phase, Request, Step
 from watcher.compressor.failures import MESSAGE_LIMIT, one_line
 from watcher.compressor.wire import Malformed, Pending, Refused, Result, read_answer
 from watcher.model import Event, Failure, FailureKind

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from watcher.compressor import circuit as rules
-from watcher.compressor.circuit import STREAK_LIMIT, Circuit, Phase, Request, Step
+from watcher.compressor.circuit import STREAK_LIMIT
+from watcher.compressor.circuit_state import Circuit, Phase, Request, Step
 from watcher.model import Event, Failure, FailureKind
 
 ANSWERED_500 = Failure(FailureKind.TRANSIENT, "the API answered 500: oops", status=500)
