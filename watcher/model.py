@@ -479,6 +479,8 @@ class Failure:
     """Something on the way answered in the API's place (502, 504): the store may be asked, but is not insisted on."""
     unreachable: bool = False
     """Nobody can get through: the address does not resolve, nobody listens, no TLS."""
+    not_fetched: bool = False
+    """By its words, the API did not come by the original. Together with TRANSIENT: the way from the API to us is out."""
     retry_after: float | None = None
     """Seconds that the answer asked for."""
     event: Event | None = None

@@ -136,11 +136,14 @@ class Publisher(Protocol):
     async def withdraw(self, ticket: Ticket) -> None:
         """End it. Never raises; a ticket that is not known here, or was published by an earlier process, is fine."""
 
-    def was_fetched(self, ticket: Ticket) -> bool | None:
-        """Whether all bytes have left this machine under the ticket; None where that cannot be told.
+    def times_fetched(self, ticket: Ticket) -> int | None:
+        """How often all bytes have left this machine under the ticket since it was published; None where that cannot be told.
 
-        False after an answer that says the original could not be fetched: nobody came for it, or the way to us broke.
+        Where an answer says that the original could not be fetched, and it was not: nobody came for it, or the way to us broke.
         """
+
+    def refusals(self, ticket: Ticket) -> int:
+        """How many requests under the ticket were turned away for a reason of ours: no descriptor, a share that hangs."""
 
     def moved_at(self, ticket: Ticket) -> float | None:
         """When (monotonic seconds) bytes last moved to who fetches; None before that, or where it cannot be told."""
@@ -149,17 +152,20 @@ class Publisher(Protocol):
 class Gate(Protocol):
     """Decides for everybody whether requests may be sent now, and whose attempt a failure was.
 
-    `name` is one output of one image.
+    `name` is one output of one image; with a question mark behind it, a look at its job.
     """
 
     async def enter(self, name: str) -> None:
         """Returns when a request may be sent. To be followed by exactly one of `succeeded`, `failed` and `abandoned`."""
 
-    def succeeded(self, name: str) -> None:
-        """The API gave a result, or took it as a job."""
+    def succeeded(self, name: str, *, pending: bool = False) -> None:
+        """The API gave a result, or took it as a job (`pending`), which does not show yet whether it can fetch originals."""
 
     def failed(self, name: str, failure: Failure) -> bool:
-        """The request failed. True where this uses up an attempt, as far as is known now."""
+        """The request failed. True where this uses up an attempt, as far as is known now.
+
+        May also come without `enter`, for a job that ended so.
+        """
 
     def abandoned(self, name: str) -> None:
         """Nothing was sent after all, or nothing can be learnt from what came of it."""

@@ -148,16 +148,17 @@ async def test_a_tampered_url_opens_nothing(publisher: Publisher, photo: OpenedF
 
 
 async def test_whether_the_bytes_left_is_known_or_said_to_be_unknown(publisher: Publisher, photo: OpenedFile) -> None:
-    """False before anybody came, True after all were sent, None where somebody else sends them; nothing of unknown tickets."""
+    """0 before anybody came, 1 after all were sent, None where somebody else sends them; nothing of unknown tickets."""
     ticket = new_ticket()
     publication = await publisher.publish(ticket, photo)
-    seen = publisher.was_fetched(ticket)
-    assert (seen in (False, None), publisher.moved_at(ticket)) == (True, None)
+    seen = publisher.times_fetched(ticket)
+    assert (seen in (0, None), publisher.moved_at(ticket)) == (True, None)
     await fetch(publication)
-    if seen is False:
-        await wait_until(lambda: publisher.was_fetched(ticket))
+    if seen is not None:
+        await wait_until(lambda: publisher.times_fetched(ticket) == 1)
         assert publisher.moved_at(ticket) <= publisher._clock.monotonic()
-    assert (publisher.was_fetched(new_ticket()), publisher.moved_at(new_ticket())) == (None, None)
+    assert (publisher.times_fetched(new_ticket()), publisher.moved_at(new_ticket())) == (None, None)
+    assert (publisher.refusals(ticket), publisher.refusals(new_ticket())) == (0, 0)
 
 
 async def test_unknown_tickets_can_be_withdrawn(publisher: Publisher) -> None:

@@ -209,6 +209,46 @@ def test_one_image_that_always_fails_ends_and_holds_nobody_up(bench: Bench) -> N
     assert {1} == {each["attempts"] for each in bench.stored(*others)}
 
 
+# --- the way from the API to the originals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["way_is_out", "way_is_out_for_job", "source_answers"])
+def test_a_way_to_us_that_is_out_is_an_outage_and_nobodys_attempt(bench: Bench, fault: str) -> None:
+    """The API works, and cannot fetch: told at once, by a job, or as what a proxy answers. Nobody had come for the originals."""
+    bench.standin.set_faults(Fault(fault, status=502))
+    files = bench.put(*(f"{fault}-{number}.jpg" for number in range(5)))
+    (line,) = bench.wait("api.unavailable")
+    time.sleep(1.5)  # the first trial fails as well
+    asked = sum(bench.asked(*files))
+    bench.standin.set_faults()
+
+    (recovered,) = bench.wait("api.recovered")
+    assert {1} == {each["attempts"] for each in bench.stored(*files)}
+    assert ["api.unavailable", "api.recovered"] == bench.told()
+    assert all(word in line["message"] for word in ("public_url", "proxy", "tunnel", "firewall"))
+    assert 422 == line["status"]
+    assert "public_url" in line["hint"]
+    assert "api.unavailable" == recovered["after"]
+    assert asked <= 3 * len(files)
+    assert [1] * 5 == bench.paid(*files)
+
+
+def test_one_image_whose_way_alone_is_out_ends_and_holds_nobody_up(bench: Bench) -> None:
+    """A firewall that dislikes its name: it uses up its attempts while the others are fetched; nobody speaks of an outage."""
+    bench.standin.set_faults(Fault("way_is_out", file="drop table*"))
+    (bad,) = bench.put("drop table.jpg")
+    others: list[str] = []
+    while not bench.said("image.failed", file=bad):
+        others += bench.put(f"allowed-{len(others)}.jpg")
+        bench.stored(others[-1])
+
+    line = bench.ending("image.failed", bad)
+    assert ("attempts_exhausted", MAX_ATTEMPTS, 422) == (line["reason"], line["attempts"], line["status"])
+    assert "nobody came for the original" in line["message"]
+    assert [] == bench.told()
+    assert {1} == {each["attempts"] for each in bench.stored(*others)}
+
+
 # --- everybody waits ----------------------------------------------------------------------------------------------------------
 
 

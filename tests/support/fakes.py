@@ -130,7 +130,8 @@ class FakePublisher:
     broken: Exception | None = None
     published: list[str] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
-    fetched: bool | None = True
+    fetched: int | None = 1
+    refused: int = 0
 
     async def publish(self, ticket: Ticket, source: Any) -> Publication:
         if self.broken is not None:
@@ -141,8 +142,11 @@ class FakePublisher:
     async def withdraw(self, ticket: Ticket) -> None:
         self.withdrawn.append(ticket.token)
 
-    def was_fetched(self, ticket: Ticket) -> bool | None:
+    def times_fetched(self, ticket: Ticket) -> int | None:
         return self.fetched
+
+    def refusals(self, ticket: Ticket) -> int:
+        return self.refused
 
     def moved_at(self, ticket: Ticket) -> float | None:
         return None
@@ -159,8 +163,8 @@ class FakeGate:
     async def enter(self, name: str) -> None:
         self.calls.append(("enter", name))
 
-    def succeeded(self, name: str) -> None:
-        self.calls.append(("succeeded", name))
+    def succeeded(self, name: str, *, pending: bool = False) -> None:
+        self.calls.append(("pending" if pending else "succeeded", name))
 
     def failed(self, name: str, failure: Failure) -> bool:
         self.calls.append(("failed", name))

@@ -211,6 +211,7 @@ class Urls:
     def __init__(self, clock: LoopClock) -> None:
         self._clock = clock
         self._sources: dict[str, tuple[Ticket, Source]] = {}
+        self._fetched = Counter[str]()
 
     async def publish(self, ticket: Ticket, source: Source) -> Publication:
         """See `Publisher.publish`."""
@@ -220,18 +221,31 @@ class Urls:
     async def withdraw(self, ticket: Ticket) -> None:
         """See `Publisher.withdraw`."""
         self._sources.pop(ticket.token, None)
+        self._fetched.pop(ticket.token, None)
+
+    def times_fetched(self, ticket: Ticket) -> int:
+        """See `Publisher.times_fetched`."""
+        return self._fetched[ticket.token]
+
+    def refusals(self, _: Ticket) -> int:
+        """See `Publisher.refusals`."""
+        return 0
+
+    def moved_at(self, _: Ticket) -> None:
+        """See `Publisher.moved_at`."""
 
     def read(self, token: str) -> bytes | None:
         """What somebody who fetches the URL gets; None where it is not good."""
         ticket, source = self._sources.get(token, (None, None))
         if ticket is None or source is None or ticket.expires_at <= self._clock.now():
             return None
+        self._fetched[token] += source.is_intact()
         return os.pread(source.fileno(), 1_000_000, 0) if source.is_intact() else CHANGED
 
 
 WORKING = ("ok", "slow", "lost_after", "e502_after", "late", "job", "job_lost", "job_slow", "wrong_input")
 """The API does the work, now or later."""
-OUTAGES = ("refused", "throttled", "unauthorized", "quota")
+OUTAGES = ("refused", "throttled", "unauthorized", "quota", "way_is_out")
 REFUSALS = ("lost", "e500", "e502", "rejected", "job_failed")
 MODES = (*WORKING, *OUTAGES, *REFUSALS)
 SLOW_SECONDS = 5.0
@@ -252,6 +266,7 @@ FAILURES = {
     "throttled": _failed(FailureKind.THROTTLED, "429", status=429, retry_after=3.0),
     "unauthorized": _failed(FailureKind.BLOCKED, "401", status=401, event=Event.API_UNAUTHORIZED),
     "quota": _failed(FailureKind.BLOCKED, "402", status=402, event=Event.API_QUOTA),
+    "way_is_out": _failed(FailureKind.PERMANENT, "could not be fetched", status=422, not_fetched=True),
     "rejected": _failed(FailureKind.PERMANENT, "422", status=422),
 }
 
@@ -290,7 +305,7 @@ class Vendor:
     async def account(self) -> None:
         """`GET /account`: refuses while the next request would be refused so."""
         mode = self.outage or (self.script[0] if self.script else "ok")
-        if mode in OUTAGES:
+        if mode in OUTAGES and mode != "way_is_out":
             if mode != "throttled" and self.outage is None:
                 self.script.popleft()
             raise FAILURES[mode]

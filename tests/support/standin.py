@@ -49,6 +49,7 @@ from watcher.compressor.wire import ASYNC_ABOVE_BYTES, STORE_HEADERS, error_body
 
 DEFAULT_KEY: Final = "stand-in-key"
 EVERYWHERE: Final = ("fetch", "job", "account")
+OUT_OF_REACH: Final = "The file could not be fetched: connection refused"
 SOURCE_AGENT: Final = "Compressor/1.0 (+https://compressor.app)"
 
 BEFORE: Final = ("status", "delay", "never", "reset", "body")
@@ -57,6 +58,8 @@ AFTER: Final = ("status_after", "delay_after", "never_after", "reset_after", "bo
 """Faults that strike when the work is done and paid for."""
 ANSWER: Final = ("wrong_sha1", "wrong_size", "short_url", "enqueue", "job_lost", "job_failed", "job_stuck")
 """Faults and turns of the answer itself."""
+SOURCE: Final = ("way_is_out", "way_is_out_for_job", "source_answers")
+"""Faults of the way to the original, told at once or by the job; `source_answers`: something else than it is there (`status`)."""
 
 
 @dataclass
@@ -82,7 +85,7 @@ class Fault:
     """For the jobs: how often they answer that they are still at work."""
 
     def __post_init__(self) -> None:
-        if self.name not in (*BEFORE, *AFTER, *ANSWER):
+        if self.name not in (*BEFORE, *AFTER, *ANSWER, *SOURCE):
             raise ValueError(f"no such fault: {self.name}")
 
 
@@ -97,7 +100,7 @@ class StoredItem:
 
 @dataclass
 class Job:
-    """Work that is answered later. `ending` is "completed", "failed" or "never"."""
+    """Work that is answered later. `ending` is "completed", "failed", "unfetched" or "never"."""
 
     answer: dict[str, Any]
     polls_left: int
@@ -394,8 +397,9 @@ class Standin:
         if job.polls_left > 0 or job.ending == "never":
             job.polls_left -= 1
             return web.json_response({"id": identity, "status": "processing"})
-        if job.ending == "failed":
-            failure = {"success": False, "id": identity, "status": "failed", "code": 422, "message": "made to fail"}
+        if job.ending in ("failed", "unfetched"):
+            words = OUT_OF_REACH if job.ending == "unfetched" else "made to fail"
+            failure = {"success": False, "id": identity, "status": "failed", "code": 422, "message": words}
             return web.json_response(failure, status=self.options.failed_job_status)
         return web.json_response({**job.answer, "status": "completed"})
 
@@ -426,7 +430,11 @@ class Standin:
         """Fetch, wrap, store, and say what was done; or why not."""
         if self.options.work_seconds:
             await self._pause(self.options.work_seconds)
-        source = await self._source(asked.body)
+        if self._strikes(("way_is_out_for_job",), "fetch", asked.file):
+            identity = self._new_id()
+            self.jobs[identity] = Job({}, 1, "unfetched")
+            return web.json_response({"id": identity, "status": "enqueued"}, status=self.options.acknowledgement)
+        source = await self._source(asked)
         if isinstance(source, str):
             return self._say(422, source)
         asked.worked = True
@@ -463,9 +471,12 @@ class Standin:
             stated["size"] += 1
         return stated
 
-    async def _source(self, body: Mapping[str, Any]) -> bytes | str:
+    async def _source(self, asked: Request) -> bytes | str:
         """The bytes behind `url`, or why they cannot be had."""
         assert self._session is not None
+        if fault := self._strikes(SOURCE, "fetch", asked.file):
+            return OUT_OF_REACH if fault.name == "way_is_out" else f"The source answered with status {fault.status}"
+        body = asked.body
         headers = {"User-Agent": SOURCE_AGENT, **body.get("headers", {})}
         try:
             async with self._session.get(body["url"], headers=headers, timeout=aiohttp.ClientTimeout(total=60)) as response:

@@ -16,6 +16,11 @@ in the `streak` until the next success. Then
 - where only suspects fail and `/account` answers, each has used one attempt, although nobody else is there to get through. The
   same holds for one single image that failed while nobody else was under way, if others got through while it was.
 
+A failure may also be the *way from the API to the originals*: it could not fetch one, and nobody had come for it (`not_fetched`).
+Everybody waits for that as in an outage of the API, but only a result proves that the way is open: neither the account nor a job
+that was taken nor a refusal does. Charged is only who goes unfetched while another image gets its result; suspects that nobody
+came for stop nobody else.
+
 An outage is over when a trial succeeds; without one when nobody is there to try and the account, which was out, answers again, or
 when all who failed in it have ended through their own fault.
 
@@ -40,12 +45,25 @@ if TYPE_CHECKING:
 
 STREAK_LIMIT: Final = 3
 """So many failures without a success between them stop all sending until the API has been asked how it is."""
+JOB_TRIAL_SECONDS: Final = 60.0
+"""So long a trial may be a job at work before somebody else may try."""
+LOOK: Final = "?"
+"""Ends the name of a look at a job; before it stands the name of the request that the job came of."""
 _CAPPED: Final = "capped"
 
 
 def may_enter(circuit: Circuit, name: str) -> bool:
     """Whether `name` may send now."""
-    return circuit.phase is Phase.CLOSED or (circuit.phase is Phase.HALF_OPEN and circuit.trial in (None, name))
+    return circuit.phase is Phase.CLOSED or (circuit.phase is Phase.HALF_OPEN and (not circuit.trial or _tries(circuit, name)))
+
+
+def _tries(circuit: Circuit, name: str) -> bool:
+    """Whether `name` is the trial; a look at a job belongs to the request that it came of."""
+    return circuit.phase is Phase.HALF_OPEN and circuit.trial is not None and _output(circuit.trial) == _output(name)
+
+
+def _output(name: str) -> str:
+    return name.removesuffix(LOOK)
 
 
 def entered(circuit: Circuit, name: str) -> Circuit:
@@ -69,21 +87,51 @@ def forgotten(circuit: Circuit, name: str) -> Circuit:
     """`name` has ended and will not come back. Of a streak it stays part unless its failing was its own: what struck somebody
     who never failed by himself still speaks for the others."""
     streak = circuit.streak - {name} if name in circuit.suspects else circuit.streak
-    return replace(circuit, streak=streak, suspects=circuit.suspects - {name}, chargeable=circuit.chargeable - {name})
+    suspects, chargeable = circuit.suspects - {name}, circuit.chargeable - {name}
+    trial = None if _tries(circuit, name) else circuit.trial
+    unfetched = circuit.unfetched & streak
+    return replace(circuit, streak=streak, unfetched=unfetched, suspects=suspects, chargeable=chargeable, trial=trial)
 
 
 def succeeded(circuit: Circuit, name: str, now: float) -> Step:
-    """`name` got an answer that shows that the API works, be it a result or a refusal of this very image."""
-    passed = circuit.passed.add(name)
-    circuit = replace(circuit, passed=passed, suspects=circuit.suspects - {name})
+    """`name` got a result: the API works, and it can fetch originals."""
+    own = {name, _output(name)}
+    circuit = replace(circuit, passed=circuit.passed.add(name), suspects=circuit.suspects - own)
     if circuit.phase is Phase.CLOSED:
-        blamed = circuit.streak - {name}
+        blamed = circuit.streak - own
         return Step(_closed(circuit, blamed), charged=blamed)
-    if circuit.phase is Phase.HALF_OPEN and circuit.trial == name:
-        return Step(_closed(circuit, circuit.streak - {name}), _recovery(circuit, now))
+    if _tries(circuit, name):
+        return Step(_closed(circuit, circuit.streak - own), _recovery(circuit, now))
     if circuit.phase is Phase.OPEN:
         return Step(replace(circuit, wake_at=now))
     return Step(circuit)
+
+
+def taken_as_job(circuit: Circuit, name: str, now: float) -> Step:
+    """`name` got a job: the API works. Whether it can fetch originals the job has yet to show; until then a trial goes on."""
+    if not circuit.unfetched:
+        step = succeeded(circuit, name, now)
+        return replace(step, circuit=replace(step.circuit, suspects=step.circuit.suspects | (circuit.suspects & {name})))
+    if _tries(circuit, name):
+        return Step(replace(circuit, wake_at=now + JOB_TRIAL_SECONDS))
+    return _answered(circuit, name)
+
+
+def _refused(circuit: Circuit, name: str, now: float) -> Step:
+    """`name` was refused for its own sake: the API works. It need not have fetched anything to say so."""
+    if not circuit.unfetched:
+        return succeeded(circuit, name, now)
+    return _answered(abandoned(circuit, name), name)
+
+
+def _answered(circuit: Circuit, name: str) -> Step:
+    """The API works, while it is open whether it can fetch originals: who was not fetched goes on waiting for a word on that."""
+    circuit = replace(circuit, passed=circuit.passed.add(name))
+    if circuit.phase is not Phase.CLOSED:
+        return Step(circuit)
+    blamed = circuit.streak - circuit.unfetched - {name}
+    unfetched, failures = circuit.unfetched, circuit.failures
+    return Step(replace(_closed(circuit, blamed), streak=unfetched, unfetched=unfetched, failures=failures), charged=blamed)
 
 
 def _closed(circuit: Circuit, blamed: Names) -> Circuit:
@@ -101,31 +149,44 @@ def _recovery(circuit: Circuit, now: float) -> tuple[Line, ...]:
 def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> Step:
     """`request` brought `failure`. `jitter` is a random value in [0, 1)."""
     if failure.kind is FailureKind.PERMANENT:
-        return succeeded(circuit, request.name, now)
+        return _refused(circuit, request.name, now)
     circuit = waits(circuit, request.name)
-    in_trial = circuit.phase is Phase.HALF_OPEN and circuit.trial == request.name
+    in_trial = _tries(circuit, request.name)
     if failure.kind is FailureKind.BLOCKED:
         return _blocked(circuit, failure, now, again=in_trial)
     if failure.kind is FailureKind.THROTTLED:
         return _throttled(circuit, failure, now, jitter)
     if circuit.phase is Phase.CLOSED:
         return _failed_closed(circuit, request, failure, now, jitter)
-    circuit = replace(circuit, streak=circuit.streak | {request.name})
+    circuit = _in_streak(circuit, request.name, failure)
     if in_trial:
-        guilty = NOBODY if failure.unreachable else _guilty(circuit, circuit.streak, request)
+        guilty = NOBODY if failure.unreachable or failure.not_fetched else _guilty(circuit, circuit.streak, request)
         return replace(_open(circuit, failure, now, jitter), charged=guilty & {request.name})
     return Step(circuit)
 
 
 def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> Step:
-    streak = circuit.streak | {request.name}
-    circuit = replace(circuit, streak=streak, failures=circuit.failures + 1)
+    circuit = replace(_in_streak(circuit, request.name, failure), failures=circuit.failures + 1)
     if failure.unreachable:
         return _account_failed(_open(circuit, failure, now, jitter))
-    guilty = _guilty(circuit, streak, request)
+    if failure.not_fetched:
+        return _not_fetched(circuit, now)
+    guilty = _guilty(circuit, circuit.streak, request)
     stop = circuit.failures >= STREAK_LIMIT and not guilty
     phase = Phase.CHECKING if stop else Phase.CLOSED
     return Step(replace(circuit, phase=phase, chargeable=guilty, wake_at=now))
+
+
+def _in_streak(circuit: Circuit, name: str, failure: Failure) -> Circuit:
+    unfetched = circuit.unfetched | {name} if failure.not_fetched else circuit.unfetched - {name}
+    return replace(circuit, streak=circuit.streak | {name}, unfetched=unfetched)
+
+
+def _not_fetched(circuit: Circuit, now: float) -> Step:
+    """The account knows nothing of the way to the originals: nobody is charged at its word. Suspects alone stop nobody else."""
+    if circuit.failures < STREAK_LIMIT or circuit.streak <= circuit.suspects:
+        return Step(circuit)
+    return Step(replace(circuit, phase=Phase.CHECKING, chargeable=NOBODY, wake_at=now))
 
 
 def _guilty(circuit: Circuit, streak: Names, request: Request) -> Names:
@@ -144,8 +205,8 @@ def hastened(circuit: Circuit, now: float) -> Circuit:
 
 
 def woke(circuit: Circuit) -> Step:
-    """The wait of a throttled time is over: one request may try."""
-    if circuit.phase is not Phase.THROTTLED:
+    """The wait of a throttled time is over: one request may try. Or a trial's job takes long: somebody else may."""
+    if circuit.phase not in (Phase.THROTTLED, Phase.HALF_OPEN):
         return Step(circuit)
     return Step(_trial(circuit))
 
@@ -195,7 +256,9 @@ def _account_answers(circuit: Circuit, now: float, *, idle: bool) -> Step:
     circuit = replace(circuit, wake_at=None, chargeable=NOBODY)
     if not guilty:
         return Step(circuit)
-    cleared = replace(circuit, streak=circuit.streak - guilty, failures=0, suspects=circuit.suspects | guilty)
+    streak = circuit.streak - guilty
+    suspects, unfetched = circuit.suspects | guilty, circuit.unfetched & streak
+    cleared = replace(circuit, streak=streak, unfetched=unfetched, failures=0, suspects=suspects)
     return Step(cleared, charged=guilty)
 
 

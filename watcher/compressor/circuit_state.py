@@ -70,6 +70,8 @@ class Circuit:
     trial: str | None = None
     """Who was let through; None in a trial means that nobody is, yet."""
     streak: Names = NOBODY
+    unfetched: Names = NOBODY
+    """Those of the streak whose originals the API could not fetch."""
     failures: int = 0
     chargeable: Names = NOBODY
     """Whose attempt it was if `/account` answers."""

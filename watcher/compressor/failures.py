@@ -7,7 +7,9 @@ a wrong "no" would cost a second payment. What is our own reading, since the ven
 - a 5xx that carries the API's own envelope (`success: false`) is an answer: the work was not done;
 - any other 5xx, and 408, come from something in front of the API (502, 504) or from a crash half-way: maybe done. 503 alone says
   that the request was not taken;
-- 403 means quota, as 402 does; a wrong key is 401. The words of a message are never judged.
+- 403 means quota, as 402 does; a wrong key is 401;
+- the words of a message are never judged, but for one thing: whether it says that the original could not be fetched. That is
+  only a reason to look whether it was (`delivery.way`).
 
 Messages are one line of at most 300 characters. They name no secret, no query, and of a URL no more than its host.
 """
@@ -20,13 +22,14 @@ import os
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 import httpx
 
+from watcher.compressor.source_words import speaks_of_fetching
 from watcher.model import Event, Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ LOOK_AT_RULE: Final = (
     "the API refuses this request: mend what the message names (the file, the folder's `image` and `store`, the connector, "
     "how the API reaches public_url), then `compressor-watcher retry`"
 )
+_ABOUT_CONTENT: Final = (413, 415)
 RAISE_TIMEOUT: Final = "if images need longer than that, raise compressor.timeout"
 
 
@@ -185,9 +189,11 @@ def failure_of_reply(reply: Reply, secrets: Iterable[str] = ()) -> Failure:
         code = reply.refused.code if reply.refused is not None else None
         status = code if code is not None and 300 <= code < 600 else 422
     message = one_line(_reply_words(reply), secrets)
+    not_fetched = reply.refused is not None and status not in _ABOUT_CONTENT and speaks_of_fetching(reply.refused.message)
     if reply.about_job and reply.refused is not None and reply.refused.job_failed:
-        return Failure(FailureKind.PERMANENT, message, status=status)
-    return _failure_of_status(status, reply, message)
+        return Failure(FailureKind.PERMANENT, message, status=status, not_fetched=not_fetched)
+    failure = _failure_of_status(status, reply, message)
+    return replace(failure, not_fetched=not_fetched and failure.kind in (FailureKind.PERMANENT, FailureKind.TRANSIENT))
 
 
 def _failure_of_status(status: int, reply: Reply, message: str) -> Failure:

@@ -144,11 +144,15 @@ class Gate:
         finally:
             self._waiting.pop(turn, None)
 
-    def succeeded(self, name: str) -> None:
-        """The API gave `name` a result, or took it as a job."""
+    def succeeded(self, name: str, *, pending: bool = False) -> None:
+        """The API gave `name` a result, or took it as a job (`pending`)."""
         self._marks.pop(name, None)
+        now = self._clock.monotonic()
+        if pending:
+            self._apply(rules.taken_as_job(self._circuit, name, now))
+            return
         self._charges.pop(name, None)
-        self._apply(rules.succeeded(self._circuit, name, self._clock.monotonic()))
+        self._apply(rules.succeeded(self._circuit, name, now))
 
     def failed(self, name: str, failure: Failure) -> bool:
         """The request of `name` failed. True where that used one attempt; `attempts_charged` does not count it again."""
@@ -171,7 +175,7 @@ class Gate:
     def forget(self, name: str) -> None:
         """`name` has ended; nothing of it needs to be kept."""
         self._charges.pop(name, None)
-        self._circuit = rules.forgotten(self._circuit, name)
+        self._apply(Step(rules.forgotten(self._circuit, name)))
 
     async def close(self) -> None:
         """Stop asking the account. Whoever waits keeps waiting; cancel them first."""
@@ -223,7 +227,7 @@ class Gate:
             await self._clock.sleep(delay)
         self._timer = None
         self._timer_at = None
-        if self._circuit.phase is Phase.THROTTLED:
+        if self._circuit.phase in (Phase.THROTTLED, Phase.HALF_OPEN):
             self._apply(rules.woke(self._circuit))
         else:
             self._probing = asyncio.create_task(self._probe(), name="gate-probe")

@@ -74,6 +74,8 @@ class OpenImage:
     source: Source
     ticket: Ticket
     publication: Publication | None = None
+    asked: int = 0
+    """So many requests under way in this turn, or answered, need the original."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def is_current(self) -> bool:

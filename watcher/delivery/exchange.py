@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from watcher.backoff import poll_interval
 from watcher.compressor.wire import Pending, Result
+from watcher.delivery import way
 from watcher.delivery.decisions import URL_RAN_OUT, CallFailure, Gone, OnHold, Overtaken, UnderWay, job_lost
 from watcher.delivery.limits import Limit
-from watcher.errors import CallFailed, Paused
+from watcher.errors import CallFailed, NotAnswering, Paused
 from watcher.model import Event, FailedReason, Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ class Permit:
         self._name = name
         self.reported = False
 
-    def succeeded(self) -> None:
-        """The API answered as it should."""
+    def succeeded(self, *, pending: bool = False) -> None:
+        """The API answered as it should; `pending`: a job is at work."""
         self.reported = True
-        self._gate.succeeded(self._name)
+        self._gate.succeeded(self._name, pending=pending)
 
     def failed(self, failure: Failure) -> bool:
         """It did not. True where this uses up an attempt, as far as is known now."""
@@ -91,12 +92,31 @@ class Exchange:
             except Paused:
                 return OnHold()
             request = delivery.request(publication, marked=policy.verify != "never")
+            refusals, opened.asked = self._ports.publisher.refusals(opened.ticket), opened.asked + 1
             try:
                 answer = await self._ports.api.fetch(request)
             except CallFailed as error:
-                return CallFailure(error.failure, permit.failed(error.failure), FailedReason.REJECTED)
-            permit.succeeded()
-        return await self._enqueued(delivery, answer.id, policy) if isinstance(answer, Pending) else answer
+                failure, is_ours = await self._judged(error.failure, opened, refusals)
+                return CallFailure(failure, not is_ours and permit.failed(failure), FailedReason.REJECTED)
+            permit.succeeded(pending=isinstance(answer, Pending))
+        return await self._enqueued(delivery, opened, answer.id, policy) if isinstance(answer, Pending) else answer
+
+    async def _judged(self, failure: Failure, opened: OpenImage, refusals: int) -> tuple[Failure, bool]:
+        """What a failure means, by what is known of the original's fetches; and whether we refused the original ourselves.
+
+        `refusals` is how often we had done so before.
+        """
+        publisher, ticket = self._ports.publisher, opened.ticket
+        moved, turned_away = publisher.moved_at(ticket) is not None, publisher.refusals(ticket) > refusals
+        fetches = way.Fetches(opened.asked, publisher.times_fetched(ticket), moved, turned_away)
+        if way.is_our_refusal(failure, fetches):
+            return way.our_refusal(failure), True
+        judged = way.judged(failure, fetches)
+        try:
+            changed = judged is not failure and await opened.has_changed()
+        except NotAnswering:
+            return way.our_refusal(failure), True
+        return (failure if changed else judged), False
 
     async def _remember_request(self, delivery: Delivery) -> bool:
         """Commit that a request leaves, before it does. False where a newer version of the file was taken meanwhile."""
@@ -107,27 +127,33 @@ class Exchange:
         self._in_flight.add(_in_flight_key(delivery))
         return True
 
-    async def _enqueued(self, delivery: Delivery, job_id: str, policy: Policy) -> Result | CallFailure | Conclusion:
+    async def _enqueued(
+        self, delivery: Delivery, opened: OpenImage, job_id: str, policy: Policy
+    ) -> Result | CallFailure | Conclusion:
         image, rendition = delivery.image, delivery.output.rendition
         if not await self._ports.journal.enqueued(image.id, rendition, job_id, self._ports.clock.now()):
             return Overtaken()
         self._in_flight.discard(_in_flight_key(delivery))
         self._ports.events.event(Event.IMAGE_ENQUEUED, **delivery.fields(), request_id=job_id)
-        return UnderWay() if self.stopping else await self.follow(delivery, job_id, policy)
+        return UnderWay() if self.stopping else await self.follow(delivery, opened, job_id, policy)
 
-    async def follow(self, delivery: Delivery, job_id: str, policy: Policy) -> Result | CallFailure | Conclusion:
+    async def follow(
+        self, delivery: Delivery, opened: OpenImage, job_id: str, policy: Policy
+    ) -> Result | CallFailure | Conclusion:
         """Ask for the job until it ends, or until it cannot end well any more."""
-        clock = self._ports.clock
+        clock, refusals = self._ports.clock, self._ports.publisher.refusals(opened.ticket)
         started = clock.monotonic()
         while (elapsed := clock.monotonic() - started) < policy.job_patience:
             await clock.sleep(poll_interval(elapsed))
-            answer = await self._poll(delivery, job_id)
+            answer = await self._poll(delivery, opened, job_id, refusals)
             if not isinstance(answer, Pending):
                 return answer
         message = "the job did not end in the time that its temporary URL lives"
         return job_lost(Failure(FailureKind.TRANSIENT, message, unknown=True))
 
-    async def _poll(self, delivery: Delivery, job_id: str) -> Result | Pending | CallFailure | Conclusion:
+    async def _poll(
+        self, delivery: Delivery, opened: OpenImage, job_id: str, refusals: int
+    ) -> Result | Pending | CallFailure | Conclusion:
         """One look at the job. One that brings no word of it leaves it pending: that is no attempt at the image."""
         async with acquire_permit(self._ports.gate, delivery.poll_id) as permit:
             try:
@@ -135,8 +161,15 @@ class Exchange:
             except CallFailed as error:
                 failure = error.failure
             else:
-                permit.succeeded()
+                permit.succeeded(pending=isinstance(answer, Pending))
                 return answer
+            if failure.kind is FailureKind.PERMANENT and failure.not_fetched:
+                failure, is_ours = await self._judged(failure, opened, refusals)
+                if (
+                    failure.kind is not FailureKind.PERMANENT
+                ):  # reported in the name of the delivery itself: an attempt of it, if any
+                    counts = not is_ours and self._ports.gate.failed(delivery.id, failure)
+                    return CallFailure(failure, counts, FailedReason.JOB_FAILED)
             if failure.status == HTTPStatus.NOT_FOUND:
                 permit.succeeded()
                 return job_lost(failure)

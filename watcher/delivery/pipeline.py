@@ -223,7 +223,9 @@ class Pipeline:
         if isinstance(step, Send):
             return await self._judge(delivery, opened, await self._send(delivery, opened))
         if isinstance(step, Follow):
-            return await self._judge(delivery, opened, await self._exchange.follow(delivery, step.job_id, self.policy))
+            opened.asked += 1
+            answer = await self._exchange.follow(delivery, opened, step.job_id, self.policy)
+            return await self._judge(delivery, opened, answer)
         return step
 
     async def _judge(self, delivery: Delivery, opened: OpenImage, answer: Result | CallFailure | Conclusion) -> Conclusion:

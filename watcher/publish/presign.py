@@ -207,8 +207,12 @@ class StagedLinks:
         self._removals[ticket.token] = removal
         removal.add_done_callback(lambda done: self._forget_removal(ticket.token, done))
 
-    def was_fetched(self, ticket: Ticket) -> None:
+    def times_fetched(self, ticket: Ticket) -> None:
         """The store serves the bytes: nobody here can tell."""
+
+    def refusals(self, ticket: Ticket) -> int:  # noqa: ARG002 - the port's
+        """Nobody asks here, so nobody is turned away."""
+        return 0
 
     def moved_at(self, ticket: Ticket) -> None:
         """As above."""

@@ -209,10 +209,15 @@ class TemporaryUrls:
         """From now on the URL is unknown. The source may be closed at once: responses under way hold their own descriptor."""
         self._register.remove(ticket.token)
 
-    def was_fetched(self, ticket: Ticket) -> bool | None:
+    def times_fetched(self, ticket: Ticket) -> int | None:
         """See Publisher."""
         published = self._register.find(ticket.token)
-        return published.traffic.is_complete if published is not None else None
+        return published.traffic.times if published is not None else None
+
+    def refusals(self, ticket: Ticket) -> int:
+        """See Publisher."""
+        published = self._register.find(ticket.token)
+        return published.traffic.turned_away if published is not None else 0
 
     def moved_at(self, ticket: Ticket) -> float | None:
         """See Publisher."""

@@ -56,6 +56,11 @@ class Traffic:
         """Whether all bytes left this machine."""
         return self.sent >= self.size
 
+    @property
+    def times(self) -> int:
+        """How often all bytes left this machine."""
+        return self.sent // max(1, self.size)
+
     def ended(self, download: Download, sent: int, now: float) -> None:
         """A response is over; `sent` bytes of it are sure to have left, 0 where it broke off."""
         self._moved_at = max(download.look(now), self._moved_at or 0.0)

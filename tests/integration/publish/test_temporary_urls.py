@@ -266,17 +266,17 @@ async def test_it_is_known_whether_the_bytes_were_fetched(
     """Not by looking (HEAD), not by a part; by all bytes, in one response or several."""
     server, ticket = await serving(), new_ticket()
     url = (await server.publish(ticket, photo)).url
-    assert (server.was_fetched(ticket), server.moved_at(ticket)) == (False, None)
+    assert (server.times_fetched(ticket), server.moved_at(ticket)) == (False, None)
     async with client.head(url):
-        assert server.was_fetched(ticket) is False
+        assert server.times_fetched(ticket) == 0
     for span, done in (("bytes=0-199999", False), ("bytes=200000-", True)):
         async with client.get(url, headers={"Range": span}) as response:
             await response.read()
         if done:
-            await wait_until(lambda: server.was_fetched(ticket))
+            await wait_until(lambda: server.times_fetched(ticket))
         else:
             await wait_until(lambda: server.moved_at(ticket) is not None)
-            assert server.was_fetched(ticket) is False
+            assert server.times_fetched(ticket) == 0
 
 
 def _new(_: int) -> Ticket:

@@ -100,6 +100,7 @@ KINDS = {
     "lost": Failure(FailureKind.TRANSIENT, "lost", unknown=True),
     "500": Failure(FailureKind.TRANSIENT, "500", status=500),
     "refused": Failure(FailureKind.TRANSIENT, "refused", unreachable=True),
+    "not fetched": Failure(FailureKind.TRANSIENT, "nobody came", status=422, not_fetched=True),
     "422": Failure(FailureKind.PERMANENT, "422", status=422),
     "429": Failure(FailureKind.THROTTLED, "429", status=429, retry_after=3),
     "429 for ever": Failure(FailureKind.THROTTLED, "429", status=429, retry_after=1e9),
@@ -108,7 +109,7 @@ KINDS = {
     "402": Failure(FailureKind.BLOCKED, "402", status=402, event=Event.API_QUOTA),
 }
 INPUTS = st.tuples(
-    st.sampled_from(["enter", "enter", "end", "end", "abandon", "wake"]),
+    st.sampled_from(["enter", "enter", "end", "end", "enqueue", "forget", "abandon", "wake"]),
     st.sampled_from(NAMES),
     st.sampled_from([None, None, *KINDS]),
     JITTERS,
@@ -127,6 +128,7 @@ class World:
     first_entry: dict[str, int] = field(default_factory=dict)
     got_through: list[str] = field(default_factory=list)
     said: set[str] = field(default_factory=set)
+    jobs: set[str] = field(default_factory=set)
 
     def enter(self, name: str) -> bool:
         if name in self.inside:
@@ -151,11 +153,23 @@ class World:
             request = Request(name, mark, frozenset(self.inside))
             self.take(rules.failed(self.circuit, request, failure, self.now, jitter))
 
+    def enqueue(self, name: str) -> None:
+        """It is taken as a job, which is asked for later by another name."""
+        del self.inside[name]
+        self.jobs.add(name)
+        self.got_through.append(name)
+        self.take(rules.taken_as_job(self.circuit, name, self.now))
+
+    def forget(self, name: str) -> None:
+        """The turn of the image is over, and so is its job."""
+        self.jobs.discard(name)
+        self.circuit = rules.forgotten(rules.forgotten(self.circuit, f"{name}?"), name)
+
     def wake(self, failure: Failure | None, jitter: float = 0.5) -> None:
         if self.circuit.wake_at is None:
             return
         self.now = max(self.now, self.circuit.wake_at)
-        if self.circuit.phase is Phase.THROTTLED:
+        if self.circuit.phase in (Phase.THROTTLED, Phase.HALF_OPEN):
             self.take(rules.woke(self.circuit))
         else:
             self.take(rules.probed(self.circuit, failure, self.now, jitter, idle=jitter < 0.3))
@@ -179,7 +193,8 @@ class World:
             assert wake_at is not None, "nothing would ever end this"
             assert wake_at <= self.now + RETRY_AFTER_CAP_SECONDS
         if phase is Phase.HALF_OPEN:
-            assert self.circuit.trial is None or self.circuit.trial in self.inside
+            assert self.circuit.trial is None or self.circuit.trial in {*self.inside, *self.jobs}
+        assert self.circuit.unfetched <= self.circuit.streak
         if phase is Phase.CLOSED:
             assert self.circuit.episode is None
 
@@ -198,6 +213,10 @@ def test_the_circuit_keeps_its_promises_whatever_comes(inputs: list[tuple[str, s
         elif what == "abandon" and name in world.inside:
             del world.inside[name]
             world.circuit = rules.abandoned(world.circuit, name)
+        elif what == "enqueue" and name in world.inside:
+            world.enqueue(name)
+        elif what == "forget" and name not in world.inside:
+            world.forget(name)
         elif what == "wake":
             world.wake(failure, jitter)
         world.check()
@@ -249,7 +268,9 @@ def _drop_ended(world: World, left: dict[str, int], before: Counter[str]) -> Non
 
 
 @pytest.mark.parametrize("names", [NAMES[:1], NAMES])
-@given(outcomes=st.lists(st.sampled_from(["lost", "500", "refused"]), min_size=1, max_size=80), account=st.booleans())
+@given(
+    outcomes=st.lists(st.sampled_from(["lost", "500", "refused", "not fetched"]), min_size=1, max_size=80), account=st.booleans()
+)
 @settings(max_examples=100, deadline=None)
 def test_nobody_is_charged_while_nobody_gets_through(names: list[str], outcomes: list[str], account: bool) -> None:
     """However long an outage lasts, however many images try, whether or not the account answers."""

@@ -206,7 +206,7 @@ class Journey(RuleBasedStateMachine):
         reasons = {line["reason"] for line in bench.endings() if line["event"] == "image.failed"}
         assert "rejected" not in reasons or met["rejected"]
         assert "job_failed" not in reasons or met["job_failed"]
-        if set(met) <= {"ok", "slow", *OUTAGES} and not self.crashes:
+        if set(met) <= {"ok", "slow", *OUTAGES} and not self.crashes and not met["way_is_out"]:  # short ones look like one's own
             assert {line["attempts"] for line in bench.endings() if line["event"] == "image.stored"} <= {1}
         if set(met) <= {"ok", "slow", "job", *OUTAGES} and not self.crashes:
             assert not [count for count in vendor.paid.values() if count > self.versions()]

@@ -14,6 +14,7 @@ from watcher.model import Event, Failure, FailureKind
 ANSWERED_500 = Failure(FailureKind.TRANSIENT, "the API answered 500: oops", status=500)
 LOST = Failure(FailureKind.TRANSIENT, "the connection was lost", unknown=True)
 REFUSED = Failure(FailureKind.TRANSIENT, "the API cannot be reached", "check compressor.url", unreachable=True)
+NOT_FETCHED = Failure(FailureKind.TRANSIENT, "nobody came for the original", "look at public_url", status=422, not_fetched=True)
 BAD_IMAGE = Failure(FailureKind.PERMANENT, "the API answered 422: no image", status=422)
 BAD_KEY = Failure(FailureKind.BLOCKED, "the API answered 401: no", "set a key", status=401, event=Event.API_UNAUTHORIZED)
 NO_QUOTA = Failure(FailureKind.BLOCKED, "the API answered 402: pay", status=402, event=Event.API_QUOTA)
@@ -51,6 +52,11 @@ class Way:
     def succeed(self, name: str) -> None:
         self.marks.pop(name, None)
         self._apply(rules.succeeded(self.circuit, name, self.now))
+
+    def enqueue(self, name: str) -> None:
+        """It is taken as a job."""
+        self.marks.pop(name, None)
+        self._apply(rules.taken_as_job(self.circuit, name, self.now))
 
     def fail(self, name: str, failure: Failure = ANSWERED_500) -> frozenset[str]:
         mark = self.marks.pop(name, self.circuit.passed.count)
@@ -545,3 +551,114 @@ def test_an_account_that_always_answered_is_no_recovery() -> None:
     way.probe(idle=True)
     assert way.circuit.phase is Phase.HALF_OPEN
     assert way.events == [Event.API_QUOTA]
+
+
+# --- the way from the API to the originals -------------------------------------------------------------------------------------
+
+
+def test_a_way_that_is_out_is_one_outage_and_nobodys_attempt() -> None:
+    """Said once although the account answers all the time; one image tries; its result ends it."""
+    way = Way()
+    for name in ("a", "b", "c"):
+        way.send(name, NOT_FETCHED)
+    assert not way.enter("d")
+    for name in "abcab":
+        way.probe()
+        way.send(name, NOT_FETCHED)
+    way.probe()
+    way.send("d")
+    assert way.events == [Event.API_UNAVAILABLE, Event.API_RECOVERED]
+    assert way.lines[0][1]["message"] == NOT_FETCHED.message
+    assert way.lines[0][1]["hint"] == NOT_FETCHED.hint
+    assert way.charged == []
+
+
+def test_a_lone_image_that_nobody_comes_for_waits_however_long() -> None:
+    """The account's answer is no word on the way: no attempt is used, also not of one that failed beside others before."""
+    way = Way()
+    way.send("a", NOT_FETCHED)
+    way.send("b")
+    assert way.charged == ["a"]
+    for _ in range(30):
+        way.send("a", NOT_FETCHED)
+    assert way.charged == ["a"]
+
+
+def test_an_image_that_nobody_comes_for_while_others_are_fetched_ends_and_holds_nobody_up() -> None:
+    """Charged with each result of another one; nobody waits for it, nothing is said."""
+    way = Way()
+    for number in range(8):
+        for _ in range(4 if number else 1):
+            way.send("bad", NOT_FETCHED)
+        way.send(f"good-{number}")
+    assert way.charged == ["bad"] * 8
+    assert way.events == []
+
+
+def test_neither_a_job_nor_a_refusal_shows_that_the_way_is_open() -> None:
+    """They need no bytes: nobody is charged at their word, and three that go unfetched between them are an outage."""
+    way = Way()
+    for name in ("a", "b", "c"):
+        way.send(name, NOT_FETCHED)
+        if name == "a":
+            way.send("no-image", BAD_IMAGE)
+        if name == "b":
+            assert way.enter("job")
+            way.enqueue("job")
+    assert (way.charged, way.circuit.phase) == ([], Phase.CHECKING)
+    way.probe()
+    way.send("other", BAD_IMAGE)
+    assert way.circuit.phase is Phase.HALF_OPEN
+    way.send("a", NOT_FETCHED)
+    assert way.events == [Event.API_UNAVAILABLE]
+
+
+def test_they_still_show_that_the_api_works_for_who_failed_otherwise() -> None:
+    """A 500 beside them is the image's own; the one that nobody came for goes on waiting for a word on the way."""
+    way = Way()
+    way.send("unfetched", NOT_FETCHED)
+    way.send("broken", ANSWERED_500)
+    way.send("no-image", BAD_IMAGE)
+    assert way.charged == ["broken"]
+    way.send("good")
+    assert way.charged == ["broken", "unfetched"]
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_trial_that_becomes_a_job_lasts_until_the_job_tells(ends_well: bool) -> None:
+    """Only looks at that job are let in meanwhile."""
+    way = Way()
+    for name in ("a", "b", "c"):
+        way.send(name, NOT_FETCHED)
+    way.probe()
+    assert way.enter("a")
+    way.enqueue("a")
+    assert not way.enter("b")
+    assert way.enter("a?")
+    way.enqueue("a?")
+    assert not way.enter("b")
+    assert way.enter("a?")
+    if ends_well:
+        way.succeed("a?")
+        assert way.circuit.phase is Phase.CLOSED
+    else:
+        way.fail("a", NOT_FETCHED)
+        assert way.circuit.phase is Phase.OPEN
+    assert way.charged == []
+
+
+def test_a_trial_whose_job_takes_long_or_is_given_up_lets_another_one_try() -> None:
+    """After a minute, or when the image has ended."""
+    way = Way()
+    for name in ("a", "b", "c"):
+        way.send(name, NOT_FETCHED)
+    way.probe()
+    for again in range(2):
+        assert way.enter("a")
+        way.enqueue("a")
+        assert not way.enter("b")
+        if again:
+            way.circuit = rules.forgotten(way.circuit, "a?")
+        else:
+            way.wake()
+        assert rules.may_enter(way.circuit, "b")
