@@ -3,7 +3,8 @@
 WatcherError
 |-- ConfigurationError   the configuration is refused whole; holds every problem (exit 78)
 |-- Unavailable          something this process needs is not available: port, state, right (exit 69)
-|   `-- NotAnswering     a disk or share on which calls hang
+|   |-- NotAnswering     a disk or share on which calls hang
+|   `-- Fenced           another host has the work in hand by now
 |-- CallFailed           the Compressor API did not give a result; holds a classified Failure
 |-- Paused               somebody paused the folder
 |-- SourceChanged        the file is no longer the version that was taken
@@ -55,6 +56,10 @@ class NotAnswering(Unavailable):
     def of(cls, what: object) -> NotAnswering:
         """The error of a path on which calls hang, with what to do."""
         return cls(f"{what} does not answer", "its disk or share hangs: see to it, or unmount it (umount -f, umount -l)")
+
+
+class Fenced(Unavailable):
+    """This host lost its lease or never had the image: another one may be at work on it, and what this turn found out is void."""
 
 
 class CallFailed(WatcherError):

@@ -7,59 +7,62 @@ from typing import TYPE_CHECKING, Final
 from watcher.figures import Hour, duration_step
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from watcher.model import Record
+    from watcher.records.dialect import Connection
 
 HOUR_SECONDS: Final = 3600
 KEEP_HOURS: Final = 24 * 62
 """Two months: the plots show one."""
+_DURATIONS: Final = "SELECT hour, step, sum(count) FROM durations WHERE hour >= ? GROUP BY hour, step"
+_HOURS: Final = """
+SELECT hour, sum(stored), sum(failed), CAST(sum(bytes_in) AS BIGINT), CAST(sum(bytes_out) AS BIGINT) FROM hours
+WHERE hour >= ? GROUP BY hour ORDER BY hour
+"""
 
 
-def add_bytes(connection: sqlite3.Connection, record: Record, now: float) -> None:
+def add_bytes(connection: Connection, record: Record, now: float) -> None:
     """Count what a stored output took and gave; nothing where the size of the output is not known."""
     size, saved = record["output"].get("size"), record.get("saved_bytes")
     if size is None or saved is None:
         return
     connection.execute(
-        """INSERT INTO hours (hour, folder, bytes_in, bytes_out) VALUES (?, ?, ?, ?) ON CONFLICT (hour, folder)
-           DO UPDATE SET bytes_in = bytes_in + excluded.bytes_in, bytes_out = bytes_out + excluded.bytes_out""",
+        """INSERT INTO hours (hour, folder, bytes_in, bytes_out) VALUES (?, ?, ?, ?) ON CONFLICT (hour, folder /*!, host */)
+           DO UPDATE SET bytes_in = hours.bytes_in + excluded.bytes_in, bytes_out = hours.bytes_out + excluded.bytes_out""",
         (_hour(now), record["folder"], size + saved, size),
     )
 
 
-def add_image(connection: sqlite3.Connection, folder: str, outcome: str, seconds: float, now: float) -> None:
+def add_image(connection: Connection, folder: str, outcome: str, seconds: float, now: float) -> None:
     """Count an image that was stored or failed, and how long the stored one took."""
     if outcome not in ("stored", "failed"):
         return
     stored = outcome == "stored"
     connection.execute(
-        """INSERT INTO hours (hour, folder, stored, failed) VALUES (?, ?, ?, ?) ON CONFLICT (hour, folder)
-           DO UPDATE SET stored = stored + excluded.stored, failed = failed + excluded.failed""",
+        """INSERT INTO hours (hour, folder, stored, failed) VALUES (?, ?, ?, ?) ON CONFLICT (hour, folder /*!, host */)
+           DO UPDATE SET stored = hours.stored + excluded.stored, failed = hours.failed + excluded.failed""",
         (_hour(now), folder, int(stored), int(not stored)),
     )
     if stored:
         connection.execute(
-            "INSERT INTO durations VALUES (?, ?, 1) ON CONFLICT (hour, step) DO UPDATE SET count = count + 1",
+            "INSERT INTO durations (hour, step, count) VALUES (?, ?, 1)"
+            " ON CONFLICT (hour, step /*!, host */) DO UPDATE SET count = durations.count + 1",
             (_hour(now), duration_step(seconds)),
         )
 
 
-def hours_since(connection: sqlite3.Connection, since: float) -> list[Hour]:
+def hours_since(connection: Connection, since: float) -> list[Hour]:
     """What was done from the hour of `since` (Unix seconds) on, oldest first; hours in which nothing was done are left out."""
     first = _hour(since)
     steps: dict[int, dict[int, int]] = {}
-    for hour, step, count in connection.execute("SELECT hour, step, count FROM durations WHERE hour >= ?", (first,)):
+    for hour, step, count in connection.execute(_DURATIONS, (first,)):
         steps.setdefault(hour, {})[step] = count
-    query = """SELECT hour, sum(stored), sum(failed), sum(bytes_in), sum(bytes_out) FROM hours
-               WHERE hour >= ? GROUP BY hour ORDER BY hour"""
     return [
         Hour(hour * HOUR_SECONDS, stored, failed, bytes_in, bytes_out, steps.get(hour, {}))
-        for hour, stored, failed, bytes_in, bytes_out in connection.execute(query, (first,))
+        for hour, stored, failed, bytes_in, bytes_out in connection.execute(_HOURS, (first,))
     ]
 
 
-def prune_hours(connection: sqlite3.Connection, now: float) -> None:
+def prune_hours(connection: Connection, now: float) -> None:
     """Let go of hours that no plot shows any more."""
     for table in ("hours", "durations"):
         connection.execute(f"DELETE FROM {table} WHERE hour < ?", (_hour(now) - KEEP_HOURS,))  # noqa: S608 - one of two words

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.errors import Paused
+from watcher.errors import Fenced, Paused
 from watcher.model import Event, OutputState
-from watcher.records import activity, pauses
+from watcher.records import activity, pauses, sightings
+from watcher.records.dialect import dialect_of
 from watcher.records.rows import (
     OPEN,
     load_images,
@@ -22,7 +23,6 @@ from watcher.records.rows import (
 from watcher.result_records import failed_record, printable, superseded_record
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from watcher.model import (
@@ -40,12 +40,14 @@ if TYPE_CHECKING:
         StoredObject,
         Ticket,
     )
+    from watcher.records.dialect import Connection
 
 INTERRUPTED: Final = "the answer was awaited when the work was interrupted"
 KEPT: Final = "kept"
 _OUTCOME: Final = """(
     SELECT state FROM outputs WHERE image = images.number
-    ORDER BY instr('failed stored unchanged vanished superseded', state) LIMIT 1
+    ORDER BY CASE state WHEN 'failed' THEN 1 WHEN 'stored' THEN 2 WHEN 'unchanged' THEN 3 WHEN 'vanished' THEN 4 ELSE 5 END
+    LIMIT 1
 )"""
 _STATE_OF: Final = {
     Event.IMAGE_STORED: OutputState.STORED,
@@ -58,7 +60,7 @@ _STATE_OF: Final = {
 # --- files and images -------------------------------------------------------------------------------------------------------
 
 
-def take(connection: sqlite3.Connection, sightings: Sequence[Sighting], new_id: Callable[[], str]) -> list[str]:
+def take(connection: Connection, sightings: Sequence[Sighting], new_id: Callable[[], str]) -> list[str]:
     """A queued image for each sighting, and what they replace; see `Journal.take`."""
     digests: dict[int, str] = {}
     for rule in {id(sighting.rule): sighting.rule for sighting in sightings}.values():
@@ -66,10 +68,13 @@ def take(connection: sqlite3.Connection, sightings: Sequence[Sighting], new_id: 
     return [_take_one(connection, sighting, digests[id(sighting.rule)], new_id) for sighting in sightings]
 
 
-def _take_one(connection: sqlite3.Connection, sighting: Sighting, digest: str, new_id: Callable[[], str]) -> str:
+def _take_one(connection: Connection, sighting: Sighting, digest: str, new_id: Callable[[], str]) -> str:
     newest = _newest(connection, sighting.file)
-    same = newest is not None and newest[2:] == observation_values(sighting.observation)
+    same = newest is not None and sightings.is_same(connection, newest[2:], sighting)
     if newest is not None and same and not _was_lost(connection, newest[0]):
+        if dialect_of(connection).shared:  # another host may have taken it: from now on this one can deliver it as well
+            remember(connection, sighting.file, sighting.observation, None)
+            sightings.note(connection, newest[0], sighting.file)
         return str(newest[1])
     remember(connection, sighting.file, sighting.observation, None)
     identity = new_id()
@@ -79,22 +84,22 @@ def _take_one(connection: sqlite3.Connection, sighting: Sighting, digest: str, n
     return identity
 
 
-def _newest(connection: sqlite3.Connection, file: FileRef) -> tuple[Any, ...] | None:
+def _newest(connection: Connection, file: FileRef) -> tuple[Any, ...] | None:
     """(number, id, and the observation) of the newest image of a path."""
     query = """SELECT number, id, size, mtime_ns, ctime_ns, inode FROM images WHERE folder = ? AND relative = ? AND newest = 1"""
     row: tuple[Any, ...] | None = connection.execute(query, (file.folder, file.relative)).fetchone()
     return row
 
 
-def _was_lost(connection: sqlite3.Connection, number: int) -> bool:
+def _was_lost(connection: Connection, number: int) -> bool:
     """Whether an output of the image ended because the file was not there: when it is back, it is to be taken again."""
     query = "SELECT EXISTS (SELECT 1 FROM outputs WHERE image = ? AND state IN ('vanished', 'superseded'))"
     return bool(connection.execute(query, (number,)).fetchone()[0])
 
 
-def _replace(connection: sqlite3.Connection, number: int, by: str, now: float) -> None:
+def _replace(connection: Connection, number: int, by: str, now: float) -> None:
     """A path has a newer image: those of its outputs for which no answer can come any more are superseded."""
-    connection.execute("UPDATE images SET newest = 0 WHERE number = ?", (number,))
+    connection.execute("UPDATE images SET newest = 0 WHERE number = ?", (number,))  # keeps others from the row as well
     (image,) = load_images(connection, [number])
     for output in image.open_outputs:
         if output.state is OutputState.WAITING and not output.doubt:
@@ -104,13 +109,13 @@ def _replace(connection: sqlite3.Connection, number: int, by: str, now: float) -
     close_if_ended(connection, number, now)
 
 
-def insert_image(connection: sqlite3.Connection, identity: str, sighting: Sighting, digest: str, due_at: float) -> None:
+def insert_image(connection: Connection, identity: str, sighting: Sighting, digest: str, due_at: float) -> None:
     """The rows of a new image under the rule that `keep_rule` named: it is the newest of its path from now on."""
     file = sighting.file
     keys = sighting.keys or (None,) * len(sighting.rule.outputs)
     number = connection.execute(
         """INSERT INTO images (id, folder, relative, rule, keeps_original, size, mtime_ns, ctime_ns, inode, detected_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number""",
         (
             identity,
             file.folder,
@@ -120,9 +125,7 @@ def insert_image(connection: sqlite3.Connection, identity: str, sighting: Sighti
             *observation_values(sighting.observation),
             sighting.detected_at,
         ),
-    ).lastrowid
-    if number is None:
-        raise AssertionError("SQLite gives a row number for every row it inserts")
+    ).fetchone()[0]
     connection.executemany(
         "INSERT INTO outputs (image, position, rendition, due_at, backlog, key) VALUES (?, ?, ?, ?, ?, ?)",
         [
@@ -130,9 +133,11 @@ def insert_image(connection: sqlite3.Connection, identity: str, sighting: Sighti
             for position, (output, key) in enumerate(zip(sighting.rule.outputs, keys, strict=True))
         ],
     )
+    if dialect_of(connection).shared:
+        sightings.note(connection, number, file)
 
 
-def keep_rule(connection: sqlite3.Connection, rule: Rule) -> str:
+def keep_rule(connection: Connection, rule: Rule) -> str:
     """Keep a snapshot of the rule, once for all images that have it. Gives its name."""
     body = rule.to_json()
     digest = rule_digest(body)
@@ -141,7 +146,7 @@ def keep_rule(connection: sqlite3.Connection, rule: Rule) -> str:
 
 
 def give_up(
-    connection: sqlite3.Connection,
+    connection: Connection,
     sighting: Sighting,
     told: tuple[FailedReason, str, str],
     now: float,
@@ -152,7 +157,7 @@ def give_up(
     (identity,) = take(connection, [sighting], new_id)
     if before is not None and before[1] == identity:
         return identity
-    number = number_of(connection, identity)
+    number = int(connection.execute("SELECT number FROM images WHERE id = ?", (identity,)).fetchone()[0])
     (image,) = load_images(connection, [number])
     for output in image.outputs:
         record = failed_record(image, output.rendition, *told, attempts=0, status=None, now=now)
@@ -163,13 +168,13 @@ def give_up(
 
 
 def remember(
-    connection: sqlite3.Connection, file: FileRef, observation: Observation, ignored: IgnoredReason | None, message: str = ""
+    connection: Connection, file: FileRef, observation: Observation, ignored: IgnoredReason | None, message: str = ""
 ) -> None:
     """What scans compare with; and why it is ignored, if it is, with a message for people."""
     connection.execute(
         """INSERT INTO files (folder, directory, name, size, mtime_ns, ctime_ns, inode, ignored, message)
            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT (folder, directory, name) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
+           ON CONFLICT (folder, directory, name /*!, host */) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
            ctime_ns = excluded.ctime_ns, inode = excluded.inode, ignored = excluded.ignored, message = excluded.message""",
         (
             file.folder,
@@ -181,10 +186,10 @@ def remember(
     )
 
 
-def forget(connection: sqlite3.Connection, folder: str, versions: Mapping[bytes, Stamp]) -> None:
+def forget(connection: Connection, folder: str, versions: Mapping[bytes, Stamp]) -> None:
     """These versions are no longer in the tree; a later one that was taken meanwhile stays known."""
     connection.executemany(
-        """DELETE FROM files WHERE folder = ? AND directory = ? AND name = ?
+        """DELETE FROM files WHERE /*! host = here() AND */ folder = ? AND directory = ? AND name = ?
            AND (size, mtime_ns, ctime_ns, inode & 9223372036854775807) = (?, ?, ?, ?)""",
         [(folder, *split_path(relative), *version) for relative, version in versions.items()],
     )
@@ -193,11 +198,11 @@ def forget(connection: sqlite3.Connection, folder: str, versions: Mapping[bytes,
 # --- one image's way --------------------------------------------------------------------------------------------------------
 
 
-def hashed(connection: sqlite3.Connection, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
+def hashed(connection: Connection, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
     """What the open descriptor said, and the ticket."""
     connection.execute(
         """UPDATE images SET name = ?, sha1 = ?, bytes = ?, format = ?, width = ?, height = ?,
-           token = ?, secret = ?, expires_at = ? WHERE id = ?""",
+           token = ?, secret = ?, expires_at = ? WHERE id = ? /*! AND claimed_by = here() AND claim = epoch() */""",
         (
             name_bytes(facts.name),
             facts.sha1,
@@ -213,7 +218,7 @@ def hashed(connection: sqlite3.Connection, image_id: str, facts: SourceFacts, ti
     )
 
 
-def requested(connection: sqlite3.Connection, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
+def requested(connection: Connection, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
     """waiting -> requested. From now on nobody knows whose content lies at the place, until something is stored there."""
     bucket, key = place
     number = number_of(connection, image_id)
@@ -226,7 +231,7 @@ def requested(connection: sqlite3.Connection, image_id: str, rendition: str | No
     return True
 
 
-def enqueued(connection: sqlite3.Connection, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
+def enqueued(connection: Connection, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:
     """requested -> enqueued."""
     number = number_of(connection, image_id)
     if not move(connection, number, rendition, ("requested",), "enqueued", job_id=job_id, due_at=now):
@@ -235,7 +240,7 @@ def enqueued(connection: sqlite3.Connection, image_id: str, rendition: str | Non
     return True
 
 
-def postponed(connection: sqlite3.Connection, image_id: str, rendition: str | None, wait: Postponement, now: float) -> bool:
+def postponed(connection: Connection, image_id: str, rendition: str | None, wait: Postponement, now: float) -> bool:
     """Any open state -> waiting. Doubt needs a request, and so a key, to be about."""
     number = number_of(connection, image_id)
     values = {"due_at": wait.due_at, "attempts": wait.attempts, "tries": wait.tries, "job_id": None}
@@ -246,7 +251,7 @@ def postponed(connection: sqlite3.Connection, image_id: str, rendition: str | No
     return True
 
 
-def interrupted(connection: sqlite3.Connection, image_id: str, now: float) -> None:
+def interrupted(connection: Connection, image_id: str, now: float) -> None:
     """requested -> waiting, in doubt."""
     number = number_of(connection, image_id)
     (image,) = load_images(connection, [number])
@@ -255,9 +260,7 @@ def interrupted(connection: sqlite3.Connection, image_id: str, now: float) -> No
             add_history(connection, number, now, Event.IMAGE_RETRY, output.rendition, {"message": INTERRUPTED})
 
 
-def unchanged(
-    connection: sqlite3.Connection, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float
-) -> bool:
+def unchanged(connection: Connection, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float) -> bool:
     """waiting -> unchanged; the object at the key belongs to this path from now on."""
     number = number_of(connection, image_id)
     if not move(connection, number, rendition, ("waiting",), "unchanged", key=key, doubt=0):
@@ -268,7 +271,7 @@ def unchanged(
     return True
 
 
-def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason, now: float) -> None:
+def dismiss(connection: Connection, image_id: str, reason: IgnoredReason, now: float) -> None:
     """All waiting outputs -> unchanged, and the file is remembered as ignored: it should not have been taken."""
     number = number_of(connection, image_id)
     (image,) = load_images(connection, [number])
@@ -277,7 +280,7 @@ def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason
         move(connection, number, output.rendition, ("waiting",), "unchanged", doubt=0)
     if waiting:
         connection.execute(
-            "UPDATE files SET ignored = ? WHERE folder = ? AND directory = ? AND name = ?"
+            "UPDATE files SET ignored = ? WHERE /*! host = here() AND */ folder = ? AND directory = ? AND name = ?"
             " AND (size, mtime_ns, ctime_ns, inode) = (?, ?, ?, ?)",
             (
                 str(reason),
@@ -291,7 +294,7 @@ def dismiss(connection: sqlite3.Connection, image_id: str, reason: IgnoredReason
         _finish(connection, number, "ignored", now)
 
 
-def end(connection: sqlite3.Connection, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
+def end(connection: Connection, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
     """Any open state -> one of the four endings, with its record and the object that lies in the store now."""
     number = number_of(connection, image_id)
     key = ending.stored.key if ending.stored is not None else None
@@ -309,23 +312,23 @@ def end(connection: sqlite3.Connection, image_id: str, rendition: str | None, en
     return True
 
 
-def _unjudge(connection: sqlite3.Connection, number: int) -> None:
+def _unjudge(connection: Connection, number: int) -> None:
     """The version is no longer cared for. A directory that is moved away and back brings it back with nothing changed."""
     query = "SELECT folder, relative, size, mtime_ns, ctime_ns, inode FROM images WHERE number = ?"
     folder, relative, *observation = connection.execute(query, (number,)).fetchone()
     connection.execute(
-        "DELETE FROM files WHERE folder = ? AND directory = ? AND name = ?"
-        " AND size = ? AND mtime_ns = ? AND ctime_ns = ? AND inode = ?",
+        "DELETE FROM files WHERE folder = ? AND directory = ? AND name = ?"  # whichever host knows it, and as what
+        " AND size = ? AND mtime_ns = ? AND (ctime_ns = ? AND inode = ? /*! OR true */)",
         (folder, *split_path(relative), *observation),
     )
 
 
-def finish(connection: sqlite3.Connection, image_id: str, note: str, now: float) -> None:
+def finish(connection: Connection, image_id: str, note: str, now: float) -> None:
     """ended -> finished."""
     _finish(connection, number_of(connection, image_id), note, now)
 
 
-def _finish(connection: sqlite3.Connection, number: int, note: str, now: float) -> None:
+def _finish(connection: Connection, number: int, note: str, now: float) -> None:
     changed = connection.execute(
         "UPDATE images SET state = 'finished', due_at = NULL, finished_at = ?, token = NULL, secret = NULL, expires_at = NULL"
         " WHERE number = ? AND state = 'ended'",
@@ -335,7 +338,7 @@ def _finish(connection: sqlite3.Connection, number: int, note: str, now: float) 
         add_history(connection, number, now, "finished", None, {"note": note})
 
 
-def finish_later(connection: sqlite3.Connection, image_id: str, due_at: float, reason: str, now: float) -> None:
+def finish_later(connection: Connection, image_id: str, due_at: float, reason: str, now: float) -> None:
     """An ended image cannot be put away now and is due again at `due_at`."""
     number = number_of(connection, image_id)
     changed = connection.execute("UPDATE images SET due_at = ? WHERE number = ? AND state = 'ended'", (due_at, number)).rowcount
@@ -346,26 +349,38 @@ def finish_later(connection: sqlite3.Connection, image_id: str, due_at: float, r
 # --- pieces -----------------------------------------------------------------------------------------------------------------
 
 
-def number_of(connection: sqlite3.Connection, image_id: str) -> int:
-    """The row number of an image. KeyError where there is none."""
-    row = connection.execute("SELECT number FROM images WHERE id = ?", (image_id,)).fetchone()
+_NUMBER: Final = """
+SELECT number /*!, claimed_by = here() AND claim = epoch() */ FROM images WHERE id = ? /*! FOR NO KEY UPDATE */
+"""
+
+
+def number_of(connection: Connection, image_id: str) -> int:
+    """The row number of an image, for a change that its turn makes. KeyError where there is none.
+
+    Where hosts share the journal the image has to be in this one's hands, by the claim under which it was given out. Raises
+    Fenced where it is not any more.
+    """
+    row = connection.execute(_NUMBER, (image_id,)).fetchone()
     if row is None:
         raise KeyError(image_id)
+    if len(row) > 1 and not row[1]:
+        raise Fenced("another host has this image now")
     return int(row[0])
 
 
 def move(
-    connection: sqlite3.Connection, number: int, rendition: str | None, sources: Sequence[str], target: str, **values: object
+    connection: Connection, number: int, rendition: str | None, sources: Sequence[str], target: str, **values: object
 ) -> bool:
     """Change an output's state, if it is in one of `sources`."""
     assignments = "".join(f", {column} = ?" for column in values)
     states = ", ".join(f"'{state}'" for state in sources)
-    statement = f"UPDATE outputs SET state = ?{assignments} WHERE image = ? AND rendition IS ? AND state IN ({states})"  # noqa: S608 - column and state names of this module
+    which = f"image = ? AND rendition IS NOT DISTINCT FROM ? AND state IN ({states})"
+    statement = f"UPDATE outputs SET state = ?{assignments} WHERE {which}"  # noqa: S608 - column and state names of this module
     return connection.execute(statement, (target, *values.values(), number, rendition)).rowcount == 1
 
 
 def _end_output(
-    connection: sqlite3.Connection, number: int, rendition: str | None, event: Event, key: str | None, reason: str | None = None
+    connection: Connection, number: int, rendition: str | None, event: Event, key: str | None, reason: str | None = None
 ) -> bool:
     values: dict[str, object] = {"doubt": 0, "job_id": None, "reason": reason}
     if key is not None:
@@ -374,7 +389,7 @@ def _end_output(
 
 
 def add_ending(
-    connection: sqlite3.Connection,
+    connection: Connection,
     number: int,
     image_id: str,
     rendition: str | None,
@@ -384,16 +399,11 @@ def add_ending(
 ) -> None:
     """The line that the audit file will hold, and a word in the image's history."""
     text = json.dumps(printable(record), ensure_ascii=False, separators=(",", ":"))
-    connection.execute(
-        "INSERT INTO endings (image_id, rendition, at, event, record) VALUES (?, ?, ?, ?, ?)",
-        (image_id, rendition, now, str(event), text),
-    )
+    connection.execute(dialect_of(connection).add_ending, (image_id, rendition, now, str(event), text))
     add_history(connection, number, now, event, rendition, {})
 
 
-def add_history(
-    connection: sqlite3.Connection, number: int, now: float, event: str, rendition: str | None, detail: Record
-) -> None:
+def add_history(connection: Connection, number: int, now: float, event: str, rendition: str | None, detail: Record) -> None:
     """One step of an image's history."""
     connection.execute(
         "INSERT INTO history (image, at, event, rendition, detail) VALUES (?, ?, ?, ?, ?)",
@@ -401,7 +411,7 @@ def add_history(
     )
 
 
-def close_if_ended(connection: sqlite3.Connection, number: int, now: float, *, note: str = KEPT) -> None:
+def close_if_ended(connection: Connection, number: int, now: float, *, note: str = KEPT) -> None:
     """open -> ended, where no output is open any more; on to finished, with this note, where the rule keeps every original."""
     closed = connection.execute(
         f"""UPDATE images SET state = 'ended', due_at = :now, ended_at = :now, outcome = {_OUTCOME}
@@ -418,7 +428,7 @@ def close_if_ended(connection: sqlite3.Connection, number: int, now: float, *, n
         _finish(connection, number, note, now)
 
 
-def _replaces(connection: sqlite3.Connection, stored: StoredObject) -> bool:
+def _replaces(connection: Connection, stored: StoredObject) -> bool:
     """Whether other content lay at the key. Where nobody said what came out, another source or rule counts as other content."""
     row = connection.execute(
         "SELECT output_sha1 FROM objects WHERE bucket = ? AND key = ?", (stored.bucket, stored.key)
@@ -426,7 +436,7 @@ def _replaces(connection: sqlite3.Connection, stored: StoredObject) -> bool:
     return row is not None and (row[0] is None or row[0] != stored.output_sha1)
 
 
-def put_object(connection: sqlite3.Connection, stored: StoredObject, now: float) -> None:
+def put_object(connection: Connection, stored: StoredObject, now: float) -> None:
     """What lies at a key now. Whose output it is stays known as long as it is the same content under the same rule."""
     connection.execute(
         """UPDATE objects SET newest = 0 WHERE folder = ? AND relative = ? AND newest = 1

@@ -10,19 +10,20 @@ from watcher.model import AuditLine
 from watcher.records.chain import compose, line_hash, linked
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection
 
+    from watcher.records.dialect import Connection
     from watcher.records.jobs import Connected
 
 PREFIX: Final = "notify."
-_AUDITED: Final = "(SELECT coalesce(max(seq), 0) FROM cursors WHERE name = 'audit')"
+_AUDITED: Final = "(SELECT coalesce(max(seq), 0) FROM cursors WHERE name = 'audit' /*! AND host = here() */)"
 _LINES: Final = f"""
-SELECT seq, image_id, rendition, at, event, record, prev FROM endings WHERE seq > ? AND seq <= {_AUDITED} ORDER BY seq LIMIT ?
+SELECT seq, image_id, rendition, at, event, record, prev FROM endings
+WHERE seq > ? AND seq <= {_AUDITED} /*! AND host = here() */ ORDER BY seq LIMIT ?
 """  # noqa: S608 - a constant
 
 
-class SqliteFollowers:
+class JournalFollowers:
     """The Followers of `watcher.ports`, beside a journal that makes its changes and asks its questions."""
 
     def __init__(self, change: Connected, ask: Connected) -> None:
@@ -46,35 +47,35 @@ class SqliteFollowers:
         return await self._ask(partial(lines_after, seq=seq, limit=limit))
 
 
-def begin(connection: sqlite3.Connection, name: str) -> int:
+def begin(connection: Connection, name: str) -> int:
     """Where the receiver stands; a new one stands behind the last line of the audit file."""
     connection.execute(
-        f"INSERT INTO cursors (name, seq) VALUES (?, {_AUDITED}) ON CONFLICT (name) DO NOTHING",  # noqa: S608 - a constant
+        f"INSERT INTO cursors (name, seq) VALUES (?, {_AUDITED}) ON CONFLICT (name /*!, host */) DO NOTHING",  # noqa: S608 - a constant
         (PREFIX + name,),
     )
     return stands_at(connection, name) or 0
 
 
-def stands_at(connection: sqlite3.Connection, name: str) -> int | None:
+def stands_at(connection: Connection, name: str) -> int | None:
     """The number of the last line that the receiver has dealt with; None where it is not known."""
-    row = connection.execute("SELECT seq FROM cursors WHERE name = ?", (PREFIX + name,)).fetchone()
+    row = connection.execute("SELECT seq FROM cursors WHERE name = ? /*! AND host = here() */", (PREFIX + name,)).fetchone()
     return int(row[0]) if row else None
 
 
-def advance(connection: sqlite3.Connection, name: str, seq: int, before: int) -> bool:
+def advance(connection: Connection, name: str, seq: int, before: int) -> bool:
     """From `before` on to `seq`; False where it does not stand at `before` any more."""
-    statement = "UPDATE cursors SET seq = ? WHERE name = ? AND seq = ?"
+    statement = "UPDATE cursors SET seq = ? WHERE name = ? AND seq = ? /*! AND host = here() */"
     return connection.execute(statement, (seq, PREFIX + name, before)).rowcount == 1
 
 
-def keep_only(connection: sqlite3.Connection, names: Collection[str]) -> None:
+def keep_only(connection: Connection, names: Collection[str]) -> None:
     """Forget every receiver but these."""
-    rows = connection.execute("SELECT name FROM cursors WHERE name LIKE 'notify.%'").fetchall()
+    rows = connection.execute("SELECT name FROM cursors WHERE name LIKE 'notify.%' /*! AND host = here() */").fetchall()
     gone = [(name,) for (name,) in rows if name.removeprefix(PREFIX) not in names]
-    connection.executemany("DELETE FROM cursors WHERE name = ?", gone)
+    connection.executemany("DELETE FROM cursors WHERE name = ? /*! AND host = here() */", gone)
 
 
-def lines_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[AuditLine]:
+def lines_after(connection: Connection, seq: int, limit: int) -> list[AuditLine]:
     """The lines of the audit file behind `seq`, in order, as far as the journal still has them."""
     lines, before = [], _line_before(connection, seq)
     for number, image_id, rendition, at, event, text, prev in connection.execute(_LINES, (seq, limit)):
@@ -87,19 +88,19 @@ def lines_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[Au
     return lines
 
 
-def _line_before(connection: sqlite3.Connection, seq: int) -> str | None:
+def _line_before(connection: Connection, seq: int) -> str | None:
     """The hash of the line with this number; None where the journal cannot tell."""
-    row = connection.execute("SELECT record, prev FROM endings WHERE seq = ?", (seq,)).fetchone()
+    row = connection.execute("SELECT record, prev FROM endings WHERE seq = ? /*! AND host = here() */", (seq,)).fetchone()
     if row is None or (row[1] is None and seq > 1):
         return None
     return line_hash(compose(json.loads(row[0]), seq, row[1]))
 
 
-def behind(connection: sqlite3.Connection, name: str, events: Collection[str], folders: Collection[str]) -> int:
+def behind(connection: Connection, name: str, events: Collection[str], folders: Collection[str]) -> int:
     """How many lines the receiver has yet to get; `folders` empty means all."""
     words = ", ".join("?" for _ in events)
     places = ", ".join("?" for _ in folders)
-    inside = f" AND json_extract(record, '$.folder') IN ({places})" if folders else ""
-    query = f"SELECT count(*) FROM endings WHERE seq > ? AND event IN ({words}){inside}"  # noqa: S608 - placeholders only
+    inside = f" AND record ->> 'folder' IN ({places})" if folders else ""
+    query = f"SELECT count(*) FROM endings WHERE /*! host = here() AND */ seq > ? AND event IN ({words}){inside}"  # noqa: S608 - placeholders only
     seq = stands_at(connection, name)
     return 0 if seq is None else int(connection.execute(query, (seq, *events, *folders)).fetchone()[0])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    import sqlite3
     from collections.abc import Callable, Iterable
+
+    from watcher.records.dialect import Connection
 
 Answer = TypeVar("Answer")
 
@@ -16,7 +17,7 @@ Answer = TypeVar("Answer")
 class Connected(Protocol):
     """Has a function of the connection called in the thread that owns it, and gives its answer."""
 
-    async def __call__(self, work: Callable[[sqlite3.Connection], Answer], /) -> Answer:
+    async def __call__(self, work: Callable[[Connection], Answer], /) -> Answer:
         """What the function gave; a change is durable by then."""
 
 
@@ -24,7 +25,7 @@ class Connected(Protocol):
 class Job:
     """What is to be done with the connection, who waits for it, and how it went."""
 
-    work: Callable[[sqlite3.Connection], Any]
+    work: Callable[[Connection], Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     result: Any = None

@@ -12,9 +12,8 @@ from watcher.records.rows import load_images
 from watcher.result_records import printable
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from watcher.model import Record
+    from watcher.records.dialect import Connection
 
 ERRORS_SHOWN: Final = 5
 RECENT_STEPS: Final = 10_000
@@ -25,18 +24,22 @@ IN_FLIGHT: Final = """
 SELECT folder, count(*) FROM images
 WHERE number IN (SELECT image FROM outputs WHERE state IN ('requested', 'enqueued')) GROUP BY folder
 """
+_FOLDER_TALLIES: Final = """
+SELECT folder, outcome, /*! CAST(sum( */ count /*! ) AS BIGINT) */ FROM folder_tallies
+/*! GROUP BY folder, outcome */ ORDER BY folder
+"""
 OLDEST: Final = "SELECT min(detected_at) FROM images WHERE state = 'open'"
 OF_LATE: Final = "SELECT outcome, count(*) FROM images WHERE outcome IS NOT NULL AND ended_at >= ? GROUP BY outcome"
 UNSETTLED: Final = "images.outcome = 'failed' AND images.newest = 1 AND images.dismissed_at IS NULL"
 """Failures that nobody has retried, replaced or dismissed."""
 FAILED: Final = f"SELECT folder, count(*) FROM images WHERE {UNSETTLED} GROUP BY folder"  # noqa: S608 - a constant
 LAST_ERRORS: Final = f"""
-SELECT endings.record FROM images CROSS JOIN endings ON endings.image_id = images.id AND endings.event = 'image.failed'
-WHERE {UNSETTLED} ORDER BY images.number DESC LIMIT ?
+SELECT endings.record FROM images CROSS JOIN endings
+WHERE endings.image_id = images.id AND endings.event = 'image.failed' AND {UNSETTLED} ORDER BY images.number DESC LIMIT ?
 """  # noqa: S608 - a constant
 
 
-def journal_figures(connection: sqlite3.Connection, now: float) -> JournalFigures:
+def journal_figures(connection: Connection, now: float) -> JournalFigures:
     """All of them; `now` in Unix seconds."""
     totals = queries.totals(connection)
     not_whole, ignored = watched.counts(connection)
@@ -56,10 +59,10 @@ def journal_figures(connection: sqlite3.Connection, now: float) -> JournalFigure
     )
 
 
-def counts_by_folder(connection: sqlite3.Connection) -> dict[str, Counts]:
+def counts_by_folder(connection: Connection) -> dict[str, Counts]:
     """How many images of each folder stand where; costs the same over a million images."""
     tallies: dict[str, dict[str, int]] = {}
-    for folder, outcome, count in connection.execute("SELECT folder, outcome, count FROM folder_tallies ORDER BY folder"):
+    for folder, outcome, count in connection.execute(_FOLDER_TALLIES):
         tallies.setdefault(folder, {})[outcome] = count
     in_flight = dict(connection.execute(IN_FLIGHT).fetchall())
     failed = dict(connection.execute(FAILED).fetchall())
@@ -71,23 +74,23 @@ def _counts(tallies: dict[str, int], in_flight: int, failed: int) -> Counts:
     return Counts(max(0, tallies.get("open", 0) - in_flight), in_flight, failed, ended)
 
 
-def oldest_open(connection: sqlite3.Connection) -> float | None:
+def oldest_open(connection: Connection) -> float | None:
     """When the image that has been waiting longest was detected (Unix seconds); None where nothing waits."""
     found: float | None = connection.execute(OLDEST).fetchone()[0]
     return found
 
 
-def _throughput(connection: sqlite3.Connection, since: float) -> Throughput:
+def _throughput(connection: Connection, since: float) -> Throughput:
     counts = dict(connection.execute(OF_LATE, (since,)).fetchall())
     return Throughput(stored=counts.get("stored", 0), failed=counts.get("failed", 0))
 
 
-def last_errors(connection: sqlite3.Connection, limit: int) -> list[Record]:
+def last_errors(connection: Connection, limit: int) -> list[Record]:
     """The failed endings of images that are not settled, those of the newest images first."""
     return [json.loads(record) for (record,) in connection.execute(LAST_ERRORS, (limit,))]
 
 
-def last_delay(connection: sqlite3.Connection) -> Record | None:
+def last_delay(connection: Connection) -> Record | None:
     """The newest step that put an image off, which is why it waits; None where none of the last ones did."""
     query = """SELECT image, at, rendition, detail FROM history
                WHERE event = 'image.retry' AND number > (SELECT max(number) FROM history) - ? ORDER BY number DESC LIMIT 1"""
@@ -100,20 +103,20 @@ def last_delay(connection: sqlite3.Connection) -> Record | None:
     return {"timestamp": timestamp(at), "id": image.id, **image.file.fields(), "rendition": rendition, "message": message}
 
 
-def report(connection: sqlite3.Connection) -> DaemonReport | None:
+def report(connection: Connection) -> DaemonReport | None:
     """What a daemon said of itself last."""
-    row = connection.execute("SELECT report FROM daemons ORDER BY at DESC LIMIT 1").fetchone()
+    row = connection.execute("SELECT report FROM daemons /*! WHERE name = here() */ ORDER BY at DESC LIMIT 1").fetchone()
     return None if row is None else DaemonReport.from_json(json.loads(row[0]))
 
 
-def backlogs(connection: sqlite3.Connection) -> dict[str, int]:
+def backlogs(connection: Connection) -> dict[str, int]:
     """How many endings each receiver that the daemon reported last has yet to confirm."""
     said = report(connection)
     receivers = [] if said is None else [each for each in said.receivers if each.events]
     return {each.name: followers.behind(connection, each.name, each.events, each.folders) for each in receivers}
 
 
-def keep_report(connection: sqlite3.Connection, name: str, said: DaemonReport, now: float) -> None:
+def keep_report(connection: Connection, name: str, said: DaemonReport, now: float) -> None:
     """Keep what the daemon of this name says of itself."""
     connection.execute(
         "INSERT INTO daemons (name, at, report) VALUES (?, ?, ?)"

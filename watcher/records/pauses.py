@@ -6,14 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import sqlite3
-
+    from watcher.records.dialect import Connection
     from watcher.records.jobs import Connected
 
 ALL: Final = ""
 
 
-class SqlitePauses:
+class JournalPauses:
     """The Pauses of `watcher.ports`, beside a journal that makes its changes and asks its questions."""
 
     def __init__(self, change: Connected, ask: Connected) -> None:
@@ -37,26 +36,26 @@ class SqlitePauses:
         return await self._ask(held)
 
 
-def pause(connection: sqlite3.Connection, folder: str | None, now: float) -> bool:
+def pause(connection: Connection, folder: str | None, now: float) -> bool:
     """False where it waits already."""
     statement = "INSERT INTO pauses (folder, at) VALUES (?, ?) ON CONFLICT (folder) DO NOTHING"
     return connection.execute(statement, (ALL if folder is None else folder, now)).rowcount == 1
 
 
-def resume(connection: sqlite3.Connection, folder: str | None) -> bool:
+def resume(connection: Connection, folder: str | None) -> bool:
     """All pauses end where no folder is named. False where there was nothing to end."""
     if folder is None:
         return connection.execute("DELETE FROM pauses").rowcount > 0
     return connection.execute("DELETE FROM pauses WHERE folder = ?", (folder,)).rowcount > 0
 
 
-def is_paused(connection: sqlite3.Connection, number: int) -> bool:
+def is_paused(connection: Connection, number: int) -> bool:
     """Whether the folder of the image with this row number waits."""
     query = "SELECT EXISTS (SELECT 1 FROM pauses WHERE folder IN ('', (SELECT folder FROM images WHERE number = ?)))"
     return bool(connection.execute(query, (number,)).fetchone()[0])
 
 
-def held(connection: sqlite3.Connection) -> int:
+def held(connection: Connection) -> int:
     """Open images of paused folders that have neither a request nor a job on its way."""
     query = """SELECT count(*) FROM images WHERE state = 'open'
                AND EXISTS (SELECT 1 FROM pauses WHERE pauses.folder IN ('', images.folder))
@@ -64,7 +63,7 @@ def held(connection: sqlite3.Connection) -> int:
     return int(connection.execute(query).fetchone()[0])
 
 
-def paused(connection: sqlite3.Connection) -> dict[str | None, float]:
+def paused(connection: Connection) -> dict[str | None, float]:
     """Since when (Unix seconds) which folders wait; None stands for all."""
     rows = connection.execute("SELECT folder, at FROM pauses ORDER BY folder")
     return {folder or None: float(at) for folder, at in rows}

@@ -9,17 +9,18 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import FileRef, KnownDirectory, Sighting
+from watcher.records.dialect import dialect_of
 from watcher.records.rows import DUE, Row, known_of, load_images, stored_of
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from watcher.model import Image, Known, Record, Rule, StoredObject
+    from watcher.records.dialect import Connection
 
 _DUE_OUTPUTS: Final = f"""
-SELECT outputs.due_at, outputs.image, images.id FROM outputs CROSS JOIN images ON images.number = outputs.image
-WHERE outputs.state IN {DUE} AND outputs.backlog = ? AND outputs.due_at <= ?
+SELECT outputs.due_at, outputs.image, images.id FROM outputs CROSS JOIN images
+WHERE images.number = outputs.image AND outputs.state IN {DUE} AND outputs.backlog = ? AND outputs.due_at <= ?
 AND (outputs.state = 'enqueued' OR NOT EXISTS (SELECT 1 FROM pauses WHERE pauses.folder IN ('', images.folder)))
 AND NOT EXISTS (
     SELECT 1 FROM images AS older WHERE older.relative = images.relative AND older.folder = images.folder
@@ -34,7 +35,8 @@ SELECT min(due_at) FROM (
     SELECT min(due_at) AS due_at FROM outputs WHERE state IN {DUE} AND backlog = 0 AND due_at > :now
     UNION ALL SELECT min(due_at) FROM outputs WHERE state IN {DUE} AND backlog = 1 AND due_at > :now
     UNION ALL SELECT min(due_at) FROM images WHERE state = 'ended' AND due_at > :now
-)"""  # noqa: S608 - a constant
+) AS times"""  # noqa: S608 - a constant
+_TALLIES: Final = "SELECT kind, state, /*! CAST(sum( */ count /*! ) AS BIGINT) */ FROM tallies /*! GROUP BY kind, state */"
 _OBJECT: Final = "SELECT bucket, key, folder, relative, sha1, rule, output_sha1 FROM objects WHERE bucket = ? AND key = ?"
 
 
@@ -57,13 +59,14 @@ class OutboxCursor:
     logged: int
 
 
-def known(connection: sqlite3.Connection, folder: str, directory: bytes) -> dict[bytes, Known]:
+def known(connection: Connection, folder: str, directory: bytes) -> dict[bytes, Known]:
     """See `Journal.known`."""
-    query = "SELECT name, size, mtime_ns, ctime_ns, inode, ignored FROM files WHERE folder = ? AND directory = ?"
+    query = """SELECT name, size, mtime_ns, ctime_ns, inode, ignored FROM files
+               WHERE folder = ? AND directory = ? /*! AND host = here() */"""
     return {row[0]: known_of(row[1:]) for row in connection.execute(query, (folder, directory))}
 
 
-def known_in(connection: sqlite3.Connection, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+def known_in(connection: Connection, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
     """See `Journal.known_in`. One row costs next to nothing beyond its fetch: scans ask for all files of a folder."""
     query = """SELECT name, size, mtime_ns, ctime_ns, inode & 9223372036854775807, ignored FROM files
                WHERE folder = ? AND directory = ?"""
@@ -75,7 +78,7 @@ def known_in(connection: sqlite3.Connection, folder: str, directories: Sequence[
     return found
 
 
-def due(connection: sqlite3.Connection, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
+def due(connection: Connection, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
     """See `Journal.due`."""
     passed = excluding if isinstance(excluding, set | frozenset | dict) else set(excluding)
     numbers: dict[int, None] = {}
@@ -87,54 +90,54 @@ def due(connection: sqlite3.Connection, now: float, limit: int, excluding: Colle
     return load_images(connection, list(numbers))
 
 
-def _due_rows(connection: sqlite3.Connection, now: float) -> Iterator[Row]:
+def _due_rows(connection: Connection, now: float) -> Iterator[Row]:
     """Fresh drops and originals to be put away first, each oldest first; then the backlog."""
     fresh = heapq.merge(connection.execute(_DUE_OUTPUTS, (0, now)), connection.execute(_DUE_IMAGES, (now,)))
     return chain(fresh, connection.execute(_DUE_OUTPUTS, (1, now)))
 
 
-def next_due(connection: sqlite3.Connection, now: float) -> float | None:
+def next_due(connection: Connection, now: float) -> float | None:
     """See `Journal.next_due`."""
     (due_at,) = connection.execute(_NEXT_DUE, {"now": now}).fetchone()
     return None if due_at is None else float(due_at)
 
 
-def stored_at(connection: sqlite3.Connection, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
+def stored_at(connection: Connection, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
     """See `Journal.stored_at`."""
     rows = (connection.execute(_OBJECT, place).fetchone() for place in places)
     return {(row[0], row[1]): stored_of(row) for row in rows if row is not None}
 
 
-def live_tokens(connection: sqlite3.Connection, now: float) -> set[str]:
+def live_tokens(connection: Connection, now: float) -> set[str]:
     """Tokens of tickets that may still be used: their image has not ended, and they have not expired."""
     query = "SELECT token FROM images WHERE state = 'open' AND token IS NOT NULL AND expires_at > ?"
     return {str(row[0]) for row in connection.execute(query, (now,))}
 
 
-def is_own_output(connection: sqlite3.Connection, folder: str, sha1: str) -> bool:
+def is_own_output(connection: Connection, folder: str, sha1: str) -> bool:
     """See `Journal.is_own_output`."""
     query = "SELECT 1 FROM objects WHERE folder = ? AND output_sha1 = ? AND sha1 <> output_sha1 LIMIT 1"
     return connection.execute(query, (folder, sha1)).fetchone() is not None
 
 
-def endings_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[NumberedEnding]:
+def endings_after(connection: Connection, seq: int, limit: int) -> list[NumberedEnding]:
     """The endings that come after `seq`, in order."""
-    query = "SELECT seq, image_id, rendition, record FROM endings WHERE seq > ? ORDER BY seq LIMIT ?"
+    query = "SELECT seq, image_id, rendition, record FROM endings WHERE seq > ? /*! AND host = here() */ ORDER BY seq LIMIT ?"
     return [
         NumberedEnding(number, identity, rendition, json.loads(record))
         for number, identity, rendition, record in connection.execute(query, (seq, limit))
     ]
 
 
-def last_seq(connection: sqlite3.Connection) -> int:
+def last_seq(connection: Connection) -> int:
     """The number of the newest ending there ever was; 0 before the first."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'endings'").fetchone()
+    row = connection.execute(dialect_of(connection).last_seq).fetchone()
     return int(row[0]) if row else 0
 
 
-def outbox_cursor(connection: sqlite3.Connection) -> OutboxCursor:
+def outbox_cursor(connection: Connection) -> OutboxCursor:
     """How far the endings are written down."""
-    rows = connection.execute("SELECT name, seq, hash FROM cursors WHERE name IN ('audit', 'log')")
+    rows = connection.execute("SELECT name, seq, hash FROM cursors WHERE name IN ('audit', 'log') /*! AND host = here() */")
     cursors = {name: (int(seq), line_hash) for name, seq, line_hash in rows}
     audited, line_hash = cursors.get("audit", (0, None))
     return OutboxCursor(audited, line_hash, cursors.get("log", (0, None))[0])
@@ -165,30 +168,30 @@ class Totals:
         return self.stored + self.failed + self.superseded + self.vanished + self.unchanged
 
 
-def totals(connection: sqlite3.Connection) -> Totals:
+def totals(connection: Connection) -> Totals:
     """How many outputs stand where; costs the same over a million images."""
-    counts = {(kind, state): count for kind, state, count in connection.execute("SELECT kind, state, count FROM tallies")}
+    counts = {(kind, state): count for kind, state, count in connection.execute(_TALLIES)}
     outputs = {state: count for (kind, state), count in counts.items() if kind == "output"}
     return Totals(**outputs, unfinished_images=counts["image", "open"] + counts["image", "ended"])
 
 
-def is_rebuilt(connection: sqlite3.Connection) -> bool:
+def is_rebuilt(connection: Connection) -> bool:
     """Whether the journal has learnt, when it was new, what the audit file holds."""
-    return connection.execute("SELECT 1 FROM cursors WHERE name = 'audit'").fetchone() is not None
+    return connection.execute("SELECT 1 FROM cursors WHERE name = 'audit' /*! AND host = here() */").fetchone() is not None
 
 
 def failed_images(
-    connection: sqlite3.Connection, image_ids: Collection[str] | None, rule_for: Callable[[str], Rule | None], now: float
+    connection: Connection, image_ids: Collection[str] | None, rule_for: Callable[[str], Rule | None], now: float
 ) -> list[tuple[int, Sighting]]:
     """What to take again: failed images (of these ids, or all that nobody has dismissed), newest of their path, under their
     folder's rule of today.
     """
     query = "SELECT number FROM images WHERE outcome = 'failed' AND newest = 1"
+    dialect = dialect_of(connection)
     if image_ids is None:
         rows = connection.execute(f"{query} AND dismissed_at IS NULL ORDER BY number")
     else:
-        named = json.dumps(list(image_ids))
-        rows = connection.execute(f"{query} AND id IN (SELECT value FROM json_each(?)) ORDER BY number", (named,))  # noqa: S608 - constants
+        rows = connection.execute(f"{query} AND id IN {dialect.values} ORDER BY number", (dialect.pack(list(image_ids)),))
     numbers = [int(row[0]) for row in rows]
     found = []
     for number, image in zip(numbers, load_images(connection, numbers), strict=True):

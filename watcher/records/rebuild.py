@@ -13,15 +13,15 @@ from watcher.records.rotated import audit_files, our_lines
 from watcher.result_records import published
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
     from pathlib import Path
 
     from watcher.model import Record
     from watcher.records.chain import AuditLine
+    from watcher.records.dialect import Connection
 
 
-def rebuild(connection: sqlite3.Connection, audit: Path, roots: Mapping[str, Path], now: float) -> int:
+def rebuild(connection: Connection, audit: Path, roots: Mapping[str, Path], now: float) -> int:
     """Fill `objects` from the stored endings in the audit file and its rotated ones, oldest first. Gives how many lie there now.
 
     `roots` are the folders' paths by name. The rule under which an object was made is not in the file: it counts as any.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.model import (
@@ -21,10 +20,12 @@ from watcher.model import (
     StoredObject,
     Ticket,
 )
+from watcher.records.dialect import dialect_of
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Sequence
+
+    from watcher.records.dialect import Connection, Dialect
 
 Row = tuple[Any, ...]
 
@@ -37,25 +38,31 @@ SELECT images.number, images.id, images.folder, images.relative, rules.body, ima
        images.inode, images.detected_at, images.state, images.name, images.sha1, images.bytes, images.format, images.width,
        images.height, images.token, images.secret, images.expires_at
 FROM images JOIN rules ON rules.digest = images.rule
-WHERE images.number IN (SELECT value FROM json_each(?))
+WHERE images.number IN {values}
 """
 _OUTPUTS: Final = """
 SELECT image, rendition, state, key, attempts, tries, doubt, job_id, due_at
-FROM outputs WHERE image IN (SELECT value FROM json_each(?)) ORDER BY image, position
+FROM outputs WHERE image IN {values} ORDER BY image, position
 """
 
 
-def load_images(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Image]:
+def load_images(connection: Connection, numbers: Sequence[int]) -> list[Image]:
     """The images of these row numbers with their outputs, in the same order; a number that is not there is left out."""
     images: dict[int, Image] = {}
+    dialect = dialect_of(connection)
     for start in range(0, len(numbers), _CHUNK):
-        chunk = json.dumps(list(numbers[start : start + _CHUNK]))
+        chunk = dialect.pack(numbers[start : start + _CHUNK])
         outputs: dict[int, list[Output]] = {}
-        for row in connection.execute(_OUTPUTS, (chunk,)):
+        for row in connection.execute(_with_values(_OUTPUTS, dialect), (chunk,)):
             outputs.setdefault(row[0], []).append(output_of(row[1:]))
-        for row in connection.execute(_IMAGES, (chunk,)):
+        for row in connection.execute(_with_values(_IMAGES, dialect), (chunk,)):
             images[row[0]] = _image_of(row, tuple(outputs.get(row[0], ())))
     return [images[number] for number in numbers if number in images]
+
+
+@cache
+def _with_values(query: str, dialect: Dialect) -> str:
+    return query.format(values=dialect.values)
 
 
 def output_of(row: Row) -> Output:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -18,13 +17,15 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.records.commit import Committer, advice, is_damage
+from watcher.records.commit import Refusal, commit
 from watcher.records.jobs import Job, call, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.ports import Clock, EventLog
+    from watcher.records.commit import Engine
+    from watcher.records.dialect import Connection
 
 Answer = TypeVar("Answer")
 
@@ -53,8 +54,8 @@ class _Outage:
 class WriteThread:
     """Owns the writing connection and the thread that uses it. `submit` is for the event loop, everything else for its owner."""
 
-    def __init__(self, connection: sqlite3.Connection, *, events: EventLog, clock: Clock) -> None:
-        self._committer = Committer(connection)
+    def __init__(self, engine: Engine, *, events: EventLog, clock: Clock) -> None:
+        self._engine = engine
         self._events = events
         self._clock = clock
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -66,7 +67,7 @@ class WriteThread:
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, change: Callable[[sqlite3.Connection], Answer]) -> asyncio.Future[Answer]:
+    def submit(self, change: Callable[[Connection], Answer]) -> asyncio.Future[Answer]:
         """Have `change` made. The future is done when it is durable, or holds what the change raised; then nothing was changed.
 
         `change` may run more than once, and only the last run counts.
@@ -85,7 +86,7 @@ class WriteThread:
 
     def changed_by_others(self) -> bool:
         """Whether another process changed the journal since this was last asked."""
-        return self._committer.changed_by_others()
+        return self._engine.changed_by_others()
 
     def accept_no_more(self) -> None:
         """What is submitted from now on is refused. To be called where `submit` is called from."""
@@ -111,7 +112,7 @@ class WriteThread:
                 pass
         finally:
             self._refuse_the_rest()
-            self._committer.close()
+            self._engine.close()
 
     def _turn(self) -> bool:
         """One batch, or one look around. False when it is time to end: nothing follows, or the disk was given up.
@@ -122,7 +123,7 @@ class WriteThread:
         self._beat = self._clock.monotonic()
         batch, last = self._gather()
         if not batch:
-            self._look_around()
+            self._engine.look_around()
             return not last
         return self._write(batch) and not last
 
@@ -151,7 +152,7 @@ class WriteThread:
         while True:
             try:
                 self._commit(batch)
-            except sqlite3.Error as error:
+            except self._engine.errors as error:
                 outage = outage or _Outage(self._clock.monotonic())
                 if not self._wait_out(error, outage, batch):
                     self._fail(batch)
@@ -164,15 +165,16 @@ class WriteThread:
         return True
 
     def _commit(self, batch: list[Job]) -> None:
-        self._committer.commit(batch)
+        commit(self._engine, batch)
         self._beat = self._clock.monotonic()
 
-    def _wait_out(self, error: sqlite3.Error, outage: _Outage, batch: list[Job]) -> bool:
+    def _wait_out(self, error: Exception, outage: _Outage, batch: list[Job]) -> bool:
         """Wait before the next try. False when there will be none."""
-        self._damaged = is_damage(error)
+        refusal = self._engine.refusal(error) or Refusal(str(error), self._engine.advice)
+        self._damaged = refusal.damaged
         if outage.tries == 0:
-            message = f"the journal cannot be written: {error}"
-            self._say(batch, Event.JOURNAL_UNAVAILABLE, message=message, hint=advice(error))
+            message = f"the journal cannot be written: {refusal.message}"
+            self._say(batch, Event.JOURNAL_UNAVAILABLE, message=message, hint=refusal.hint)
         outage.tries += 1
         pause = exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, outage.tries)
         self._beat = self._clock.monotonic()
@@ -188,7 +190,7 @@ class WriteThread:
 
     def _fail(self, batch: list[Job]) -> None:
         for job in batch:
-            job.error = Unavailable("the journal could not be written", "look at the disk of state_dir")
+            job.error = Unavailable("the journal could not be written", self._engine.advice)
         deliver(batch)
 
     def _refuse_the_rest(self) -> None:
@@ -202,25 +204,18 @@ class WriteThread:
                 rest.append(job)
         self._fail(rest)
 
-    def _look_around(self) -> None:
-        try:
-            self._committer.notice_others()
-        except sqlite3.Error:
-            # nobody waits for anything now; the next change meets the same trouble and says so
-            return
-
 
 class ReadThread:
     """Owns the reading connection and the thread that uses it. `ask` and `accept_no_more` are for the event loop."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="journal-reader", daemon=True)
         self._thread.start()
 
-    def ask(self, question: Callable[[sqlite3.Connection], Answer]) -> asyncio.Future[Answer]:
+    def ask(self, question: Callable[[Connection], Answer]) -> asyncio.Future[Answer]:
         """The future holds the answer, or what the question raised. Raises Unavailable after `accept_no_more`."""
         if self._closed:
             raise Unavailable("the journal is closed")

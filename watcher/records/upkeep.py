@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.model import Event
 from watcher.records import activity, changes
+from watcher.records.dialect import dialect_of
 from watcher.records.rows import split_path
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Collection, Sequence
 
     from watcher.model import Sighting
+    from watcher.records.dialect import Connection
     from watcher.records.queries import OutboxCursor
 
 FAR_AHEAD_SECONDS: Final = 3600.0
 """Nothing is put off for so long; a time further ahead was written under a clock that has been set back since."""
 
 
-def recover(connection: sqlite3.Connection, now: float) -> int:
+def recover(connection: Connection, now: float) -> int:
     """After a stop of any kind: a request whose answer was awaited is in doubt. Gives how many were."""
     connection.execute("DELETE FROM waiting")
     interrupted = connection.execute("SELECT image, rendition FROM outputs WHERE state = 'requested'").fetchall()
@@ -33,14 +34,14 @@ def recover(connection: sqlite3.Connection, now: float) -> int:
 
 
 def retry(
-    connection: sqlite3.Connection,
+    connection: Connection,
     sightings: Sequence[tuple[int, Sighting]],
     now: float,
     new_id: Callable[[], str],
 ) -> list[str]:
     """A new image for each failed one (row number, and what to take again) that is still the newest of its path."""
     made = []
-    replace = """UPDATE images SET newest = 0, state = 'finished', due_at = NULL, finished_at = ifnull(finished_at, ?)
+    replace = """UPDATE images SET newest = 0, state = 'finished', due_at = NULL, finished_at = coalesce(finished_at, ?)
                  WHERE number = ? AND newest = 1 AND state <> 'open'"""
     for number, sighting in sightings:
         if connection.execute(replace, (now, number)).rowcount:
@@ -51,7 +52,7 @@ def retry(
     return made
 
 
-def dismiss_failed(connection: sqlite3.Connection, image_ids: Collection[str] | None, now: float) -> list[str]:
+def dismiss_failed(connection: Connection, image_ids: Collection[str] | None, now: float) -> list[str]:
     """Note that these failures (None: all there are) need nothing more. Gives the ids of those that were unsettled."""
     unsettled = "outcome = 'failed' AND newest = 1 AND dismissed_at IS NULL"
     dismiss = f"UPDATE images SET dismissed_at = ? WHERE {unsettled}"  # noqa: S608 - a constant
@@ -65,30 +66,32 @@ def dismiss_failed(connection: sqlite3.Connection, image_ids: Collection[str] | 
     return [str(identity) for _, identity in rows]
 
 
-def advance_outbox(connection: sqlite3.Connection, cursor: OutboxCursor, links: Sequence[tuple[int, str | None]] = ()) -> None:
+def advance_outbox(connection: Connection, cursor: OutboxCursor, links: Sequence[tuple[int, str | None]] = ()) -> None:
     """Note how far the endings are written down, and the `prev` of lines by their numbers.
 
     A journal that knows fewer endings goes on counting from there.
     """
     connection.executemany(
         "INSERT INTO cursors (name, seq, hash) VALUES (?, ?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+        " ON CONFLICT (name /*!, host */) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
         [("audit", cursor.audited, cursor.hash), ("log", cursor.logged, None)],
     )
-    connection.executemany("UPDATE endings SET prev = ? WHERE seq = ?", [(prev, seq) for seq, prev in links])
+    connection.executemany(
+        "UPDATE endings SET prev = ? WHERE seq = ? /*! AND host = here() */", [(prev, seq) for seq, prev in links]
+    )
     count_on(connection, cursor.audited)
 
 
-def count_on(connection: sqlite3.Connection, seq: int) -> None:
+def count_on(connection: Connection, seq: int) -> None:
     """The next ending gets a number above `seq`."""
     if not seq:
         return
-    updated = connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'endings'", (seq,)).rowcount
-    if not updated:
-        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('endings', ?)", (seq,))
+    for statement in dialect_of(connection).count_on:
+        if connection.execute(statement, {"seq": seq}).rowcount:
+            return
 
 
-def prune(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
+def prune(connection: Connection, before: float, now: float, limit: int) -> int:
     """Let go of what is older than `before` (Unix seconds), at most `limit` rows of each kind.
 
     Gives how many were looked at: 0 when there is nothing more to do.
@@ -98,13 +101,15 @@ def prune(connection: sqlite3.Connection, before: float, now: float, limit: int)
     return gone + _prune_objects(connection, before, now, limit)
 
 
-def prune_rules(connection: sqlite3.Connection, now: float) -> int:
+def prune_rules(connection: Connection, now: float) -> int:
     """Let go of snapshots of rules that no image has any more, and of hours that no plot shows."""
     activity.prune_hours(connection, now)
     return connection.execute("DELETE FROM rules WHERE digest NOT IN (SELECT rule FROM images)").rowcount
 
 
-_WRITTEN_DOWN: Final = "(SELECT coalesce(min(seq), 0) FROM cursors WHERE name IN ('audit', 'log'))"
+_WRITTEN_DOWN: Final = """
+(SELECT coalesce(min(cursors.seq), 0) FROM cursors WHERE name IN ('audit', 'log') /*! AND cursors.host = endings.host */)
+"""
 _PRUNE_IMAGES: Final = f"""
 DELETE FROM images WHERE number IN (
     SELECT number FROM images WHERE state = 'finished' AND finished_at < :before AND NOT EXISTS (
@@ -112,13 +117,13 @@ DELETE FROM images WHERE number IN (
     ) LIMIT :limit
 )"""  # noqa: S608 - a constant
 _PRUNE_ENDINGS: Final = f"""
-DELETE FROM endings WHERE seq IN (
-    SELECT seq FROM endings WHERE at < :before AND seq <= {_WRITTEN_DOWN}
+DELETE FROM endings WHERE /*! (host, */ seq /*! ) */ IN (
+    SELECT /*! host, */ seq FROM endings WHERE at < :before AND seq <= {_WRITTEN_DOWN}
     AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = endings.image_id) LIMIT :limit
 )"""  # noqa: S608 - a constant
 
 
-def _prune_objects(connection: sqlite3.Connection, before: float, now: float, limit: int) -> int:
+def _prune_objects(connection: Connection, before: float, now: float, limit: int) -> int:
     """Objects whose file is gone from the tree go as well; those of present files are looked at again after another `keep`."""
     query = "SELECT bucket, key, folder, relative FROM objects WHERE at < ? LIMIT ?"
     old = connection.execute(query, (before, limit)).fetchall()

@@ -11,9 +11,10 @@ from watcher.records.threads import ReadThread
 from watcher.records.views import JournalViews
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
+
+    from watcher.records.dialect import Connection
 
 Answer = TypeVar("Answer")
 
@@ -51,7 +52,7 @@ class Viewing:
             return self._thread
 
 
-def _at_one_moment(connection: sqlite3.Connection, question: Callable[[JournalViews], Answer]) -> Answer:
+def _at_one_moment(connection: Connection, question: Callable[[JournalViews], Answer]) -> Answer:
     """In one transaction: numbers and lists of one answer fit each other."""
     connection.execute("BEGIN")
     try:

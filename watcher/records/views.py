@@ -13,12 +13,12 @@ from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from watcher.figures import DaemonReport, JournalFigures
     from watcher.model import Image, Record
+    from watcher.records.dialect import Connection
     from watcher.records.queries import OutboxCursor, Totals
     from watcher.records.watched import WatchedFile
 
@@ -58,7 +58,7 @@ class Story:
 class JournalViews:
     """A read-only view of a journal file. Not for several threads at once. Close it, or use it in a `with`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     @classmethod
@@ -172,17 +172,19 @@ class JournalViews:
 
     def ending(self, seq: int) -> NumberedEnding | None:
         """The ending with this number, where the journal still has it."""
-        return next(iter(self._endings("WHERE seq = ?", seq)), None)
+        return next(iter(self._endings("WHERE /*! host = here() AND */ seq = ?", seq)), None)
 
     def ending_numbers(self) -> Iterator[int]:
         """The numbers of all endings that the journal has, in order."""
-        return (int(row[0]) for row in self._connection.execute("SELECT seq FROM endings ORDER BY seq"))
+        query = "SELECT seq FROM endings /*! WHERE host = here() */ ORDER BY seq"
+        return (int(row[0]) for row in self._connection.execute(query))
 
     def ended_without_line(self) -> list[tuple[str, str | None]]:
         """(image id, rendition) of outputs that have ended as nothing was written down for: there should be none."""
         query = """SELECT images.id, outputs.rendition FROM outputs JOIN images ON images.number = outputs.image
                    WHERE outputs.state IN ('stored', 'failed', 'superseded', 'vanished') AND NOT EXISTS (
-                       SELECT 1 FROM endings WHERE endings.image_id = images.id AND endings.rendition IS outputs.rendition)"""
+                       SELECT 1 FROM endings
+                       WHERE endings.image_id = images.id AND endings.rendition IS NOT DISTINCT FROM outputs.rendition)"""
         return [(identity, rendition) for identity, rendition in self._connection.execute(query)]
 
     def last_seq(self) -> int:
@@ -200,7 +202,7 @@ class JournalViews:
 
 def _conditions(state: str | None, folder: str | None, since: float | None, before: int | None) -> tuple[list[str], list[Any]]:
     """The WHERE words of a list, and their values."""
-    conditions: list[str] = ["1"]
+    conditions: list[str] = ["1 = 1"]
     values: list[Any] = []
     if state is not None:
         condition, word = _state_condition(state)

@@ -67,7 +67,7 @@ class TestJournal:
 
     async def test_closing_on_a_full_disk_tells_who_waits(self, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
         """A stop does not hang: what could not be written is told, and the journal stays sound for the next start."""
-        from watcher.records import sqlite_journal as journal_module
+        from watcher.records import journal as journal_module
 
         monkeypatch.setattr(journal_module, "CLOSE_PATIENCE_SECONDS", 0.3)
         log = RecordedLog()

@@ -13,8 +13,9 @@ from tests.support.records import open_journal, sighting
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import database
-from watcher.records import sqlite_journal as journal_module
+from watcher.records import journal as journal_module
 from watcher.records import threads as threads_module
+from watcher.records.sqlite_engine import SqliteEngine
 from watcher.records.threads import WriteThread
 
 
@@ -49,7 +50,7 @@ def open_writer(log: RecordedLog | None = None, clock: MovedClock | None = None)
     """The write thread alone, over a table of words in memory."""
     connection = database.connect(database.MEMORY)
     connection.execute("CREATE TABLE words (word TEXT)")
-    return WriteThread(connection, events=log or RecordedLog(), clock=clock or MovedClock())
+    return WriteThread(SqliteEngine(connection), events=log or RecordedLog(), clock=clock or MovedClock())
 
 
 def add(word: str) -> Callable[[sqlite3.Connection], None]:
