@@ -69,3 +69,18 @@ def test_links_of_the_documentation_lead_somewhere() -> None:
     for page in (Path("README.md"), *Path("docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+PAPERS = (Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").glob("*.md")))
+_ROOMS = ("watcher/", "tests/", "docs/", "systemd/", "benchmarks/", ".ci/")
+
+
+@pytest.mark.parametrize("page", PAPERS, ids=str)
+def test_paths_that_the_documentation_names_exist(page: Path) -> None:
+    """What is moved moves on paper too; a module is named by its whole path, so that it can be opened."""
+    named = set(re.findall(r"`([\w./-]+)`", page.read_text(encoding="utf-8")))
+    whole = {name for name in named if name.startswith(_ROOMS)}
+    bare = {name for name in named - whole if name.endswith((".py", ".sql"))}
+
+    assert {name for name in whole if not Path(name).exists()} == set()
+    assert bare == set()

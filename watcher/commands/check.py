@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
 from rich.text import Text
 
 from watcher.commands.checks.finding import State
@@ -14,7 +13,7 @@ from watcher.commands.checks.identity import describe, service_user
 from watcher.commands.checks.remote import check_api, check_staging, check_stores, check_verify
 from watcher.commands.checks.serving import check_ports, check_serving
 from watcher.commands.checks.state import look_at_state
-from watcher.commands.output import console, say, state_text, write_json
+from watcher.commands.output import console, say, say_rows, state_text, write_json
 from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
 from watcher.log.console import plain
@@ -23,6 +22,8 @@ from watcher.service.instance import running_pid
 if TYPE_CHECKING:
     from watcher.commands.checks.finding import Finding
     from watcher.config.schema import Settings
+
+STATE_WIDTH: Final = 4
 
 
 async def check(settings: Settings, *, probe: bool, as_json: bool = False) -> int:
@@ -72,7 +73,7 @@ def show(findings: list[Finding], failed: int) -> None:
     """The table (a plain line each where it is no terminal), and the sum of it."""
     out = console()
     if out.is_terminal:
-        out.print(as_table(findings))
+        say_rows(out, (as_row(finding) for finding in findings), STATE_WIDTH, max(len(plain(each.what)) for each in findings))
     else:
         for finding in findings:
             say(out, as_line(finding))
@@ -81,18 +82,13 @@ def show(findings: list[Finding], failed: int) -> None:
     say(out, state_text("fail" if failed else "ok", 4), f"{failed} failed, {count}" if failed else f"nothing failed, {count}")
 
 
+def as_row(finding: Finding) -> tuple[Text, str, str, Text]:
+    """A finding: its state, what was looked at, what was found, and what to do."""
+    todo = Text(f"=> {plain(finding.todo)}" if finding.todo else "", "bold")
+    return state_text(str(finding.state), STATE_WIDTH), plain(finding.what), plain(finding.found), todo
+
+
 def as_line(finding: Finding) -> Text:
-    """A finding on one line."""
-    todo = f"  => {plain(finding.todo)}" if finding.todo else ""
-    return Text.assemble(state_text(str(finding.state), 4), f"  {plain(finding.what)}: {plain(finding.found)}{todo}")
-
-
-def as_table(findings: list[Finding]) -> Table:
-    """The findings with columns that fit the terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "what", "found", "what to do"):
-        table.add_column(column, overflow="fold")
-    for finding in findings:
-        state = state_text(str(finding.state))
-        table.add_row(state, plain(finding.what), plain(finding.found), plain(finding.todo))
-    return table
+    """The same on one line."""
+    state, what, found, todo = as_row(finding)
+    return Text("  ").join(each for each in (state, Text(f"{what}: {found}"), todo) if each)

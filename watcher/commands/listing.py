@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from rich.text import Text
-
-from watcher.commands.output import console, flush, note, say, state_text, write_json, write_text
+from watcher.commands.output import flush, note, write_json, write_text
 from watcher.commands.reading import reading
+from watcher.commands.terminal import terminal_look
 from watcher.config.units import parse_duration
-from watcher.log.console import outcome, plain
+from watcher.log.console import STATE_WIDTH, has_times, painted, render
 from watcher.model import OPEN_STATES, FileRef, ImageState, OutputState, timestamp
 from watcher.result_records import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rich.console import Console
-
     from watcher.config.schema import Settings
+    from watcher.log.console import Look
     from watcher.model import Image, Output, Record
-    from watcher.records.queries import NumberedEnding
     from watcher.records.views import JournalViews
     from watcher.records.watched import WatchedFile
 
@@ -56,6 +55,10 @@ COLUMNS: Final = (
 )
 """The fields of a line of `list`, in the order of the CSV columns."""
 SHORT_ID: Final = 8
+TIME_WIDTH: Final = 19
+_TOLD: Final = frozenset({"folder", "file", "rendition", "url", "link", "reason", "message", "hint", "seconds"})
+AT_ONCE: Final = 200
+"""Images that are read together."""
 MOST_COUNTED: Final = 2_000
 """Lines that are not shown are counted to here."""
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
@@ -89,7 +92,7 @@ def list_images(settings: Settings, state: str | None, folder: str | None, since
         if journal is None:
             return 0
         rows = _rows(journal, settings, state, printable(folder), since)
-        count = _print(islice(rows, limit) if limit else rows, form)
+        count = _print(islice(rows, limit) if limit else rows, form, _look(settings))
         flush()
         if form == "table":
             _say_rest(settings, count, sum(1 for _ in islice(rows, MOST_COUNTED)), folder)
@@ -137,16 +140,17 @@ def watched_row(file: WatchedFile, root: Path) -> Record:
 
 def _image_rows(journal: JournalViews, state: str | None, folder: str | None, since: float | None) -> Iterator[Record]:
     of_output = state if state in set(OutputState) else None
-    for image in journal.images(state=state, folder=folder, since=since):
-        endings = {ending.rendition: ending for ending in journal.endings_of(image.id)}
-        for output in image.outputs:
-            if of_output in (None, output.state):
-                yield listed(image, output, endings.get(output.rendition))
+    images = journal.images(state=state, folder=folder, since=since)
+    while some := list(islice(images, AT_ONCE)):
+        told = journal.told(some)
+        for image in some:
+            for output in image.outputs:
+                if of_output in (None, output.state):
+                    yield listed(image, output, told.get((image.id, output.rendition), {}))
 
 
-def listed(image: Image, output: Output, ending: NumberedEnding | None) -> Record:
-    """One line of `list`, as data: COLUMNS, and `file_base64` where the name is no UTF-8."""
-    record = ending.record if ending is not None else {}
+def listed(image: Image, output: Output, record: Record) -> Record:
+    """One line of `list`, as data: COLUMNS, and `file_base64` where the name is no UTF-8. `record` is what is told of it."""
     told = {name: record.get(name) for name in ("url", "link", "reason", "message", "hint", "saved_bytes", "seconds")}
     return {
         "id": image.id,
@@ -164,17 +168,22 @@ def listed(image: Image, output: Output, ending: NumberedEnding | None) -> Recor
     }
 
 
-def _print(rows: Iterable[Record], form: Form) -> int:
+def _look(settings: Settings) -> Look:
+    """Files as inside their folders where people read; whole paths for pipes."""
+    look = terminal_look(settings, sys.stdout, dated=True)
+    return look if sys.stdout.isatty() else replace(look, roots={})
+
+
+def _print(rows: Iterable[Record], form: Form, look: Look) -> int:
     """Print the lines as they come; gives how many there were."""
     if form == "csv":
         return _print_csv(rows)
     count = 0
-    out = console()
     for count, row in enumerate(rows, 1):
         if form == "json":
             write_json(row)
         else:
-            _print_row(out, row, first=count == 1)
+            _print_row(row, look, first=count == 1)
     return count
 
 
@@ -195,12 +204,11 @@ class _Utf8:
         write_text(text)
 
 
-def _print_row(out: Console, row: Record, *, first: bool) -> None:
+def _print_row(row: Record, look: Look, *, first: bool) -> None:
     if first:
-        say(out, Text(f"{'ID':<{SHORT_ID}}  {'DETECTED (UTC)':<19}  {'STATE':<10}  FILE", "bold"))
-    name = plain(row["file"]) + (f" [{plain(row['rendition'])}]" if row["rendition"] is not None else "")
-    detected = str(row["detected"] or "")[:19].replace("T", " ").ljust(19)
-    line = Text.assemble(f"{(row['id'] or '')[:SHORT_ID]:<{SHORT_ID}}  {detected}  ", state_text(row["state"], 10), f"  {name}")
-    if row["url"] or row["reason"]:
-        line.append(f"  {plain(outcome({key: value for key, value in row.items() if value is not None}))}", "dim")
-    say(out, line)
+        when = f"{'DETECTED (UTC)':<{TIME_WIDTH}}  " if has_times(look.width()) else ""
+        write_text(painted(f"{'ID':<{SHORT_ID}}  {when}{'STATE':<{STATE_WIDTH}}  FILE", "head", colours=look.colours) + "\n")
+    sizes = {"input": {"size": row["input_size"]}, "output": {"size": row["output_size"]}}
+    told = {name: value for name, value in row.items() if value is not None and name in _TOLD}
+    fields = {**told, **sizes, "event": f"image.{row['state']}", "timestamp": (row["detected"] or "").ljust(TIME_WIDTH)}
+    write_text(render(fields, look, (row["id"] or "").ljust(SHORT_ID)[:SHORT_ID]) + "\n")

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from watcher.log.console import plain
 from watcher.result_records import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 STYLES: Final[Mapping[str, str]] = {
     "stored": "green",
@@ -43,6 +44,31 @@ def say(target: Console, *parts: str | Text) -> None:
     line = Text(" ").join(each if isinstance(each, Text) else Text(each) for each in parts)
     line.rstrip()
     target.print(line, soft_wrap=True)
+
+
+def say_rows(target: Console, rows: Iterable[Sequence[str | Text]], *widths: int) -> None:
+    """Rows of cells; the first ones are filled to `widths`. On a terminal the last cell is broken between words, and goes on
+    below itself; elsewhere a row is a line.
+    """
+    if not target.is_terminal:
+        for row in rows:
+            filled = (_filled(cell, width) for cell, width in zip(row, widths, strict=False))
+            say(target, *filled, *(cell for cell in row[len(widths) :] if cell))
+        return
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for width in widths:
+        grid.add_column(no_wrap=True, min_width=width)
+    grid.add_column(overflow="fold")
+    for row in rows:
+        last = Text("\n").join(Text(cell) if isinstance(cell, str) else cell for cell in row[len(widths) :] if cell)
+        grid.add_row(*row[: len(widths)], last)
+    target.print(grid)
+
+
+def _filled(cell: str | Text, width: int) -> Text:
+    text = Text(cell) if isinstance(cell, str) else cell.copy()
+    text.pad_right(max(0, width - text.cell_len))
+    return text
 
 
 def state_text(state: str, width: int = 0) -> Text:

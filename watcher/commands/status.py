@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from watcher.commands.output import console, say, write_json
+from watcher.commands.output import console, say_rows, write_json
 from watcher.commands.reading import reading
 from watcher.figures import FINE_STATES, DaemonFigures, DaemonReport, FolderState, JournalFigures, ReceiverState, Status
 from watcher.in_time import answered
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from watcher.model import Record
 
 NOT_RUNNING: Final = 3
+NAME_WIDTH: Final = 11
 
 
 def show_status(settings: Settings, *, as_json: bool) -> int:
@@ -82,19 +83,14 @@ def folder_state(folder: Folder) -> str:
 
 
 def _show(out: Console, status: Record) -> None:
-    for name, words in _lines(status):
-        say(out, Text(name.ljust(11), "bold"), words)
-    for folder in status["folders"]:
-        words = f"{folder['state']}: {plain(folder['message'])}" if folder["message"] else folder["state"]
-        state = Text(words, "green" if folder["state"] in FINE_STATES else "bold red")
-        paused = Text(f"paused since {_readable(folder['paused'])}", "bold yellow") if folder["paused"] else ""
-        say(out, Text("folder".ljust(11), "bold"), plain(folder["name"]), plain(folder["path"]), state, paused)
-    for receiver in status["receivers"]:
-        say(out, Text("notify".ljust(11), "bold"), plain(receiver["name"]), _receiver_words(receiver))
+    rows = _lines(status)
+    rows += [("folder", _folder_words(folder)) for folder in status["folders"]]
+    rows += [("notify", Text(f"{plain(each['name'])} ").append(_receiver_words(each))) for each in status["receivers"]]
     if status["last_delay"]:
-        say(out, Text("waits for".ljust(11), "bold"), _event_line(status["last_delay"], "yellow"))
-    for error in status["last_errors"]:
-        say(out, Text("error".ljust(11), "bold"), _event_line(error, "red"))
+        rows.append(("waits for", _event_line(status["last_delay"], "yellow")))
+    errors = {error["id"]: error for error in reversed(status["last_errors"])}  # the outputs of an image fail alike
+    rows += [("error", _event_line(error, "red")) for error in reversed(errors.values())]
+    say_rows(out, ((Text(name, "bold"), words) for name, words in rows), NAME_WIDTH)
 
 
 def _lines(status: Record) -> list[tuple[str, str | Text]]:
@@ -116,6 +112,13 @@ def _lines(status: Record) -> list[tuple[str, str | Text]]:
     if behind := status["unwritten_audit_lines"]:
         lines.append(("audit", f"{behind} endings are not in the audit file yet"))
     return lines
+
+
+def _folder_words(folder: Record) -> Text:
+    words = f"{folder['state']}: {plain(folder['message'])}" if folder["message"] else folder["state"]
+    style = "green" if folder["state"] in FINE_STATES else "bold red"
+    paused = f" paused since {_readable(folder['paused'])}" if folder["paused"] else ""
+    return Text(f"{plain(folder['name'])} {plain(folder['path'])} ").append(words, style).append(paused, "bold yellow")
 
 
 def _file_words(not_whole: int, ignored: int) -> Text:
@@ -151,7 +154,7 @@ def _receiver_words(receiver: Record) -> Text:
 def _failed_words(count: int) -> str | Text:
     if not count:
         return "0"
-    return Text(f"{count} (see `list --state failed`; `retry --failed` puts them back in the queue)", "red")
+    return Text(f"{count} (`list --state failed` shows them, `retry --failed` takes them again)", "red")
 
 
 def _rate_words(rate: dict[str, int]) -> str:

@@ -25,7 +25,7 @@ MOST_ROWS: Final = 4
 """What a line has to tell takes no more rows; `show` has the whole."""
 CLEAR_LINE: Final = "\r\x1b[2K"
 
-_CODES: Final[Mapping[str, str]] = {"good": "32", "bad": "1;31", "warn": "33", "busy": "36", "dim": "2", "": ""}
+_CODES: Final[Mapping[str, str]] = {"good": "32", "bad": "1;31", "warn": "33", "busy": "36", "dim": "2", "head": "1", "": ""}
 _STYLE_OF: Final[Mapping[str, str]] = {
     "stored": "good",
     "unchanged": "good",
@@ -72,21 +72,25 @@ class ConsoleRenderer:
         return self.look.prefix() + render(fields, self.look)
 
 
-def render(fields: Mapping[str, Any], look: Look) -> str:
-    """The object of a log line as people read it, without a line feed at its end."""
-    width = look.width()
-    lines = _lines(fields, look, width)
+def render(fields: Mapping[str, Any], look: Look, lead: str = "") -> str:
+    """The object of a log line as people read it, without a line feed at its end. `lead` is a column before all others."""
+    lines = _lines(fields, look, look.width(), [(lead, "dim")] if lead else [])
     return "\n".join(_paint(line, colours=look.colours) for line in lines)
 
 
-def _lines(fields: Mapping[str, Any], look: Look, width: int | None) -> list[list[Piece]]:
+def has_times(width: int | None) -> bool:
+    """Whether lines of this width begin with their time."""
+    return width is None or width >= WIDE
+
+
+def _lines(fields: Mapping[str, Any], look: Look, width: int | None, lead: list[Piece]) -> list[list[Piece]]:
     event = str(fields.get("event", ""))
-    head = _time(fields, look, width)
+    head = [*lead, *_time(fields, look, width)]
     if not event.startswith("image."):
         return _fitted([*head, (event, _LEVEL_STYLE.get(str(fields.get("level")), ""))], _facts(fields), width)
     state = event.removeprefix("image.")
     head.append((state.ljust(STATE_WIDTH), _STYLE_OF.get(state, "")))
-    if state == "stored":
+    if fields.get("url"):
         return _stored(head, fields, look, width)
     head.append((_name(fields, look), ""))
     return _fitted(head, _facts(fields), width, apart=state == "failed")
@@ -94,7 +98,7 @@ def _lines(fields: Mapping[str, Any], look: Look, width: int | None) -> list[lis
 
 def _time(fields: Mapping[str, Any], look: Look, width: int | None) -> list[Piece]:
     stamp = str(fields.get("timestamp", ""))
-    if not stamp or (width is not None and width < WIDE):
+    if not stamp or not has_times(width):
         return []
     return [(stamp[:19].replace("T", " ") if look.dated else stamp[11:19], "dim")]
 

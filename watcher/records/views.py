@@ -26,6 +26,13 @@ PAGE: Final = 500
 SHORTEST_ID: Final = 4
 """So many characters of an id are needed to name an image."""
 _ENDING: Final = "SELECT seq, image_id, rendition, record FROM endings"
+_LAST_RECORDS: Final = """
+SELECT image_id, rendition, record FROM endings WHERE image_id IN (SELECT value FROM json_each(?)) ORDER BY seq
+"""
+_PUBLISHED: Final = """
+SELECT asked.value ->> 0, asked.value ->> 1, objects.published FROM json_each(?) AS asked
+JOIN objects ON objects.bucket = asked.value ->> 2 AND objects.key = asked.value ->> 3 WHERE objects.published IS NOT NULL
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,19 @@ class JournalViews:
             if limit and left <= 0:
                 return
 
+    def told(self, images: Sequence[Image]) -> dict[tuple[str, str | None], Record]:
+        """What is told of outputs, by (image id, rendition): the line of the ending, or, where nothing had to be sent, of what
+        lies at the key. Two questions however many images.
+        """
+        found: dict[tuple[str, str | None], Record] = {}
+        names = json.dumps([image.id for image in images])
+        for identity, rendition, record in self._connection.execute(_LAST_RECORDS, (names,)):
+            found[identity, rendition] = json.loads(record)
+        places = json.dumps([place for image in images for place in _places_of_unchanged(image)])
+        for identity, rendition, published in self._connection.execute(_PUBLISHED, (places,)):
+            found.setdefault((identity, rendition), json.loads(published))
+        return found
+
     def stories(self, what: str) -> list[Story]:
         """Everything about an image, named by its id or the beginning of it, or about all images of a path; newest first."""
         numbers = self._by_id(what) or self._by_path(what)
@@ -198,6 +218,13 @@ class JournalViews:
     def _endings(self, rest: str, value: object) -> list[NumberedEnding]:
         rows = self._connection.execute(f"{_ENDING} {rest}", (value,))
         return [NumberedEnding(seq, identity, rendition, json.loads(record)) for seq, identity, rendition, record in rows]
+
+
+def _places_of_unchanged(image: Image) -> Iterator[tuple[str, str | None, str, str]]:
+    """(id, rendition, bucket, key) of the outputs for which nothing had to be sent."""
+    for output in image.outputs:
+        if output.state is OutputState.UNCHANGED and output.key is not None:
+            yield image.id, output.rendition, str(image.output_rule(output.rendition).store["bucket"]), output.key
 
 
 def _conditions(state: str | None, folder: str | None, since: float | None, before: int | None) -> tuple[list[str], list[Any]]:
