@@ -90,7 +90,7 @@ class App:
         return False
 
     async def is_done(self) -> bool:
-        """Whether nothing waits, nothing is under way, and all endings are written down."""
+        """Whether nothing waits, nothing is under way, and all endings are written down. What is away is not waited for."""
         if not self.intake.is_quiet() or self.dispatcher.in_flight:
             return False
         if await self._work_left() or not self.intake.is_quiet():
@@ -99,9 +99,10 @@ class App:
         return True
 
     async def _work_left(self) -> bool:
-        """Whether any image has something to come that no pause holds up."""
-        left = await self.records.journal.open_images()
-        return left > 0 and left > await self.records.journal.pauses.held()
+        """Whether any image has something to come that neither a pause holds up nor lies in a folder that is away."""
+        away = self.intake.away()
+        left = await self.records.journal.open_images(away)
+        return left > 0 and left > await self.records.journal.pauses.held(away)
 
     def is_alive(self) -> bool:
         """Whether every part says that it moves."""

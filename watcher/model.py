@@ -184,6 +184,19 @@ class FileRef:
         return {"folder": self.folder, **path_fields("file", path)}
 
 
+@dataclass(frozen=True, slots=True)
+class Subtree:
+    """All that lies at or below `top`, a path inside a folder; b"" for the whole folder."""
+
+    folder: str
+    top: bytes = b""
+
+    def holds(self, file: FileRef) -> bool:
+        """Whether the file lies in it."""
+        inside = not self.top or file.relative == self.top or file.relative.startswith(self.top + b"/")
+        return inside and file.folder == self.folder
+
+
 def path_fields(name: str, path: Path | bytes) -> Record:
     """A path as log fields: text that is always valid JSON, and the exact bytes in base64 where the text cannot say them."""
     import base64  # only odd names need it

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SourceFacts,
         Stamp,
         StoredObject,
+        Subtree,
         Ticket,
         Unfinished,
     )
@@ -225,8 +226,8 @@ class Pauses(Protocol):
     async def paused(self) -> dict[str | None, float]:
         """Which folders wait, and since when (Unix seconds)."""
 
-    async def held(self) -> int:
-        """How many open images wait for nothing but the end of a pause."""
+    async def held(self, away: Collection[Subtree] = ()) -> int:
+        """How many open images wait for nothing but the end of a pause; those in `away` are left out."""
 
 
 class Journal(Protocol):
@@ -262,9 +263,9 @@ class Journal(Protocol):
     async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
         """These paths are gone from the tree, unless another version is known there by now. Their images stay."""
 
-    async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
+    async def due(self, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()) -> list[Image]:
         """Images with something to do now: open ones whose outputs are due, ended ones not yet finished. Oldest first, and
-        those of the backlog last. Of a paused folder only those whose job is at work already.
+        those of the backlog last. Of a paused folder only those whose job is at work already; none that lie in `away`.
 
         A version is not due before the older one of the same path has ended: what is asked for later must also arrive later.
         """

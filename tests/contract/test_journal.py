@@ -36,6 +36,7 @@ from watcher.model import (
     OutputState,
     Postponement,
     Record,
+    Subtree,
 )
 from watcher.ports import Journal
 from watcher.records.chain import compose, line_hash
@@ -222,6 +223,26 @@ class TestTurns:
         due = await journal.due(1_004.0, 3, {identities[1]})
 
         assert [identities[0], identities[2], identities[3]] == [image.id for image in due]
+
+    async def test_what_is_away_is_not_due(self, journal: SqliteJournal) -> None:
+        """A whole folder, or what lies at and below a path of it; neither its outputs nor originals to be put away."""
+        names = [b"a.jpg", b"nas/b.jpg", b"nas", b"nas0", b"nasty.jpg", b"nas/c/d.jpg"]
+        for name in names:
+            await take_one(journal, sighting(name))
+        await take_one(journal, sighting(b"e.jpg", under=rule(folder="others")))
+        (put_away,) = await journal.take([sighting(b"nas/ended.jpg")])
+        await store_all(journal, await image_of(journal, put_away), finished=False)
+
+        async def due(*away: Subtree) -> set[bytes]:
+            return {image.file.relative for image in await journal.due(1e9, 100, (), away)}
+
+        everything = await due()
+        assert everything == {*names, b"e.jpg", b"nas/ended.jpg"}
+        assert await due(Subtree("products")) == {b"e.jpg"}
+        assert await due(Subtree("products", b"nas")) == {b"a.jpg", b"nas0", b"nasty.jpg", b"e.jpg"}
+        assert await due(Subtree("others"), Subtree("products", b"nas/c")) == everything - {b"e.jpg", b"nas/c/d.jpg"}
+        assert await journal.open_images() == 8
+        assert await journal.open_images([Subtree("products", b"nas")]) == 4
 
     async def test_image_is_given_once_however_many_outputs_are_due(self, journal: SqliteJournal) -> None:
         """Two due outputs are one turn."""

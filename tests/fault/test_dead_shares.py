@@ -15,10 +15,12 @@ import pytest
 from tests.support.daemon import Daemon, command
 from tests.support.fuse import Mounted, mounted
 from tests.support.standin import StandinProcess
-from tests.support.world import KEY, World
+from tests.support.world import KEY, World, small_image
 
 UNCACHED = "attr_timeout=0,entry_timeout=0"
-SECONDS = 12.0
+SLOTS = 32
+"""Turns that have begun when it turns out that the share hangs."""
+SECONDS = 30.0
 """Within these a command has answered; one that waits for the share never does."""
 
 
@@ -71,19 +73,44 @@ def test_commands_answer_beside_a_dead_share(world: World, share: Mounted, argum
         assert 0 == run.returncode
 
 
-def test_once_does_what_it_can_beside_a_dead_share(world: World, share: Mounted) -> None:
-    """Images of the share that were taken before wait, and it ends all the same, with the status of a folder that is away."""
-    (share.below / "b.jpg").write_bytes((world.put("a.jpg")).read_bytes() + b"b")
+def take_from_share(world: World, share: Mounted, count: int) -> None:
+    """Have so many images of the share in the queue, with none of them sent."""
     world.standin.stop()
-    with Daemon(world.config, KEY) as daemon:
-        daemon.wait_for("image.detected", 0)
+    for number in range(count):
+        (share.below / f"{number}.jpg").write_bytes(small_image(number))
+    with Daemon(world.write_config(log={"level": "debug"}), KEY) as daemon:
+        daemon.wait_for("image.detected", count)
         daemon.wait_for("api.unavailable")
     world.standin.start()
+
+
+def test_once_does_what_it_can_beside_a_dead_share(world: World, share: Mounted) -> None:
+    """Images of the share that were taken before wait, and it ends all the same, with the status of a folder that is away."""
+    take_from_share(world, share, 3)
+    world.put("a.jpg")
     share.hang()
     run = command("once", "--config", world.config, environment=KEY, timeout=40)
     assert 1 == run.returncode, run.stdout + run.stderr
     assert "folder nas is away" in run.stderr
     assert ["local/a.jpg"] == list(world.paid())
+
+
+def test_images_of_a_dead_share_wait_and_others_do_not(world: World, share: Mounted) -> None:
+    """However many there are: they use up no turn, and go on when the share answers again."""
+    take_from_share(world, share, 100)
+    share.hang()
+    with Daemon(world.config, KEY) as daemon:
+        for number in range(20):
+            began = time.monotonic()
+            world.put(f"{number}.jpg")
+            daemon.wait_for("image.stored", number + 1, seconds=20)
+            assert time.monotonic() - began < (20 if number == 0 else 3)
+        daemon.wait_for("folder.lost", folder="nas")
+        time.sleep(5)
+        assert len(daemon.events("image.retry", folder="nas")) <= SLOTS
+        share.wake()
+        daemon.wait_for("image.stored", 100, seconds=60, folder="nas")
+    assert 1 == max(world.paid().values())
 
 
 def test_a_daemon_starts_and_reloads_beside_a_dead_share(world: World, share: Mounted) -> None:

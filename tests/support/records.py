@@ -101,7 +101,7 @@ async def image_of(journal: SqliteJournal, identity: str) -> Image:
     return found[0]
 
 
-async def store_all(journal: SqliteJournal, image: Image, now: float = 1_001.0) -> None:
+async def store_all(journal: SqliteJournal, image: Image, now: float = 1_001.0, *, finished: bool = True) -> None:
     """Take every output of an image to its stored ending, and finish it."""
     await journal.hashed(image.id, FACTS, TICKET)
     image = replace(image, facts=FACTS)
@@ -109,7 +109,8 @@ async def store_all(journal: SqliteJournal, image: Image, now: float = 1_001.0) 
         key = f"{image.file.folder}/{image.file.relative_text}-{output.rendition}"
         assert await journal.requested(image.id, output.rendition, (BUCKET, key), now)
         assert await journal.end(image.id, output.rendition, stored(image, output.rendition, key, now), now)
-    await journal.finish(image.id, "kept", now)
+    if finished:
+        await journal.finish(image.id, "kept", now)
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:

@@ -282,7 +282,13 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
         new_ticket=lambda now: _new_ticket(now, _policy(context.settings)),
     )
     dispatcher = Dispatcher(
-        records.journal, pipeline, context.events, context.clock, slots=_slots(context.settings), random=random.random
+        records.journal,
+        pipeline,
+        context.events,
+        context.clock,
+        slots=_slots(context.settings),
+        random=random.random,
+        out_of_reach=intake.out_of_reach,
     )
     dispatching = context.life.run(dispatcher.run(), "dispatcher")
     context.control.on_wake(dispatcher.wake)

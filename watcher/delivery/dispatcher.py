@@ -18,21 +18,34 @@ from watcher.errors import Unavailable
 from watcher.model import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from watcher.delivery.pipeline import Pipeline
-    from watcher.model import Image
+    from watcher.model import FileRef, Image, Subtree
     from watcher.ports import Clock, EventLog, Journal
 
+REACH_SECONDS: Final = 0.2
+"""Between two looks at which folders hang while any does, or while all slots are used."""
 LONGEST_IDLE: Final = 30.0
 """Seconds after which the journal is looked at again though nobody called: a wall clock may have been set meanwhile."""
 
 
 class Dispatcher:
-    """Runs the pipeline over what the journal says is due, `slots` images at once; that may be changed (reload)."""
+    """Runs the pipeline over what the journal says is due, `slots` images at once; that may be changed (reload).
+
+    What lies where `out_of_reach` says gets no turn, and a turn that waits for it uses no slot.
+    """
 
     def __init__(
-        self, journal: Journal, pipeline: Pipeline, events: EventLog, clock: Clock, *, slots: int, random: Callable[[], float]
+        self,
+        journal: Journal,
+        pipeline: Pipeline,
+        events: EventLog,
+        clock: Clock,
+        *,
+        slots: int,
+        random: Callable[[], float],
+        out_of_reach: Callable[[], Collection[Subtree]] = tuple,
     ) -> None:
         self._journal = journal
         self._pipeline = pipeline
@@ -43,6 +56,10 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._next: deque[Image] = deque()
         self._turns: dict[str, asyncio.Task[None]] = {}
+        self._files: dict[str, FileRef] = {}
+        """What the turns are about."""
+        self._out_of_reach = out_of_reach
+        self._away: Collection[Subtree] = ()
         self._resting: dict[str, tuple[float, int]] = {}
         self._looked_at = 0.0
 
@@ -60,18 +77,28 @@ class Dispatcher:
         while True:
             self._wake.clear()
             await self._use_slots()
-            if len(self._turns) >= self.slots:
-                await self._wake.wait()
+            if self._used() >= self.slots:
+                await self._wait(REACH_SECONDS)
             else:
                 await self._wait_for_work()
 
     async def _use_slots(self) -> None:
         """Start turns until the slots or the due images are used up."""
+        self._away = self._out_of_reach()
         self._start_turns()
         more = True
-        while more and len(self._turns) < self.slots:
+        while more and self._used() < self.slots:
             more = await self._fill()
             self._start_turns()
+
+    def _used(self) -> int:
+        """Slots that are used. A turn of a folder that hangs holds up no other."""
+        if not self._away:
+            return len(self._turns)
+        return sum(1 for file in self._files.values() if not self._is_away(file))
+
+    def _is_away(self, file: FileRef) -> bool:
+        return any(subtree.holds(file) for subtree in self._away)
 
     async def _fill(self) -> bool:
         """Look for due images, the few at hand being used up. True where there may be more than were asked for."""
@@ -81,28 +108,38 @@ class Dispatcher:
         }
         busy = {*self._turns, *self._resting}
         limit = self.slots
-        found = await self._journal.due(self._looked_at, limit, busy)
+        found = await self._journal.due(self._looked_at, limit, busy, self._away)
         self._next.extend(found)
         return len(found) >= limit
 
     def _start_turns(self) -> None:
-        while self._next and len(self._turns) < self.slots:
+        while self._next and self._used() < self.slots:
             image = self._next.popleft()
-            if image.id not in self._turns:
+            if image.id not in self._turns and not self._is_away(image.file):
                 task = asyncio.create_task(self._turn(image), name=f"image {image.id}")
                 self._turns[image.id] = task
+                self._files[image.id] = image.file
                 task.add_done_callback(partial(self._ended, image.id))
 
     def _ended(self, image_id: str, _: asyncio.Task[None]) -> None:
         self._turns.pop(image_id, None)
+        self._files.pop(image_id, None)
         self._wake.set()
 
     async def _wait_for_work(self) -> None:
         due = await self._journal.next_due(self._looked_at)
         rests = [until - self._clock.monotonic() for until, _ in self._resting.values()]
         waits = [LONGEST_IDLE, *rests, *([due - self._clock.now()] if due is not None else [])]
+        loop = asyncio.get_running_loop()
+        end = loop.time() + max(0.005, min(waits))
+        while (left := end - loop.time()) > 0 and not self._wake.is_set():
+            await self._wait(min(left, REACH_SECONDS) if self._away else left)
+            if self._away and self._out_of_reach() != self._away:
+                return
+
+    async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.005, min(waits))):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
     async def _turn(self, image: Image) -> None:

@@ -13,14 +13,14 @@ from watcher.errors import NotAnswering
 from watcher.intake.alarm import Alarm
 from watcher.intake.candidates import Candidates
 from watcher.intake.hints import Hints
-from watcher.intake.pools import Lane
+from watcher.intake.pools import HANGING_SECONDS, PATIENCE_SECONDS, Lane
 from watcher.intake.roots import RootMissing, survey
 from watcher.intake.scanner import Scanner, ScanResult
 from watcher.intake.watching import WatchFailed, Watching
-from watcher.model import Event, path_fields
+from watcher.model import Event, Subtree, path_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from watcher.config.rules import FolderRules
@@ -91,6 +91,20 @@ class WatchedFolder:
     def waiting(self) -> int:
         """Files being waited for."""
         return self._candidates.waiting
+
+    def out_of_reach(self) -> Iterator[Subtree]:
+        """What cannot be had at this moment, since it is away or hangs."""
+        if self._context.pools.hangs(self.root, HANGING_SECONDS):
+            yield Subtree(self.name)
+        yield from self.away(HANGING_SECONDS)
+
+    def away(self, patience: float = PATIENCE_SECONDS) -> Iterator[Subtree]:
+        """What is not there, for as long as nobody does something: the folder itself where it is lost, or a mount below it."""
+        roots, pools = self._context.roots, self._context.pools
+        if self.mode == "lost" and self.is_armed:
+            yield Subtree(self.name)
+        hanging = (top for top, place in roots.below(self.root) if pools.hangs(place.threads, patience))
+        yield from (Subtree(self.name, top) for top in (*roots.away(self.root), *hanging))
 
     def is_quiet(self) -> bool:
         """Whether nothing is heard, scanned or waited for. A lost folder is quiet: nothing can come of it."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from watcher.config.rules import FolderRules
-    from watcher.model import FileRef
+    from watcher.model import FileRef, Subtree
     from watcher.ports import Clock, EventLog, Journal
 
 __all__ = ["FolderStatus", "Intake", "IntakeSettings"]
@@ -183,6 +183,14 @@ class Intake:
         """Another version than was taken is at the path: look again. A folder that is not configured any more is left alone."""
         if (folder := self._folders.get(file.folder)) is not None:
             folder.look_at(file.relative)
+
+    def out_of_reach(self) -> frozenset[Subtree]:
+        """What cannot be had at this moment, since its root or a mount below it is away or hangs."""
+        return frozenset(each for folder in self._folders.values() for each in folder.out_of_reach())
+
+    def away(self) -> frozenset[Subtree]:
+        """The same of what stays so until somebody does something."""
+        return frozenset(each for folder in self._folders.values() for each in folder.away())
 
     def is_quiet(self) -> bool:
         """Whether nothing is heard, scanned or waited for in any folder that is there."""

@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 10.0
 """A call that makes no progress for so long is given up by who waits for it."""
+HANGING_SECONDS: Final = 0.5
+"""A folder of which a call makes no progress for so long gets no new work of images meanwhile."""
 IDLE_SECONDS: Final = 20.0
 """A thread that had nothing to do for so long ends."""
 
@@ -162,6 +164,13 @@ class _Crew:
         with self.ready:
             return len(self.running) >= self.width and all(now - (each.moved_at or now) >= patience for each in self.running)
 
+    def hangs(self, since: float) -> bool:
+        """Whether a call has made no progress since then (monotonic seconds)."""
+        if not self.running:
+            return False
+        with self.ready:
+            return any(each.moved_at is not None and each.moved_at < since for each in self.running)
+
     def close(self) -> None:
         """Run nothing more. Threads that wait for work end; those that hang are left behind."""
         with self.ready:
@@ -251,6 +260,12 @@ class RootPools:
         """Whether no lane of the folder is full of calls that make no progress."""
         crews = (self._crews.get((root, lane)) for lane in Lane if lane is not Lane.DISPOSAL)
         return not any(crew.is_full_of_stuck(self._patience) for crew in crews if crew is not None)
+
+    def hangs(self, root: Path, seconds: float) -> bool:
+        """Whether a call on what lies there has made no progress for so long. Moves to another disk are not asked."""
+        since = time.monotonic() - seconds
+        crews = (self._crews.get((root, lane)) for lane in Lane if lane is not Lane.DISPOSAL)
+        return any(crew.hangs(since) for crew in crews if crew is not None)
 
     def forget(self, root: Path) -> None:
         """The folder is not configured any more."""

@@ -204,6 +204,11 @@ class Roots:
         with self._lock:
             return any(relative == top or relative.startswith(top + b"/") for top in self._away.get(root, ()))
 
+    def away(self, root: Path) -> frozenset[bytes]:
+        """Where in the folder something was mounted that is not any more."""
+        with self._lock:
+            return frozenset(self._away.get(root, ()))
+
     def below(self, root: Path) -> tuple[tuple[bytes, Place], ...]:
         """The mounts inside a folder, by path inside it."""
         armed = self._get(root)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SourceFacts,
         Stamp,
         StoredObject,
+        Subtree,
         Ticket,
         Unfinished,
     )
@@ -134,9 +135,9 @@ class ThreadedJournal:
         await self._change(partial(changes.forget, folder=folder, versions=versions))
         self.objects_changed.ring()
 
-    async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
+    async def due(self, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()) -> list[Image]:
         """See `Journal.due`."""
-        return await self._ask(partial(queries.due, now=now, limit=limit, excluding=frozenset(excluding)))
+        return await self._ask(partial(queries.due, now=now, limit=limit, excluding=frozenset(excluding), away=away))
 
     async def next_due(self, now: float) -> float | None:
         """See `Journal.next_due`."""
@@ -202,9 +203,14 @@ class ThreadedJournal:
         """How many outputs stand where. Cheap."""
         return await self._ask(queries.totals)
 
-    async def open_images(self) -> int:
-        """Images that still have something to come: an ending, or the moving or deleting of their original. Cheap."""
-        return (await self.totals()).unfinished_images
+    async def open_images(self, away: Collection[Subtree] = ()) -> int:
+        """Images that still have something to come: an ending, or the moving or deleting of their original.
+
+        Those in `away` are left out. Cheap where there is none.
+        """
+        if not away:
+            return (await self.totals()).unfinished_images
+        return await self._ask(partial(queries.unfinished, away=away))
 
     async def figures(self, now: float) -> JournalFigures:
         """What `status` and the page show; `now` in Unix seconds."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from watcher.records.reach import WITHIN_REACH, within_reach
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from watcher.model import Subtree
     from watcher.records.dialect import Connection
     from watcher.records.jobs import Connected
 
@@ -31,9 +36,9 @@ class JournalPauses:
         """See `Pauses.paused`."""
         return await self._ask(paused)
 
-    async def held(self) -> int:
+    async def held(self, away: Collection[Subtree] = ()) -> int:
         """See `Pauses.held`."""
-        return await self._ask(held)
+        return await self._ask(partial(held, away=away))
 
 
 def pause(connection: Connection, folder: str | None, now: float) -> bool:
@@ -55,12 +60,17 @@ def is_paused(connection: Connection, number: int) -> bool:
     return bool(connection.execute(query, (number,)).fetchone()[0])
 
 
-def held(connection: Connection) -> int:
-    """Open images of paused folders that have neither a request nor a job on its way."""
-    query = """SELECT count(*) FROM images WHERE state = 'open'
-               AND EXISTS (SELECT 1 FROM pauses WHERE pauses.folder IN ('', images.folder))
-               AND number NOT IN (SELECT image FROM outputs WHERE state IN ('requested', 'enqueued'))"""
-    return int(connection.execute(query).fetchone()[0])
+_HELD: Final = f"""
+SELECT count(*) FROM images WHERE state = 'open'
+AND EXISTS (SELECT 1 FROM pauses WHERE pauses.folder IN ('', images.folder))
+AND number NOT IN (SELECT image FROM outputs WHERE state IN ('requested', 'enqueued')) {WITHIN_REACH}
+"""  # noqa: S608 - a constant
+
+
+def held(connection: Connection, away: Collection[Subtree] = ()) -> int:
+    """Open images of paused folders that have neither a request nor a job on its way, but for those in `away`."""
+    query, places = within_reach(_HELD, away)
+    return int(connection.execute(query, places).fetchone()[0])
 
 
 def paused(connection: Connection) -> dict[str | None, float]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.model import FileRef, KnownDirectory, Sighting
 from watcher.records.dialect import dialect_of
+from watcher.records.reach import WITHIN_REACH, within_reach
 from watcher.records.rows import DUE, Row, known_of, load_images, stored_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from watcher.model import Image, Known, Record, Rule, StoredObject
+    from watcher.model import Image, Known, Record, Rule, StoredObject, Subtree
     from watcher.records.dialect import Connection
 
 _DUE_OUTPUTS: Final = f"""
@@ -25,11 +26,15 @@ AND (outputs.state = 'enqueued' OR NOT EXISTS (SELECT 1 FROM pauses WHERE pauses
 AND NOT EXISTS (
     SELECT 1 FROM images AS older WHERE older.relative = images.relative AND older.folder = images.folder
     AND older.number < images.number AND older.state = 'open'
-) ORDER BY outputs.due_at, outputs.image
+) {WITHIN_REACH} ORDER BY outputs.due_at, outputs.image
 """  # noqa: S608 - a constant
-_DUE_IMAGES: Final = """
-SELECT due_at, number, id FROM images WHERE state = 'ended' AND due_at <= ? ORDER BY due_at, number
-"""
+_DUE_IMAGES: Final = f"""
+SELECT due_at, number, id FROM images WHERE state = 'ended' AND due_at <= ? {WITHIN_REACH} ORDER BY due_at, number
+"""  # noqa: S608 - a constant
+_UNFINISHED: Final = f"""
+SELECT (SELECT count(*) FROM images WHERE state = 'open' {WITHIN_REACH})
+     + (SELECT count(*) FROM images WHERE state = 'ended' {WITHIN_REACH})
+"""  # noqa: S608 - a constant
 _NEXT_DUE: Final = f"""
 SELECT min(due_at) FROM (
     SELECT min(due_at) AS due_at FROM outputs WHERE state IN {DUE} AND backlog = 0 AND due_at > :now
@@ -78,11 +83,13 @@ def known_in(connection: Connection, folder: str, directories: Sequence[bytes]) 
     return found
 
 
-def due(connection: Connection, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
+def due(
+    connection: Connection, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()
+) -> list[Image]:
     """See `Journal.due`."""
     passed = excluding if isinstance(excluding, set | frozenset | dict) else set(excluding)
     numbers: dict[int, None] = {}
-    for _, number, identity in _due_rows(connection, now):
+    for _, number, identity in _due_rows(connection, now, away):
         if identity not in passed:
             numbers[number] = None
             if len(numbers) >= limit:
@@ -90,10 +97,19 @@ def due(connection: Connection, now: float, limit: int, excluding: Collection[st
     return load_images(connection, list(numbers))
 
 
-def _due_rows(connection: Connection, now: float) -> Iterator[Row]:
+def _due_rows(connection: Connection, now: float, away: Collection[Subtree]) -> Iterator[Row]:
     """Fresh drops and originals to be put away first, each oldest first; then the backlog."""
-    fresh = heapq.merge(connection.execute(_DUE_OUTPUTS, (0, now)), connection.execute(_DUE_IMAGES, (now,)))
-    return chain(fresh, connection.execute(_DUE_OUTPUTS, (1, now)))
+    outputs, places = within_reach(_DUE_OUTPUTS, away)
+    images, _ = within_reach(_DUE_IMAGES, away)
+    fresh = heapq.merge(connection.execute(outputs, (0, now, *places)), connection.execute(images, (now, *places)))
+    return chain(fresh, connection.execute(outputs, (1, now, *places)))
+
+
+def unfinished(connection: Connection, away: Collection[Subtree]) -> int:
+    """Images that still have something to come, but for those in `away`."""
+    query, places = within_reach(_UNFINISHED, away)
+    found: int = connection.execute(query, (*places, *places)).fetchone()[0]
+    return found
 
 
 def next_due(connection: Connection, now: float) -> float | None:

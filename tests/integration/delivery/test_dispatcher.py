@@ -3,17 +3,17 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
-from tests.support.records import open_journal, sighting, store_all
+from tests.support.records import open_journal, rule, sighting, store_all
 from watcher.delivery.dispatcher import Dispatcher
 from watcher.errors import Unavailable
-from watcher.model import Event, Image
+from watcher.model import Event, Image, Subtree
 from watcher.records.sqlite_journal import SqliteJournal
 
 
@@ -69,11 +69,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(slots: int) -> AsyncIterator[Bench]:
+async def bench(slots: int, away: Collection[Subtree] = ()) -> AsyncIterator[Bench]:
     log, clock = RecordedLog(), MovedClock()
     journal = open_journal(clock=clock, events=log)
     turns = Turns(journal)
-    dispatcher = Dispatcher(journal, turns, log, clock, slots=slots, random=random.Random(1).random)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(
+        journal, turns, log, clock, slots=slots, random=random.Random(1).random, out_of_reach=lambda: frozenset(away)
+    )  # type: ignore[arg-type]
     running = asyncio.create_task(dispatcher.run())
     yield Bench(journal, turns, dispatcher, running, log, clock)
     running.cancel()
@@ -144,6 +146,27 @@ async def test_a_turn_that_breaks_rests_and_stops_nobody() -> None:
 
         await wait_until(lambda: the.turns.count[line["id"]] == 2)
         assert (line["message"], line["wait"] >= 1) == ("the disk is broken", True)
+
+
+async def test_what_hangs_uses_no_slots_and_gets_no_turn() -> None:
+    """A folder begins to hang while all slots are used by its images: others get their turn, none of it does until it is back."""
+    away: set[Subtree] = set()
+    async with bench(2, away) as the:
+        await the.take(4)
+        await wait_until(lambda: len(the.turns.running) == 2)
+        others = [sighting(name, under=rule(folder="others")) for name in (b"a.jpg", b"b.jpg", b"c.jpg")]
+        healthy = await the.journal.take(others)
+        away.add(Subtree("products"))
+        await wait_until(lambda: set(healthy[:2]) <= the.turns.running.keys())
+        assert len(the.turns.running) == 4
+        the.turns.end(*healthy[:2])
+        await wait_until(lambda: healthy[2] in the.turns.running)
+        the.turns.end(*list(the.turns.running))
+        await wait_until(lambda: the.dispatcher.in_flight == 0)
+        assert len(the.turns.count) == 5
+        away.clear()
+
+        await wait_until(lambda: len(the.turns.count) == 7)
 
 
 async def test_a_stop_waits_for_those_who_ask_and_for_nobody_else() -> None:

@@ -52,6 +52,22 @@ async def test_a_call_that_hangs_is_given_up(pools: RootPools, dead_share: threa
     assert threading.active_count() == before, "every question left another thread behind"
 
 
+async def test_a_folder_hangs_while_a_call_of_it_makes_no_progress(pools: RootPools, dead_share: threading.Event) -> None:
+    """Whether or not somebody still waits for it. Moves to another disk say nothing of the folder."""
+    pools.start(NAS, Lane.DISPOSAL, dead_share.wait)
+    assert not pools.hangs(NAS, 0)
+    pools.start(NAS, Lane.ORIGINALS, dead_share.wait)
+    async with asyncio.timeout(5):
+        while not pools.hangs(NAS, 0.01):
+            await asyncio.sleep(0.001)
+    assert not pools.hangs(NAS, 60)
+    assert not pools.hangs(LOCAL, 0)
+    dead_share.set()
+    async with asyncio.timeout(5):
+        while pools.hangs(NAS, 0.01):
+            await asyncio.sleep(0.001)
+
+
 async def test_other_folders_do_not_notice(pools: RootPools, dead_share: threading.Event) -> None:
     """All threads of one folder hang, in every lane: another folder's work is done as ever."""
     hanging = [pools.run(NAS, lane, dead_share.wait) for lane in Lane for _ in range(WIDTHS[lane] + 3)]
