@@ -338,6 +338,25 @@ def test_a_spent_quota_blocks_until_it_is_raised(bench: Bench, status: int, endp
     assert "quota" in line["hint"]
 
 
+@pytest.mark.parametrize("status", [402, 403])
+def test_one_image_without_permission_disturbs_nobody(bench: Bench, status: int) -> None:
+    """It ends by its attempts while the others get through at once; no line speaks of the API."""
+    bench.standin.set_faults(Fault("status", status=status, file="forbidden-*", message="this connector is not yours"))
+    (bad,) = bench.put(f"forbidden-{status}.jpg")
+    others: list[str] = []
+    while not bench.said("image.failed", file=bad):
+        others += bench.put(f"allowed-beside-{status}-{len(others)}.jpg")
+        bench.stored(others[-1])
+
+    line = bench.ending("image.failed", bad)
+    assert ("attempts_exhausted", MAX_ATTEMPTS, status) == (line["reason"], line["attempts"], line["status"])
+    assert "not yours" in line["message"]
+    stored = bench.stored(*others)
+    assert {1} == {each["attempts"] for each in stored}
+    assert max(each["seconds"] for each in stored) < 3.0
+    assert [] == bench.told()
+
+
 # --- answers that cannot be believed, or did not come -------------------------------------------------------------------------
 
 LOST = {

@@ -4,7 +4,7 @@
        |                                    |
        |--- unreachable, or /account fails -+-------> open        api.unavailable; /account is asked again, ever more rarely
        |--- 429, 503 with Retry-After --------------> throttled   api.throttled; until the time is over
-       |--- 401, 402, 403 --------------------------> blocked     api.unauthorized or api.quota; /account is asked again
+       |--- 401; 402 or 403 to all -----------------> blocked     api.unauthorized or api.quota; /account is asked again
        |                                    |
        `<--- its success --- trial <--------'         one request is let through; its failure leads back
 
@@ -15,6 +15,10 @@ in the `streak` until the next success. Then
 - where three failures come in a row, nobody is charged: it is an outage unless one request gets through after all;
 - where only suspects fail and `/account` answers, each has used one attempt, although nobody else is there to get through. The
   same holds for one single image that failed while nobody else was under way, if others got through while it was.
+
+402 and 403 may be everybody's (a quota) or one image's own (its connector, its rule). They stop everybody where the account is
+answered so too, or where two images are, the account works and a trial fails as well; else they are judged as any other failure,
+and nothing is said of the API.
 
 A failure may also be the *way from the API to the originals*: it could not fetch one, and nobody had come for it (`not_fetched`).
 Everybody waits for that as in an outage of the API, but only a result proves that the way is open: neither the account nor a job
@@ -89,8 +93,11 @@ def forgotten(circuit: Circuit, name: str) -> Circuit:
     streak = circuit.streak - {name} if name in circuit.suspects else circuit.streak
     suspects, chargeable = circuit.suspects - {name}, circuit.chargeable - {name}
     trial = None if _tries(circuit, name) else circuit.trial
-    unfetched = circuit.unfetched & streak
-    return replace(circuit, streak=streak, unfetched=unfetched, suspects=suspects, chargeable=chargeable, trial=trial)
+    return _with_streak(replace(circuit, suspects=suspects, chargeable=chargeable, trial=trial), streak)
+
+
+def _with_streak(circuit: Circuit, streak: Names) -> Circuit:
+    return replace(circuit, streak=streak, unfetched=circuit.unfetched & streak, unpaid=circuit.unpaid & streak)
 
 
 def succeeded(circuit: Circuit, name: str, now: float) -> Step:
@@ -153,7 +160,9 @@ def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jit
     circuit = waits(circuit, request.name)
     in_trial = _tries(circuit, request.name)
     if failure.kind is FailureKind.BLOCKED:
-        return _blocked(circuit, failure, now, again=in_trial)
+        return (
+            _unpaid(circuit, request, failure, now) if _may_be_own(failure) else _blocked(circuit, failure, now, again=in_trial)
+        )
     if failure.kind is FailureKind.THROTTLED:
         return _throttled(circuit, failure, now, jitter)
     if circuit.phase is Phase.CLOSED:
@@ -179,7 +188,28 @@ def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: fl
 
 def _in_streak(circuit: Circuit, name: str, failure: Failure) -> Circuit:
     unfetched = circuit.unfetched | {name} if failure.not_fetched else circuit.unfetched - {name}
-    return replace(circuit, streak=circuit.streak | {name}, unfetched=unfetched)
+    unpaid = circuit.unpaid | {name} if _may_be_own(failure) else circuit.unpaid - {name}
+    return replace(circuit, streak=circuit.streak | {name}, unfetched=unfetched, unpaid=unpaid)
+
+
+def _may_be_own(failure: Failure) -> bool:
+    return failure.kind is FailureKind.BLOCKED and failure.event is Event.API_QUOTA
+
+
+def _unpaid(circuit: Circuit, request: Request, failure: Failure, now: float) -> Step:
+    """402 or 403: the account is asked. Several images stop everybody until it is known; one alone stops nobody."""
+    circuit = _in_streak(circuit, request.name, failure)
+    several = len({name.partition("/")[0] for name in circuit.unpaid - circuit.suspects}) > 1
+    if _tries(circuit, request.name):
+        if several:
+            return _blocked(circuit, failure, now, again=True)
+        alone = replace(_closed(circuit, NOBODY), streak=circuit.unpaid, unpaid=circuit.unpaid)
+        return Step(alone, _recovery(circuit, now))
+    if circuit.phase is not Phase.CLOSED:
+        return Step(circuit)
+    if several:
+        return Step(replace(circuit, phase=Phase.CHECKING, chargeable=NOBODY, wake_at=now))
+    return Step(replace(circuit, chargeable=_guilty(circuit, circuit.streak, request), wake_at=now))
 
 
 def _not_fetched(circuit: Circuit, now: float) -> Step:
@@ -257,8 +287,8 @@ def _account_answers(circuit: Circuit, now: float, *, idle: bool) -> Step:
     if not guilty:
         return Step(circuit)
     streak = circuit.streak - guilty
-    suspects, unfetched = circuit.suspects | guilty, circuit.unfetched & streak
-    cleared = replace(circuit, streak=streak, unfetched=unfetched, failures=0, suspects=suspects)
+    suspects = circuit.suspects | guilty
+    cleared = replace(_with_streak(circuit, streak), failures=0, suspects=suspects)
     return Step(cleared, charged=guilty)
 
 

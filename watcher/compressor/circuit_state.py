@@ -72,6 +72,8 @@ class Circuit:
     streak: Names = NOBODY
     unfetched: Names = NOBODY
     """Those of the streak whose originals the API could not fetch."""
+    unpaid: Names = NOBODY
+    """Those of the streak that were answered 402 or 403."""
     failures: int = 0
     chargeable: Names = NOBODY
     """Whose attempt it was if `/account` answers."""

@@ -19,7 +19,7 @@ from watcher.backoff import backoff
 from watcher.compressor import answer_check
 from watcher.compressor.wire import FileFacts, Result
 from watcher.delivery.delivery import is_unsettled
-from watcher.model import Absence, FailedReason, Failure, FailureKind, OutputState, Postponement
+from watcher.model import Absence, Event, FailedReason, Failure, FailureKind, OutputState, Postponement
 from watcher.s3.addresses import B2_OBJECT, object_url
 
 if TYPE_CHECKING:
@@ -273,7 +273,8 @@ def after_failure(delivery: Delivery, call: CallFailure, found: Findings, last: 
     if failure.kind is FailureKind.PERMANENT:
         failed = Failed(call.reason, failure.message, failure.hint, delivery.attempts + 1, failure.status)
         return _unless_changed(found, failed)  # changed: so the API could not fetch it
-    held = failure.unreachable or failure.kind in (FailureKind.BLOCKED, FailureKind.THROTTLED)
+    blocked = failure.kind is FailureKind.BLOCKED and failure.event is not Event.API_QUOTA  # that one may be the image's own
+    held = failure.unreachable or blocked or failure.kind is FailureKind.THROTTLED
     doubt = failure.unknown or delivery.output.doubt
     return Later(failure.message, counts=call.counts, tried=not held, doubt=doubt, failure=_merged(failure, last))
 

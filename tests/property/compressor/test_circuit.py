@@ -194,7 +194,7 @@ class World:
             assert wake_at <= self.now + RETRY_AFTER_CAP_SECONDS
         if phase is Phase.HALF_OPEN:
             assert self.circuit.trial is None or self.circuit.trial in {*self.inside, *self.jobs}
-        assert self.circuit.unfetched <= self.circuit.streak
+        assert (self.circuit.unfetched | self.circuit.unpaid) <= self.circuit.streak
         if phase is Phase.CLOSED:
             assert self.circuit.episode is None
 
@@ -222,10 +222,10 @@ def test_the_circuit_keeps_its_promises_whatever_comes(inputs: list[tuple[str, s
         world.check()
 
 
-@given(st.lists(INPUTS, max_size=60), st.sets(st.sampled_from(NAMES[:3])))
+@given(st.lists(INPUTS, max_size=60), st.sets(st.sampled_from(NAMES[:3])), st.sampled_from(["500", "402"]))
 @settings(max_examples=200, deadline=None)
 def test_when_the_api_works_again_good_images_get_through_and_bad_ones_end(
-    inputs: list[tuple[str, str, str | None, float]], bad: set[str]
+    inputs: list[tuple[str, str, str | None, float]], bad: set[str], how: str
 ) -> None:
     """After any history: every good image is stored, and every one that fails by itself uses up its eight attempts."""
     world = World()
@@ -243,19 +243,19 @@ def test_when_the_api_works_again_good_images_get_through_and_bad_ones_end(
     for turn in range(400):
         new = f"dropped-{turn}" if turn < 3 else None
         left |= {new: 0} if new else {}
-        _play_turn(world, left, bad)
+        _play_turn(world, left, bad, KINDS[how])
         _drop_ended(world, left, before)
         if not left:
             break
     assert not left
 
 
-def _play_turn(world: World, left: dict[str, int], bad: set[str]) -> None:
+def _play_turn(world: World, left: dict[str, int], bad: set[str], failure: Failure) -> None:
     """Everybody who is left tries; those who are let in get what they deserve; the account answers."""
     failing = world.circuit.streak | world.circuit.suspects
     tried = [name for name in sorted(left, key=lambda name: name in failing) if world.enter(name)]
     for name in tried:
-        world.end(name, KINDS["500"] if name in bad else None)
+        world.end(name, failure if name in bad else None)
         if name not in bad:
             del left[name]
     world.wake(None)
@@ -281,3 +281,17 @@ def test_nobody_is_charged_while_nobody_gets_through(names: list[str], outcomes:
             world.end(name, KINDS[outcome])
         world.wake(None if account else KINDS["500"])
     assert not world.charged
+
+
+@given(st.lists(st.tuples(st.sampled_from(["bad", *NAMES]), st.booleans()), max_size=150))
+@settings(max_examples=200, deadline=None)
+def test_one_image_that_is_answered_403_never_stops_the_others(turns: list[tuple[str, bool]]) -> None:
+    """In whatever order they come, while the account answers: everybody is let in at once, and nothing is said."""
+    world = World()
+    for name, woken in turns:
+        assert world.enter(name)
+        world.end(name, KINDS["402"] if name == "bad" else None)
+        if woken:
+            world.wake(None)
+    assert not world.said
+    assert set(world.charged) <= {"bad"}

@@ -283,8 +283,10 @@ def test_a_blocked_account_stops_everybody_and_is_asked_after_five_seconds_then_
     way.enter("b")
     way.fail("a", failure)
     way.fail("b", failure)
-    assert way.circuit.phase is Phase.BLOCKED
     assert not way.enter("c")
+    if way.circuit.phase is Phase.CHECKING:
+        way.probe(failure)
+    assert way.circuit.phase is Phase.BLOCKED
     waits = []
     for _ in range(6):
         before = way.now
@@ -298,15 +300,94 @@ def test_a_blocked_account_stops_everybody_and_is_asked_after_five_seconds_then_
 
 
 def test_a_quota_that_the_account_page_does_not_show_is_tried_with_one_request() -> None:
-    """402 on fetch while /account answers: one request per probe, not said again."""
+    """402 on fetch to several while /account answers: one request per probe, not said again."""
     way = Way()
     way.send("a", NO_QUOTA)
-    for _ in range(3):
+    way.send("b", NO_QUOTA)
+    for name in "abc":
         way.probe()
-        way.send("a", NO_QUOTA)
+        way.send(name, NO_QUOTA)
         assert way.circuit.phase is Phase.BLOCKED
     assert way.events == [Event.API_QUOTA]
-    assert way.circuit.wake_at == way.now + 40
+    assert way.circuit.wake_at == way.now + 20
+    way.probe()
+    way.send("a")
+    assert way.events == [Event.API_QUOTA, Event.API_RECOVERED]
+    assert way.charged == []
+
+
+def test_a_lone_image_that_is_answered_403_stops_nobody_and_ends_while_others_get_through() -> None:
+    """Nothing is said of the API, nobody waits, and its attempts are its own; with nobody left the account's word is enough."""
+    way = Way()
+    for number in range(4):
+        way.send("bad", NO_QUOTA)
+        way.probe()
+        assert way.enter(f"good-{number}")
+        way.succeed(f"good-{number}")
+    for _ in range(4):
+        way.send("bad", NO_QUOTA)
+        way.probe()
+    assert way.charged == ["bad"] * 8
+    assert way.events == []
+
+
+def test_a_lone_image_that_is_answered_402_with_nobody_else_there_waits_for_a_word() -> None:
+    """It may be the quota, which the account does not show: no attempt is used, and nothing is said, before another one tells."""
+    way = Way()
+    for _ in range(20):
+        way.send("only", NO_QUOTA)
+        way.probe()
+    assert (way.charged, way.events) == ([], [])
+    way.send("another", NO_QUOTA)
+    way.probe()
+    way.send("only", NO_QUOTA)
+    assert (way.charged, way.events) == ([], [Event.API_QUOTA])
+
+
+def test_the_outputs_of_one_image_are_one_image() -> None:
+    """Two renditions that are answered 403 do not make a quota."""
+    way = Way()
+    for _ in range(3):
+        for name in ("bad/", "bad/thumb"):
+            way.send(name, NO_QUOTA)
+            way.probe()
+    assert way.circuit.phase is Phase.CLOSED
+    assert way.events == []
+
+
+def test_bad_images_beside_each_other_are_found_out_by_a_trial() -> None:
+    """Two that are answered 403 one after the other: one question, one trial of somebody else, and nobody is disturbed again."""
+    way = Way()
+    way.send("bad-1", NO_QUOTA)
+    way.send("bad-2", NO_QUOTA)
+    assert not way.enter("good")
+    way.probe()
+    way.send("good")
+    for _ in range(3):
+        for name in ("bad-1", "bad-2"):
+            way.send(name, NO_QUOTA)
+            way.probe()
+    assert sorted(way.charged) == sorted(["bad-1", "bad-2"] * 3)
+    assert way.events == []
+
+
+def test_a_quota_that_the_account_shows_is_said_for_one_image_too() -> None:
+    """One answer of 402, and the account says the same: all wait."""
+    way = Way()
+    way.send("only", NO_QUOTA)
+    way.probe(NO_QUOTA)
+    assert way.circuit.phase is Phase.BLOCKED
+    assert (way.charged, way.events) == ([], [Event.API_QUOTA])
+
+
+def test_a_lone_403_after_an_outage_ends_the_outage() -> None:
+    """The API works again; what it says of this image stops nobody."""
+    way = Way()
+    way.send("a", REFUSED)
+    way.probe()
+    way.send("bad", NO_QUOTA)
+    assert way.circuit.phase is Phase.CLOSED
+    assert way.events == [Event.API_UNAVAILABLE, Event.API_RECOVERED]
 
 
 def test_everybody_waits_as_long_as_a_throttling_answer_asks() -> None:
@@ -547,6 +628,9 @@ def test_an_account_that_was_out_and_answers_again_is_a_recovery_where_nobody_wa
 def test_an_account_that_always_answered_is_no_recovery() -> None:
     """A quota that only fetch shows: nothing is known until somebody tries."""
     way = Way()
+    way.send("a", NO_QUOTA)
+    way.send("b", NO_QUOTA)
+    way.probe()
     way.send("a", NO_QUOTA)
     way.probe(idle=True)
     assert way.circuit.phase is Phase.HALF_OPEN
