@@ -27,11 +27,16 @@ def log() -> RecordedLog:
     return RecordedLog()
 
 
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
 @pytest.fixture(params=["serve", "presign"])
-async def starter(request: pytest.FixtureRequest, log: RecordedLog) -> AsyncIterator[Starter]:
+async def starter(request: pytest.FixtureRequest, log: RecordedLog, clock: MovedClock) -> AsyncIterator[Starter]:
     """Starts a publisher; a second one stands where the first one stood, as after a restart."""
     started: list[TemporaryUrls | StagedLinks] = []
-    make = _served(log) if request.param == "serve" else _staged(log, request.getfixturevalue("s3"))
+    make = _served(log, clock) if request.param == "serve" else _staged(log, clock, request.getfixturevalue("s3"))
 
     async def start() -> Publisher:
         if started:
@@ -44,13 +49,13 @@ async def starter(request: pytest.FixtureRequest, log: RecordedLog) -> AsyncIter
     await started[-1].stop(5.0)
 
 
-def _served(log: RecordedLog) -> Callable[[], TemporaryUrls]:
+def _served(log: RecordedLog, clock: MovedClock) -> Callable[[], TemporaryUrls]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    return lambda: TemporaryUrls(ServeSettings(listen=address), log, MovedClock())
+    return lambda: TemporaryUrls(ServeSettings(listen=address), log, clock)
 
 
-def _staged(log: RecordedLog, store: S3Server) -> Callable[[], StagedLinks]:
+def _staged(log: RecordedLog, clock: MovedClock, store: S3Server) -> Callable[[], StagedLinks]:
     settings = PresignSettings(
         endpoint=store.endpoint,
         region=store.region,
@@ -58,7 +63,7 @@ def _staged(log: RecordedLog, store: S3Server) -> Callable[[], StagedLinks]:
         key_id=store.key_id,
         application_key=store.application_key,
     )
-    return lambda: StagedLinks(settings, log, MovedClock())
+    return lambda: StagedLinks(settings, log, clock)
 
 
 @pytest.fixture
@@ -95,11 +100,11 @@ async def test_the_type_goes_with_it(publisher: Publisher, tmp_path: Path) -> No
     assert b"content-type: image/webp\r\n" in head.lower()
 
 
-async def test_the_same_ticket_gives_the_same_url(publisher: Publisher, photo: OpenedFile) -> None:
+async def test_the_same_ticket_gives_the_same_url(publisher: Publisher, photo: OpenedFile, clock: MovedClock) -> None:
     """Publishing again changes nothing for who holds the URL."""
     ticket = new_ticket()
     first = await publisher.publish(ticket, photo)
-    publisher._clock.move(90.0)
+    clock.move(90.0)
     assert await publisher.publish(ticket, photo) == first
     assert (await fetch(first))[0] == 200
 
@@ -147,7 +152,9 @@ async def test_a_tampered_url_opens_nothing(publisher: Publisher, photo: OpenedF
         assert (await curl(url, headers=publication.headers))[0] in (400, 401, 403, 404)
 
 
-async def test_whether_the_bytes_left_is_known_or_said_to_be_unknown(publisher: Publisher, photo: OpenedFile) -> None:
+async def test_whether_the_bytes_left_is_known_or_said_to_be_unknown(
+    publisher: Publisher, photo: OpenedFile, clock: MovedClock
+) -> None:
     """0 before anybody came, 1 after all were sent, None where somebody else sends them; nothing of unknown tickets."""
     ticket = new_ticket()
     publication = await publisher.publish(ticket, photo)
@@ -156,7 +163,7 @@ async def test_whether_the_bytes_left_is_known_or_said_to_be_unknown(publisher: 
     await fetch(publication)
     if seen is not None:
         await wait_until(lambda: publisher.times_fetched(ticket) == 1)
-        assert publisher.moved_at(ticket) <= publisher._clock.monotonic()
+        assert publisher.moved_at(ticket) <= clock.monotonic()
     assert (publisher.times_fetched(new_ticket()), publisher.moved_at(new_ticket())) == (None, None)
     assert (publisher.refusals(ticket), publisher.refusals(new_ticket())) == (0, 0)
 
@@ -210,7 +217,7 @@ async def test_nothing_secret_is_told(publisher: Publisher, photo: OpenedFile, l
     await fetch(publication)
     await curl(publication.url.replace(ticket.token, "x" * 43))
     await publisher.withdraw(ticket)
-    await wait_until(lambda: not getattr(publisher, "_removals", None))
+    await wait_until(lambda: not getattr(publisher, "removals", 0))
     told = repr((log.lines, publication, ticket, publisher))
     for secret in (ticket.token, ticket.secret, "testing", "X-Amz-Signature"):
         assert secret not in told

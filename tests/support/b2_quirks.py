@@ -87,7 +87,7 @@ class B2Quirks:
             return refusal
         if request.method == "PUT" and path.count("/") > 1 and self.faults:
             return _failed(self.faults.popleft(), request)
-        return await self._passed_on(request, body)
+        return await self.pass_on(request, body)
 
     def _refusal(self, request: web.BaseRequest, headers: dict[str, str]) -> web.Response | None:
         for name in headers:
@@ -117,7 +117,7 @@ class B2Quirks:
             self._connections[id(transport)] = len(self._transports)
         return self._connections[id(transport)]
 
-    async def _passed_on(self, request: web.BaseRequest, body: bytes) -> web.Response:
+    async def pass_on(self, request: web.BaseRequest, body: bytes) -> web.Response:
         url = URL(self.store.endpoint + request.raw_path, encoded=True)
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP]
         async with (

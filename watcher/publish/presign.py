@@ -149,6 +149,11 @@ class StagedLinks:
 
     # --- life ---------------------------------------------------------------------------------------------------------------
 
+    @property
+    def removals(self) -> int:
+        """How many staged originals are being deleted in the background."""
+        return len(self._removals)
+
     def use_keys(self, settings: PresignSettings) -> None:
         """Sign with these keys from now on; a link that is asked for again is signed anew."""
         self.bucket.credentials = _credentials(settings)

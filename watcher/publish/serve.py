@@ -91,11 +91,13 @@ class TemporaryUrls:
         self._prefixes = prefixes_of(urlsplit(settings.public_url or "").path)
         self._register = Register(clock)
         self._denials = Denials()
-        self._responses: set[asyncio.Task[object]] = set()
+        self._downloads: set[asyncio.Task[object]] = set()
         self._base: str | None = None
-        self._probe_url = ""
+        self.local_url = ""
+        """Where this process itself reaches the server (no path); empty before `start`."""
         self._certificate: ServerCertificate | None = None
-        self._connections = Connections(connection_limit())
+        self.connections = Connections(connection_limit())
+        """Who is connected, and how many may be."""
         self._server: web.Server | None = None
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: asyncio.Task[None] | None = None
@@ -120,9 +122,8 @@ class TemporaryUrls:
             max_headers=MAX_HEADERS,
         )
         host, port = await self._listen(self._server)
-        own = origin(host, port, secure=self._certificate is not None)
-        self._probe_url = f"{own}/t/"
-        self._base = settings.public_url or own
+        self.local_url = origin(host, port, secure=self._certificate is not None)
+        self._base = settings.public_url or self.local_url
         self._housekeeping = asyncio.create_task(self._keep_house())
         return self._base
 
@@ -140,7 +141,7 @@ class TemporaryUrls:
         return str(found[0]), int(found[1])
 
     def _doorkeeper(self, server: web.Server) -> Doorkeeper:
-        return Doorkeeper(self._connections, server, self._tls)
+        return Doorkeeper(self.connections, server, self._tls)
 
     def _tls(self) -> ssl.SSLContext | None:
         return self._certificate.context if self._certificate else None
@@ -149,8 +150,8 @@ class TemporaryUrls:
         """Stop listening, let responses under way end for up to `grace` seconds, close the rest. May be called twice."""
         for listener in self._listeners:
             listener.close()
-        if self._responses:
-            await asyncio.wait(self._responses, timeout=grace)
+        if self._downloads:
+            await asyncio.wait(self._downloads, timeout=grace)
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.wait([self._housekeeping])
@@ -167,9 +168,19 @@ class TemporaryUrls:
         """Whether a request to the own port is answered within 5 seconds. It leaves no log line, and no limit holds for it."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                return await answers_ok(self._probe_url, self._connections.own)
+                return await answers_ok(f"{self.local_url}/t/", self.connections.own)
         except (TimeoutError, OSError):
             return False
+
+    @property
+    def downloads(self) -> int:
+        """How many downloads are under way."""
+        return len(self._downloads)
+
+    @property
+    def tickets(self) -> int:
+        """How many tickets are published, and not yet withdrawn or forgotten."""
+        return len(self._register)
 
     def reload(self) -> None:
         """Take a changed certificate into use. One that cannot be used is said once, and the old one stays in force."""
@@ -234,11 +245,11 @@ class TemporaryUrls:
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         transport = request.transport
-        self._connections.begin(transport)
+        self.connections.begin(transport)
         try:
             return await self._answer(request)
         finally:
-            self._connections.end(transport)
+            self.connections.end(transport)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         token = token_in(request.rel_url.raw_path, self._prefixes)
@@ -329,8 +340,8 @@ class TemporaryUrls:
         started, traffic, sent = self._clock.monotonic(), published.traffic, 0
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._responses.add(task)
-        task.add_done_callback(self._responses.discard)
+        self._downloads.add(task)
+        task.add_done_callback(self._downloads.discard)
         with sending.watched(request, self._clock) as download:
             traffic.downloads.add(download)
             try:

@@ -40,7 +40,7 @@ class Bucket:
         self.credentials = credentials
         self._client = client
         self._endpoint = endpoint
-        self._page_size = page_size
+        self.page_size = page_size
 
     def url(self, key: str) -> str:
         """The address of an object, path style."""
@@ -91,7 +91,7 @@ class Bucket:
     async def _listing(self, query: Mapping[str, str], read: Callable[[str], Page]) -> AsyncIterator[Version]:
         following: Mapping[str, str] = {}
         while True:
-            asked = {**query, "max-keys": str(self._page_size), **following}
+            asked = {**query, "max-keys": str(self.page_size), **following}
             answer, _ = await self._call(S3Request("GET", bucket_url(self._endpoint, self.name), query=asked))
             page = read(answer.text)
             for version in page.versions:

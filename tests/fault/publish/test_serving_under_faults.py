@@ -136,7 +136,7 @@ async def test_a_download_under_way_ends_whole_after_the_withdrawal(server: Temp
     other = write_original(tmp_path, bytes(12_000_000))
     source, ticket, released = OpenedFile(path), new_ticket(), asyncio.Event()
     reading = asyncio.create_task(read_slowly((await server.publish(ticket, source)).url, released))
-    await wait_until(lambda: server._responses)
+    await wait_until(lambda: server.downloads)
     await server.withdraw(ticket)
     source.close()
     path.unlink()
@@ -151,12 +151,12 @@ async def test_a_file_that_shrinks_ends_the_connection(server: TemporaryUrls, lo
     released = asyncio.Event()
     url = (await server.publish(new_ticket(), OpenedFile(path))).url
     reading = asyncio.create_task(read_slowly(url, released))
-    await wait_until(lambda: server._responses)
+    await wait_until(lambda: server.downloads)
     os.truncate(path, 100)
     released.set()
     with contextlib.suppress(ConnectionResetError):  # cut off hard: the client sees that it has not got all
         assert len(await reading) < 30_000_000
-    await wait_until(lambda: not server._responses)
+    await wait_until(lambda: not server.downloads)
     assert log.of(Event.IMAGE_FETCHED) == []
 
 
@@ -168,8 +168,8 @@ async def test_a_client_that_stalls_is_cut_off(server: TemporaryUrls, tmp_path: 
     parts = urlsplit(url)
     _, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1024)
     writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await wait_until(lambda: server._responses)
-    await wait_until(lambda: not server._responses)
+    await wait_until(lambda: server.downloads)
+    await wait_until(lambda: not server.downloads)
     writer.close()
     await wait_until(lambda: open_descriptors() <= before)
 
@@ -197,7 +197,7 @@ async def test_a_client_that_never_finishes_its_request_is_cut_off(log: Recorded
 
 async def test_headers_have_limits(server: TemporaryUrls) -> None:
     """Endless headers are refused, the next client is served."""
-    parts = urlsplit(server._probe_url)
+    parts = urlsplit(server.local_url)
     for lines in (f"X: {'y' * 20_000}\r\n", "".join(f"X{number}: y\r\n" for number in range(500))):
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         writer.write(f"GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
@@ -220,31 +220,31 @@ async def test_a_flood_of_idle_connections_keeps_nobody_out(
     server: TemporaryUrls, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     """One address has a share of the limit, all have no more than the limit, idle ones make room; the own test always passes."""
-    server._connections.limit = 20
+    server.connections.limit = 20
     url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, b"x")))).url
     port = urlsplit(url).port
     flood = await connections_from("127.0.0.2", port, 40)
-    assert len(server._connections) == 10
+    assert len(server.connections) == 10
     assert await server.probe()
     for number in range(3, 8):
         flood += await connections_from(f"127.0.0.{number}", port, 10)
-    assert len(server._connections) == 20
+    assert len(server.connections) == 20
     assert await server.probe()
     async with client.get(url) as response:
         assert response.status == 200
     for _, writer in flood:
         writer.close()
-    await wait_until(lambda: len(server._connections) <= 1)
+    await wait_until(lambda: len(server.connections) <= 1)
 
 
 async def test_downloads_under_way_do_not_make_room(server: TemporaryUrls, tmp_path: Path) -> None:
     """Where everybody is being served the newcomer is turned away; who began is served to the end."""
-    server._connections.limit = 1
+    server.connections.limit = 1
     content = os.urandom(12_000_000)
     url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, content)))).url
     released = asyncio.Event()
     reading = asyncio.create_task(read_slowly(url, released))
-    await wait_until(lambda: server._responses)
+    await wait_until(lambda: server.downloads)
     ((reader, writer),) = await connections_from("127.0.0.1", urlsplit(url).port, 1)
     with contextlib.suppress(ConnectionError):
         assert await reader.read() == b""
@@ -296,7 +296,7 @@ async def test_a_share_that_hangs_in_the_middle_cuts_the_download(server: Tempor
     released.set()
     with contextlib.suppress(ConnectionResetError):
         assert len(await read_slowly(url, released)) < 30_000_000
-    await wait_until(lambda: not server._responses)
+    await wait_until(lambda: not server.downloads)
 
 
 async def test_a_client_that_is_slow_but_moves_is_served(
@@ -334,7 +334,7 @@ async def test_resets_leak_no_descriptor(server: TemporaryUrls, tmp_path: Path) 
         writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await reader.readexactly(1000)
         writer.transport.abort()
-    await wait_until(lambda: not server._responses and open_descriptors() <= before)
+    await wait_until(lambda: not server.downloads and open_descriptors() <= before)
     assert await server.probe()
 
 

@@ -15,13 +15,18 @@ from tests.support.s3 import S3Server
 from watcher.config.schema import PresignSettings
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.publish.presign import REMOVAL_PAUSES, StagedLinks, staged_key
+from watcher.publish.presign import REMOVAL_PAUSES, SWEEP_SECONDS, StagedLinks, staged_key
 from watcher.s3.client import TRIES
 
 
 @pytest.fixture
 def log() -> RecordedLog:
     return RecordedLog()
+
+
+@pytest.fixture
+def clock() -> HurriedClock:
+    return HurriedClock()
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ async def b2(s3: S3Server) -> AsyncIterator[B2Quirks]:
 
 
 @pytest.fixture
-async def links(b2: B2Quirks, bucket: str, log: RecordedLog) -> AsyncIterator[StagedLinks]:
+async def links(b2: B2Quirks, bucket: str, log: RecordedLog, clock: HurriedClock) -> AsyncIterator[StagedLinks]:
     settings = PresignSettings(
         endpoint=b2.endpoint,
         region=b2.store.region,
@@ -44,7 +49,7 @@ async def links(b2: B2Quirks, bucket: str, log: RecordedLog) -> AsyncIterator[St
         key_id=b2.store.key_id,
         application_key=b2.store.application_key,
     )
-    links = StagedLinks(settings, log, HurriedClock(), owner="me")
+    links = StagedLinks(settings, log, clock, owner="me")
     yield links
     await links.stop(1.0)
 
@@ -55,7 +60,7 @@ def photo(tmp_path: Path) -> OpenedFile:
 
 
 async def removals_done(links: StagedLinks) -> None:
-    await wait_until(lambda: not links._removals)
+    await wait_until(lambda: not links.removals)
 
 
 async def test_b2_takes_all_that_is_sent(b2: B2Quirks, links: StagedLinks, s3: S3Server, bucket: str, photo: OpenedFile) -> None:
@@ -83,13 +88,13 @@ async def test_busy_answers_are_tried_again_on_new_connections(
     assert await curl(publication.url) == (200, b"photo" * 1000)
 
 
-async def test_the_first_retry_goes_out_at_once(b2: B2Quirks, links: StagedLinks, photo: OpenedFile) -> None:
+async def test_the_first_retry_goes_out_at_once(b2: B2Quirks, links: StagedLinks, photo: OpenedFile, clock: HurriedClock) -> None:
     """A busy storage pod is left for another without waiting; a Retry-After is kept."""
     b2.faults.append(Fault.NO_TOMES)
     await links.publish(new_ticket(), photo)
     b2.faults.append(Fault.SLOW_DOWN)
     await links.publish(new_ticket(), photo)
-    assert links._clock.slept == [0.0, 1.0]
+    assert clock.slept == [0.0, 1.0]
 
 
 async def test_a_store_that_stays_busy_is_unavailable_for_now(b2: B2Quirks, links: StagedLinks, photo: OpenedFile) -> None:
@@ -114,16 +119,16 @@ async def test_a_try_whose_answer_was_lost_leaves_no_version(
     links: StagedLinks, s3: S3Server, bucket: str, photo: OpenedFile, b2: B2Quirks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A PUT that was stored though its answer never came makes a second version; the withdrawal finds both."""
-    passed_on, lost = b2._passed_on, []
+    pass_on, lost = b2.pass_on, []
 
     async def lose_the_first(request: object, body: bytes) -> object:
-        answer = await passed_on(request, body)
+        answer = await pass_on(request, body)
         if request.method == "PUT" and not lost:
             lost.append(answer)
             request.transport.abort()
         return answer
 
-    monkeypatch.setattr(b2, "_passed_on", lose_the_first)
+    monkeypatch.setattr(b2, "pass_on", lose_the_first)
     ticket = new_ticket()
     await links.publish(ticket, photo)
     assert len(s3.versions(bucket)) == 2
@@ -164,7 +169,7 @@ async def test_check_explains_the_misleading_error_of_a_wrong_region(b2: B2Quirk
 
 
 async def test_what_cannot_be_deleted_is_said_and_swept_later(
-    b2: B2Quirks, links: StagedLinks, s3: S3Server, bucket: str, photo: OpenedFile, log: RecordedLog
+    b2: B2Quirks, links: StagedLinks, s3: S3Server, bucket: str, photo: OpenedFile, log: RecordedLog, clock: HurriedClock
 ) -> None:
     """After several rounds one line says what is wrong, without the token; once the right is there, a sweep cleans up."""
     ticket = new_ticket()
@@ -175,7 +180,7 @@ async def test_what_cannot_be_deleted_is_said_and_swept_later(
     (line,) = log.of(Event.IMAGE_RETRY)
     assert "not entitled" in line["message"]
     assert ticket.token not in repr(log.lines)
-    assert [pause for pause in links._clock.slept if pause] == list(REMOVAL_PAUSES)
+    assert [pause for pause in clock.slept if pause] == list(REMOVAL_PAUSES)
     b2.capabilities.add("deleteFiles")
     assert await links.sweep(()) == 1
     assert s3.versions(bucket) == []
@@ -192,16 +197,16 @@ async def test_a_store_that_is_down_for_a_while_loses_no_deletion(
 ) -> None:
     """Deletions that fail are made in a later round, without a word."""
     refused: list[object] = []
-    passed_on = b2._passed_on
+    pass_on = b2.pass_on
 
     async def fail_twice(request: object, body: bytes) -> object:
         if request.method == "DELETE" and len(refused) < 2 * TRIES:
             refused.append(request)
             request.transport.abort()
             return web.Response()
-        return await passed_on(request, body)
+        return await pass_on(request, body)
 
-    monkeypatch.setattr(b2, "_passed_on", fail_twice)
+    monkeypatch.setattr(b2, "pass_on", fail_twice)
     ticket = new_ticket()
     await links.publish(ticket, photo)
     await links.withdraw(ticket)
@@ -215,14 +220,14 @@ async def test_without_list_versions_plain_objects_are_swept(
     b2: B2Quirks, links: StagedLinks, s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that does not know ListObjectVersions is asked for a plain listing."""
-    passed_on = b2._passed_on
+    pass_on = b2.pass_on
 
     async def without_versions(request: object, body: bytes) -> object:
         if "versions" in request.query:
             return error(501, "NotImplemented", "ListObjectVersions is not implemented")
-        return await passed_on(request, body)
+        return await pass_on(request, body)
 
-    monkeypatch.setattr(b2, "_passed_on", without_versions)
+    monkeypatch.setattr(b2, "pass_on", without_versions)
     plain = s3.new_bucket()
     links.bucket.name = plain
     s3.boto.put_object(Bucket=plain, Key=staged_key("staging/", "other", new_ticket(-7200), "x.jpg"), Body=b"x")
@@ -230,11 +235,11 @@ async def test_without_list_versions_plain_objects_are_swept(
     assert s3.keys(plain) == []
 
 
-async def test_a_sweep_that_fails_says_so_once(b2: B2Quirks, links: StagedLinks, log: RecordedLog) -> None:
+async def test_a_sweep_that_fails_says_so_once(b2: B2Quirks, links: StagedLinks, log: RecordedLog, clock: HurriedClock) -> None:
     """A missing right to list is one line, however often it is tried; asked directly it is Unavailable."""
     b2.capabilities.discard("listFiles")
-    for _ in range(3):
-        await links._sweep_and_say()
+    await links.start()
+    await wait_until(lambda: clock.slept.count(SWEEP_SECONDS) >= 3)
     assert len(log.of(Event.IMAGE_RETRY)) == 1
     with pytest.raises(Unavailable, match="cannot be swept"):
         await links.sweep()
@@ -273,9 +278,9 @@ async def test_stopping_does_not_wait_for_a_store_that_hangs(
 
     ticket = new_ticket()
     await links.publish(ticket, photo)
-    monkeypatch.setattr(b2, "_passed_on", hang)
+    monkeypatch.setattr(b2, "pass_on", hang)
     await links.withdraw(ticket)
     await asked.wait()
-    assert links._removals
+    assert links.removals
     await asyncio.wait_for(links.stop(0.2), 20)
-    assert not links._removals
+    assert not links.removals

@@ -39,7 +39,7 @@ async def make(s3: S3Server, log: RecordedLog) -> AsyncIterator[Maker]:
     """Makes publishers; they end with the test."""
     made: list[StagedLinks] = []
 
-    def maker(bucket: str, *, owner: str = "", **settings: Any) -> StagedLinks:
+    def maker(bucket: str, *, owner: str = "", clock: MovedClock | None = None, **settings: Any) -> StagedLinks:
         given = {
             "endpoint": s3.endpoint,
             "region": s3.region,
@@ -48,7 +48,7 @@ async def make(s3: S3Server, log: RecordedLog) -> AsyncIterator[Maker]:
             "application_key": s3.application_key,
             **settings,
         }
-        made.append(StagedLinks(PresignSettings(**given), log, HurriedClock(), owner=owner))
+        made.append(StagedLinks(PresignSettings(**given), log, clock or HurriedClock(), owner=owner))
         return made[-1]
 
     yield maker
@@ -57,7 +57,7 @@ async def make(s3: S3Server, log: RecordedLog) -> AsyncIterator[Maker]:
 
 
 async def removals_done(links: StagedLinks) -> None:
-    await wait_until(lambda: not links._removals)
+    await wait_until(lambda: not links.removals)
 
 
 async def test_the_object_lies_under_the_prefix(make: Maker, s3: S3Server, bucket: str, tmp_path: Path) -> None:
@@ -100,7 +100,6 @@ async def test_what_an_earlier_process_staged_goes_with_its_ticket(
     for each in (ticket, other):
         await first.publish(each, OpenedFile(write_original(tmp_path, b"bytes")))
     second = make(bucket, owner="me")
-    second._started_at += 7200  # it began after the tickets had been made
     for _ in range(2):
         await second.withdraw(ticket)
     await removals_done(second)
@@ -115,7 +114,7 @@ async def test_a_ticket_of_this_process_that_was_never_published_costs_no_questi
     links = make(bucket)
     monkeypatch.setattr(links.bucket, "versions", None)
     await links.withdraw(new_ticket(lifetime=3700))
-    assert not links._removals
+    assert not links.removals
 
 
 async def test_publishing_again_does_not_upload_again(make: Maker, s3: S3Server, bucket: str, tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ async def test_publishing_right_after_withdrawing_works(make: Maker, s3: S3Serve
 async def test_a_sweep_removes_what_is_dead_and_nothing_else(make: Maker, s3: S3Server, bucket: str) -> None:
     """Dead by age whoever staged it; one's own of no live ticket; never what others use or own, over several pages."""
     links = make(bucket, owner="me")
-    links.bucket._page_size = 2
+    links.bucket.page_size = 2
     live, crashed, foreign = new_ticket(), new_ticket(), new_ticket()
     gone = [staged_key("staging/", owner, new_ticket(lifetime=-7200), "x.jpg") for owner in ("me", "other", "")]
     gone.append(staged_key("staging/", "me", crashed, "x.jpg"))
@@ -169,8 +168,7 @@ async def test_a_sweep_without_live_tickets_goes_by_age_alone(make: Maker, s3: S
 async def test_the_start_sweeps_by_itself(make: Maker, s3: S3Server, bucket: str) -> None:
     """What an earlier run left and time has killed is gone soon after the start."""
     s3.boto.put_object(Bucket=bucket, Key=staged_key("staging/", "", new_ticket(-7200), "x.jpg"), Body=b"x")
-    links = make(bucket)
-    links._clock = MovedClock()
+    links = make(bucket, clock=MovedClock())
     await links.start()
     assert links.alive()
     await wait_until(lambda: s3.versions(bucket) == [])
@@ -223,11 +221,12 @@ async def test_check_tells_what_is_wrong(make: Maker, s3: S3Server, wrong: dict[
 
 async def test_a_wrong_key_makes_publishing_unavailable(make: Maker, s3: S3Server, tmp_path: Path) -> None:
     """The error says what the store said and what to do; no try is wasted on repeating it."""
-    links = make(s3.new_bucket(), application_key="wrong")
+    clock = HurriedClock()
+    links = make(s3.new_bucket(), clock=clock, application_key="wrong")
     with pytest.raises(Unavailable, match="SignatureDoesNotMatch") as caught:
         await links.publish(new_ticket(), OpenedFile(write_original(tmp_path, b"x")))
     assert "application_key" in caught.value.hint
-    assert links._clock.slept == []
+    assert clock.slept == []
 
 
 async def test_deleting_what_is_not_there_is_fine(make: Maker, s3: S3Server, bucket: str) -> None:

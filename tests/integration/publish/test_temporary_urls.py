@@ -206,7 +206,7 @@ async def test_any_way_of_passing_the_public_path_on_works(
     server = await serving(public_url="https://drops.example.com/a/b")
     published = await server.publish(new_ticket(), photo)
     assert published.url.startswith("https://drops.example.com/a/b/t/")
-    own = server._probe_url.removesuffix("/t/")
+    own = server.local_url
     async with client.get(own + kept + "/t/" + published.url.partition("/t/")[2]) as response:
         assert response.status == 200
 
@@ -219,7 +219,7 @@ async def test_slashes_that_a_proxy_doubled_count_once(
     server = await serving(public_url="https://drops.example.com/a/b")
     published = await server.publish(new_ticket(), photo)
     path = f"{before}/t//{published.url.partition('/t/')[2]}"
-    url = URL(server._probe_url.removesuffix("/t/") + path, encoded=True)
+    url = URL(server.local_url + path, encoded=True)
     async with client.get(url) as response:
         assert response.status == 200
 
@@ -231,7 +231,7 @@ async def test_health_checks_of_proxies_find_something(
 ) -> None:
     """HAProxy asks with OPTIONS, Caddy with GET: 200, nothing in it, and no line in the log."""
     server = await serving(public_url="https://drops.example.com/a/b")
-    url = URL(server._probe_url.removesuffix("/t/") + prefix + "/t/", encoded=True)
+    url = URL(server.local_url + prefix + "/t/", encoded=True)
     async with client.request(method, url) as response:
         assert (response.status, await response.read()) == (200, b"")
     assert log.lines == []
@@ -242,7 +242,7 @@ async def test_both_families_are_served_where_all_addresses_are_meant(
 ) -> None:
     """`listen = "[::]:..."` takes IPv4 too, and shows its clients by their own address."""
     server = await serving(listen="[::]:0", public_url="http://drops.example.com")
-    port = urlsplit(server._probe_url).port
+    port = urlsplit(server.local_url).port
     for host in ("127.0.0.1", "::1"):
         _, writer = await asyncio.open_connection(host, port)
         writer.write(b"GET /t/nothing HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -321,7 +321,7 @@ async def test_refusals_are_logged_once_a_minute(
     """A flood is one line with the asker's address, and after a minute one with the count, even if nobody asks any more."""
     server = await serving()
     for number in range(5):
-        async with client.get(f"{server._probe_url}nothing{number}/x.jpg"):
+        async with client.get(f"{server.local_url}/t/nothing{number}/x.jpg"):
             pass
     assert [(line["reason"], line["count"], line["remote"]) for line in log.of(Event.SERVE_DENIED)] == [
         ("unknown_url", 1, "127.0.0.1")
@@ -340,7 +340,7 @@ async def test_expired_tickets_are_forgotten(serving: Starter, photo: OpenedFile
     await server.publish(new_ticket(lifetime=3000), photo)
     await wait_until(lambda: clock.sleepers)
     clock.move(61)
-    await wait_until(lambda: len(server._register) == 1)
+    await wait_until(lambda: server.tickets == 1)
 
 
 async def test_a_url_dies_when_its_time_is_over(
@@ -413,9 +413,9 @@ async def test_stop_cuts_who_does_not_read(serving: Starter, tmp_path: Path) -> 
     parts = urlsplit(published.url)
     _, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1024)
     writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await wait_until(lambda: server._responses)
+    await wait_until(lambda: server.downloads)
     await asyncio.wait_for(server.stop(0.2), 20)
-    assert not server._responses
+    assert not server.downloads
     writer.close()
 
 

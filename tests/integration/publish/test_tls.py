@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -34,7 +35,7 @@ def installed(tmp_path: Path, certificates: dict[str, tuple[Path, Path]]) -> tup
 
 async def common_name(server: TemporaryUrls) -> str:
     """Whom the certificate shown to a new connection names."""
-    port = int(server._probe_url.split(":")[2].split("/")[0])
+    port = urlsplit(server.local_url).port
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
@@ -130,7 +131,7 @@ async def test_an_unusable_pair_is_refused_at_the_start(
 async def test_plain_http_on_the_tls_port_gets_nothing(serving: Starter, installed: tuple[Path, Path]) -> None:
     """A client without TLS is shown the door, and the server goes on."""
     server = await serving(certificate=installed[0], private_key=installed[1])
-    port = int(server._probe_url.split(":")[2].split("/")[0])
+    port = urlsplit(server.local_url).port
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b"200" not in await reader.read()
@@ -141,10 +142,10 @@ async def test_plain_http_on_the_tls_port_gets_nothing(serving: Starter, install
 async def test_connections_that_never_begin_tls_count_from_the_start(serving: Starter, installed: tuple[Path, Path]) -> None:
     """They take up room like others, and make room like others: the own test and new clients get through."""
     server = await serving(certificate=installed[0], private_key=installed[1])
-    server._connections.limit = 20
-    port = int(server._probe_url.split(":")[2].split("/")[0])
+    server.connections.limit = 20
+    port = urlsplit(server.local_url).port
     silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(30)]
-    await wait_until(lambda: len(server._connections) == 10)
+    await wait_until(lambda: len(server.connections) == 10)
     assert await common_name(server) == "first.test"
     assert await server.probe()
     for _, writer in silent:
