@@ -109,5 +109,6 @@ class Crash:
 
 def _torn(audit: Any, data: bytes) -> None:
     """Half of a line reaches the file."""
-    os.write(audit._open_descriptor, data[: len(data) // 2])
+    with audit.path.open("ab", buffering=0) as file:
+        file.write(data[: len(data) // 2])
     die()

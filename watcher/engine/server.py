@@ -108,11 +108,11 @@ class Engine:
         policy = AddressPolicy.of(settings.allow_private, allow_addresses)
         count = settings.concurrency or os.cpu_count() or 1
         self._fetcher = Fetcher(policy, settings.fetch_timeout, settings.max_input)
-        self._workers = WorkerPool(count, self._capacity.image_seconds, settings.max_pixels)
+        self.workers = WorkerPool(count, self._capacity.image_seconds, settings.max_pixels)
         self._results = TemporaryResults(state_dir / _RESULTS, clock)
         parts = Parts(
             self._fetcher,
-            self._workers,
+            self.workers,
             self._connectors,
             self._results,
             Limits(settings.max_pixels, self._capacity.frames),
@@ -151,8 +151,8 @@ class Engine:
         self._undo.push_async_callback(self._fetcher.stop)
         for connector in self._connectors.values():
             self._undo.push_async_callback(connector.close)
-        await self._workers.start()
-        self._undo.push_async_callback(self._workers.stop)
+        await self.workers.start()
+        self._undo.push_async_callback(self.workers.stop)
         await self._journal.open()
         self._undo.push_async_callback(self._journal.close)
         await self._jobs.start()

@@ -61,6 +61,7 @@ class Intake:
         self._rules = dict(rules)
         self._clock = clock
         self._events = events
+        self.observers = Observers(self._fault_from_thread)
         self._context = IntakeContext(
             settings,
             journal,
@@ -69,7 +70,7 @@ class Intake:
             random,
             self.roots,
             self.pools,
-            Observers(self._fault_from_thread),
+            self.observers,
             on_taken,
             confinement,
         )
@@ -89,7 +90,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.create_future()
         ignore_lease_breaks()
-        self._context.observers.open()
+        self.observers.open()
         await self._open(self._rules)
         self._help("guard", self._guard())
 
@@ -108,8 +109,8 @@ class Intake:
             folder.cancel_alarms()
         self._folders.clear()
         self._tasks.clear()
-        self._context.observers.close()
-        if retiring := [asyncio.create_task(self._retire(slot)) for slot in self._context.observers.slots]:
+        self.observers.close()
+        if retiring := [asyncio.create_task(self._retire(slot)) for slot in self.observers.slots]:
             await asyncio.wait(retiring, timeout=STOP_PATIENCE_SECONDS)
         self._loop = None
 
@@ -216,21 +217,21 @@ class Intake:
         while True:
             self._round_at = self._clock.monotonic()
             await self._clock.sleep(self._context.settings.guard)
-            self._context.observers.check()
+            self.observers.check()
             for name, folder in self._folders.items():
                 if folder.is_armed:
                     self._help(f"check {name}", self._check(folder))
 
     async def _check(self, folder: WatchedFolder) -> None:
         """One folder's turn. It waits for nobody else's, and nobody waits for it."""
-        unwatched = folder.mode == "watching" and not self._context.observers.watches(folder.name)
+        unwatched = folder.mode == "watching" and not self.observers.watches(folder.name)
         if unwatched and not self._replacing():
             await folder.arm("it had no watcher")
             return
         with contextlib.suppress(NotAnswering, OSError):  # nothing can be told now; the next round asks again
             await folder.check()
             if not await folder.hears():
-                self._context.observers.distrust(folder.name)
+                self.observers.distrust(folder.name)
 
     def _fault_from_thread(self, slot: ObserverSlot, fault: ObserverFault) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -253,7 +254,7 @@ class Intake:
         await self._clock.sleep(self._context.settings.pause)
         for name in names:
             folder = self._folders.get(name)
-            if folder is None or folder.mode != "watching" or self._context.observers.watches(name):
+            if folder is None or folder.mode != "watching" or self.observers.watches(name):
                 continue
             if self._too_often(name):
                 folder.fall_back("its watcher failed again and again", "it is tried again every minute")
@@ -263,7 +264,7 @@ class Intake:
     async def _retire(self, slot: ObserverSlot) -> None:
         """Stop an observer. One whose threads hang is left behind."""
         with contextlib.suppress(NotAnswering):
-            await self._context.in_own_thread(f"observer {id(slot)}", partial(self._context.observers.retire, slot))
+            await self._context.in_own_thread(f"observer {id(slot)}", partial(self.observers.retire, slot))
 
     def _too_often(self, name: str) -> bool:
         now = self._clock.monotonic()

@@ -236,7 +236,8 @@ class Tally:
         self.ignored = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self._images: dict[str, str] = {}
+        self.remembered: dict[str, str] = {}
+        """The states of the latest images, by id."""
 
     def note(self, fields: Mapping[str, Any]) -> None:
         """Count one line, an object with its `event`."""
@@ -249,15 +250,15 @@ class Tally:
             self._note_bytes(fields)
 
     def _note_ending(self, image: str, state: str) -> None:
-        before = self._images.get(image)
+        before = self.remembered.get(image)
         if before is not None and _RANK.index(before) >= _RANK.index(state):
             return
         if before is not None:
             self.counts[before] -= 1
         self.counts[state] += 1
-        self._images[image] = state
-        if len(self._images) > REMEMBERED_IMAGES:
-            del self._images[next(iter(self._images))]
+        self.remembered[image] = state
+        if len(self.remembered) > REMEMBERED_IMAGES:
+            del self.remembered[next(iter(self.remembered))]
 
     def _note_bytes(self, fields: Mapping[str, Any]) -> None:
         """Renditions share the original of the folder's own output: what went in is counted with that."""

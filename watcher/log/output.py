@@ -42,7 +42,8 @@ class LineQueue:
         self._room = room
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
-        self._waiting = 0
+        self.waiting = 0
+        """Bytes that are not written yet."""
         self._lost = 0
         self._moved_at = time.monotonic()
         self._is_failing = False
@@ -51,11 +52,11 @@ class LineQueue:
     def put(self, data: bytes, *, keep: bool = False) -> None:
         """Have it written, or count it as lost. Does not wait."""
         with self._changed:
-            if self._waiting + len(data) > (self._room * KEPT_ROOM_BYTES // ROOM_BYTES if keep else self._room):
+            if self.waiting + len(data) > (self._room * KEPT_ROOM_BYTES // ROOM_BYTES if keep else self._room):
                 self._lost += 1
                 return
             self._lines.append(data)
-            self._waiting += len(data)
+            self.waiting += len(data)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=f"output {self._descriptor}", daemon=True)
                 self._thread.start()
@@ -65,7 +66,7 @@ class LineQueue:
         """Wait until all is written, as long as somebody reads. False where something is left."""
         began = time.monotonic()
         with self._changed:
-            while self._waiting:
+            while self.waiting:
                 left = max(began, self._moved_at) + patience - time.monotonic()
                 if left <= 0:
                     return False
@@ -80,7 +81,7 @@ class LineQueue:
                 data = self._lines.popleft()
             self._write(data)
             with self._changed:
-                self._waiting -= len(data)
+                self.waiting -= len(data)
                 lost, self._lost = self._lost, 0
                 self._moved_at = time.monotonic()
                 self._changed.notify_all()

@@ -58,6 +58,6 @@ async def test_every_image_gets_a_result_or_a_clean_refusal(tmp_path: Path, imag
         counts = Counter(status for _, status in ended)
         assert counts[200] > 300
         assert set(counts) <= {200, 422}, [path.name for path, status in ended if status not in (200, 422)]
-        workers = client.engine._workers.process_ids
+        workers = client.engine.workers.process_ids
         assert resident_bytes("self") + sum(map(resident_bytes, workers)) < MOST_MEMORY
         assert (await client.fetch({"url": sources.add("/last.jpg", jpeg())}))[0] == 200

@@ -139,10 +139,10 @@ class TestDeafWatchers:
         """After some replacements the folder is polled; a while later it is watched again."""
         async with drops(tmp_path) as bench:
             for _ in range(4):
-                await wait_until(lambda: observers_of(bench) and bench.intake._context.observers.watches("drop"))
+                await wait_until(lambda: observers_of(bench) and bench.intake.observers.watches("drop"))
                 silence(bench)
                 before = observers_of(bench)
-                bench.intake._context.observers.distrust("drop")
+                bench.intake.observers.distrust("drop")
                 await wait_until(partial(has_others, bench, before))
                 await wait_until(bench.intake.is_quiet)
             await wait_until(lambda: bench.intake.status()[0].mode == "polling")
@@ -158,8 +158,8 @@ class TestDeafWatchers:
         """However it came to that: the guard notices, and what was dropped meanwhile is found."""
         async with drops(tmp_path) as bench:
             await takes(bench, "before.jpg")
-            (slot,) = bench.intake._context.observers.slots
-            await in_thread(bench.intake._context.observers.retire, slot)
+            (slot,) = bench.intake.observers.slots
+            await in_thread(bench.intake.observers.retire, slot)
             (bench.root / "missed.jpg").write_bytes(picture(1))
             await bench.until_taken("missed.jpg")
             await takes(bench, "after.jpg")
@@ -464,7 +464,7 @@ def inotify_descriptors() -> list[int]:
 
 
 def observers_of(bench: Drops) -> list[object]:
-    return [slot.observer for slot in bench.intake._context.observers.slots if slot.watched and not slot.retired]
+    return [slot.observer for slot in bench.intake.observers.slots if slot.watched and not slot.retired]
 
 
 def has_others(bench: Drops, before: list[object]) -> bool:
@@ -473,7 +473,7 @@ def has_others(bench: Drops, before: list[object]) -> bool:
 
 def silence(bench: Drops) -> None:
     """Take the kernel's watches away behind watchdog's back."""
-    for slot in bench.intake._context.observers.slots:
+    for slot in bench.intake.observers.slots:
         reader = slot.observer._inotify_fd
         for wd in list(reader._watch_for_wd):
             inotify_rm_watch(reader._inotify_fd, wd)
@@ -486,7 +486,7 @@ async def test_stopping_gives_everything_back(tmp_path: Path) -> None:
     async with drops(tmp_path) as bench:
         await takes(bench, "a.jpg")
         first = observers_of(bench)
-        bench.intake._context.observers.distrust("drop")
+        bench.intake.observers.distrust("drop")
         await wait_until(lambda: observers_of(bench) not in ([], first))
         await until(lambda: bench.is_known("a.jpg"))
     assert inotify_descriptors() == before

@@ -165,13 +165,13 @@ async def test_the_turn_of_who_is_cancelled_before_running_is_not_lost(parts: Pa
     parts.gate.failed("first", DOWN)
     tasks = entering(parts.gate, "a", "b")
     await settle()
-    release = parts.gate._release
+    release = parts.gate._release  # noqa: SLF001 - the moment cannot be hit from outside
 
     def release_and_cancel() -> None:
         release()
         tasks["a"].cancel()
 
-    monkeypatch.setattr(parts.gate, "_release", release_and_cancel)  # the moment cannot be hit from outside
+    monkeypatch.setattr(parts.gate, "_release", release_and_cancel)
     await parts.reach(Phase.HALF_OPEN, 1)
     await wait_until(lambda: let_in(tasks) == {"b"})
 
@@ -207,7 +207,7 @@ async def test_a_charge_of_who_has_ended_is_not_kept(parts: Parts) -> None:
     parts.gate.succeeded("good")
     parts.gate.forget("bad")
     assert parts.gate.attempts_charged("bad") == 0
-    assert parts.gate._circuit.suspects == frozenset()
+    assert parts.gate._circuit.suspects == frozenset()  # noqa: SLF001 - what is only kept shows nowhere
 
 
 async def test_a_throttled_time_holds_everybody(parts: Parts) -> None:

@@ -299,8 +299,7 @@ async def test_a_bomb_is_refused_and_the_engine_goes_on(client: Client, sources:
 
 
 def worker_ids(client: Client) -> tuple[int, ...]:
-    pool: WorkerPool = client.engine._workers
-    return pool.process_ids
+    return client.engine.workers.process_ids
 
 
 async def test_a_worker_that_is_killed_is_replaced(client: Client, sources: Sources) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.pictures import jpeg
 from watcher.engine.addresses import AddressPolicy
 from watcher.engine.fetch import Fetcher
 from watcher.engine.jobs import JobJournal
+from watcher.engine.processing import Processor
 from watcher.engine.refusal import DISK_TROUBLE, Refusal
 from watcher.engine.server import Capacity
 from watcher.engine.work import ImageOrder, Limits, Task
@@ -47,7 +49,7 @@ def test_a_full_disk_is_not_an_image_that_kills_its_worker(tmp_path: Path) -> No
 async def test_a_caller_is_told_to_come_again(tmp_path: Path, sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     """507 with Retry-After, and the next order is done as if nothing had been."""
     async with running_engine(tmp_path) as client:
-        working = client.engine._folder
+        working = tmp_path / "state" / "engine-work"
         working.rename(tmp_path / "elsewhere")
         body = {"url": sources.add("/a.jpg", jpeg()), "image": {}, "store": local_store()}
         async with client.session.post(client.url("/1.0/fetch"), json=body, headers=client.headers) as response:
@@ -62,16 +64,15 @@ async def test_a_job_waits_until_the_disk_is_well_again(
     """It is begun anew, not failed: a failed job would be the image's end."""
     monkeypatch.setattr(runner_module, "DISK_PAUSE_SECONDS", 0.1)
     async with running_engine(tmp_path, capacity=Capacity(async_above=0)) as client:
-        processor, troubles = client.engine._processor, [1, 1]
-        plain = processor.run
+        plain, troubles = Processor.run, [1, 1]
 
-        async def troubled(*arguments: Any) -> Any:
+        async def troubled(processor: Processor, *arguments: Any) -> Any:
             if troubles:
                 troubles.pop()
                 raise Refusal(DISK_TROUBLE, "no room", retry_after=30)
-            return await plain(*arguments)
+            return await plain(processor, *arguments)
 
-        monkeypatch.setattr(processor, "run", troubled)
+        monkeypatch.setattr(Processor, "run", troubled)
         body = {"url": sources.add("/a.jpg", jpeg()), "image": {}, "store": local_store(), "webhook": {"url": sources.url("/h")}}
         status, answer = await client.fetch(body)
         assert status in (200, 202), answer
@@ -84,15 +85,21 @@ async def test_an_error_of_the_journal_costs_no_worker_its_life(
 ) -> None:
     """begin and end are tried until they can be made; the only worker goes on to the next job."""
     monkeypatch.setattr(runner_module, "FIRST_PAUSE_SECONDS", 0.01)
-    plain, errors = JobJournal._write, ["UPDATE jobs SET status = 'processing'", "UPDATE jobs SET status = ?"]
+    errors = ["begin", "end"]
 
-    async def failing(self: JobJournal, statement: str, values: tuple[Any, ...]) -> None:
-        if errors and statement.startswith(errors[0]):
-            errors.pop(0)
-            raise sqlite3.OperationalError("database or disk is full")
-        await plain(self, statement, values)
+    def failing_once(name: str) -> Callable[..., Awaitable[Any]]:
+        plain = getattr(JobJournal, name)
 
-    monkeypatch.setattr(JobJournal, "_write", failing)
+        async def failing(journal: JobJournal, *arguments: Any) -> Any:
+            if name in errors:
+                errors.remove(name)
+                raise sqlite3.OperationalError("database or disk is full")
+            return await plain(journal, *arguments)
+
+        return failing
+
+    for name in tuple(errors):
+        monkeypatch.setattr(JobJournal, name, failing_once(name))
     async with running_engine(tmp_path) as client:
         for number in range(2):
             body = {"url": sources.add(f"/{number}.jpg", jpeg()), "image": {}, "store": local_store(path=f"{number}.jpg")}

@@ -123,16 +123,13 @@ class TestFile:
         assert modes == {"journal.db": "0o600", "journal.db-wal": "0o600", "journal.db-shm": "0o600"}
         await journal.close()
 
-    async def test_commits_are_durable(self, tmp_path: Path) -> None:
+    def test_commits_are_durable(self, tmp_path: Path) -> None:
         """Every commit is synced: write-ahead log and synchronous=FULL on the writing connection."""
         path = tmp_path / "journal.db"
-        journal = open_journal(path)
-        settings = await journal._change(
-            lambda connection: [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
-        )
+        with contextlib.closing(database.open_own(path, database.schema(), 0.0).connection) as connection:
+            settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
 
         assert settings == ["wal", 2]
-        await journal.close()
 
     def test_missing_folder_is_one_clear_error(self, tmp_path: Path) -> None:
         """Where the journal cannot be made, the message names the file and the hint the folder."""
@@ -343,7 +340,8 @@ class TestRetention:
         await journal.prune(1_000.0 + 2 * DAY)
 
         places = [(BUCKET, f"products/{name.decode()}-None") for name in [b"gone.jpg", *names]]
-        rules = await journal._ask(lambda connection: connection.execute("SELECT count(*) FROM rules").fetchone()[0])
+        with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as beside:
+            (rules,) = beside.execute("SELECT count(*) FROM rules").fetchone()
         assert list(await journal.stored_at(places)) == places[1:]
         assert rules == 0
         await recorder.stop()

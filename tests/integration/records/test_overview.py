@@ -1,14 +1,16 @@
 """The figures of a journal: of images, by folder, of late, and hour by hour."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.support.records import BUCKET, ending, open_journal, rule, sighting, store_all, take_one
 from watcher.figures import ApiFigures, Counts, DaemonReport, FolderState, duration_step
 from watcher.model import Event, FailedReason, Postponement
-from watcher.records import activity, overview
+from watcher.records import activity, database, overview
 from watcher.records.queries import OutboxCursor
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.records.views import JournalViews
@@ -17,10 +19,17 @@ HOUR = 3_600.0
 
 
 @pytest.fixture
-async def journal() -> AsyncIterator[SqliteJournal]:
-    opened = open_journal()
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    opened = open_journal(tmp_path / "journal.db")
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def connection(journal: SqliteJournal, tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of one's own to the journal, as a command beside the daemon has."""
+    with closing(database.open_beside(tmp_path / "journal.db", database.schema().version, writable=False)) as connection:
+        yield connection
 
 
 async def counts(journal: SqliteJournal) -> Counts:
@@ -64,7 +73,9 @@ async def test_a_newer_version_settles_a_failure(journal: SqliteJournal) -> None
 class TestDismissing:
     """Somebody has seen a failure, and it needs nothing more."""
 
-    async def test_a_dismissed_failure_is_not_counted_and_stays_told(self, journal: SqliteJournal) -> None:
+    async def test_a_dismissed_failure_is_not_counted_and_stays_told(
+        self, journal: SqliteJournal, connection: sqlite3.Connection
+    ) -> None:
         """It has failed all the same: the ending stays, and its history says who settled it."""
         failed = await journal.give_up(sighting(), FailedReason.EMPTY, "empty", "")
         assert await journal.dismiss_failed([failed], 1_002.0) == [failed]
@@ -72,7 +83,7 @@ class TestDismissing:
         figures = await journal.figures(10_000.0)
         assert (figures.counts.failed, figures.last_errors) == (0, [])
         assert figures.counts.ended == {"failed": 1}
-        (story,) = await journal._ask(lambda connection: JournalViews(connection).stories(failed))
+        (story,) = JournalViews(connection).stories(failed)
         assert [step.event for step in story.steps][-1] == "dismissed"
 
     async def test_only_unsettled_failures_are_dismissed(self, journal: SqliteJournal) -> None:
@@ -95,15 +106,17 @@ class TestDismissing:
         assert await journal.retry(None, lambda _: rule(), 1_003.0) == []
         assert len(await journal.retry([failed], lambda _: rule(), 1_003.0)) == 1
 
-    async def test_lists_of_failures_leave_out_the_dismissed(self, journal: SqliteJournal) -> None:
+    async def test_lists_of_failures_leave_out_the_dismissed(
+        self, journal: SqliteJournal, connection: sqlite3.Connection
+    ) -> None:
         """Lists of everything still have it."""
         failed = await journal.give_up(sighting(), FailedReason.EMPTY, "empty", "")
         await journal.dismiss_failed([failed], 1_002.0)
 
-        def ids(state: str | None) -> Callable[[sqlite3.Connection], list[str]]:
-            return lambda connection: [each.image.id for each in JournalViews(connection).page(state=state)]
+        def ids(state: str | None) -> list[str]:
+            return [each.image.id for each in JournalViews(connection).page(state=state)]
 
-        assert (await journal._ask(ids("failed")), await journal._ask(ids(None))) == ([], [failed])
+        assert (ids("failed"), ids(None)) == ([], [failed])
 
 
 async def test_figures_survive_pruning(journal: SqliteJournal) -> None:
@@ -118,34 +131,34 @@ async def test_figures_survive_pruning(journal: SqliteJournal) -> None:
     assert figures.counts.ended == {"stored": 0}
 
 
-async def test_hours_tell_images_bytes_and_durations(journal: SqliteJournal) -> None:
+async def test_hours_tell_images_bytes_and_durations(journal: SqliteJournal, connection: sqlite3.Connection) -> None:
     """Images that ended, what they weighed before and after, and how long they took."""
     await store_all(journal, await take_one(journal, sighting(b"a.jpg", at=1_000.0)), 1_004.0)
     await store_all(journal, await take_one(journal, sighting(b"b.jpg", at=1_000.0, under=rule("thumb"))), 1_004.0)
     await journal.give_up(sighting(b"c.jpg", at=2 * HOUR), FailedReason.EMPTY, "empty", "")
 
-    first, *others = await journal._ask(lambda connection: activity.hours_since(connection, 0.0))
+    first, *others = activity.hours_since(connection, 0.0)
     assert (first.start, first.stored, first.bytes_in, first.bytes_out) == (0.0, 2, 3_000, 1_200)
     assert first.durations == {duration_step(4.0): 2}
     assert [hour.failed for hour in others] == [1]
-    assert await journal._ask(lambda connection: activity.hours_since(connection, 1e12)) == []
+    assert activity.hours_since(connection, 1e12) == []
 
 
-async def test_the_daemon_says_how_it_does(journal: SqliteJournal) -> None:
+async def test_the_daemon_says_how_it_does(journal: SqliteJournal, connection: sqlite3.Connection) -> None:
     """Commands read its last word, whatever bytes a path had."""
     folder = FolderState("products", "/srv/caf\udce9", "lost", "not mounted")
     await journal.keep_report("here", DaemonReport(ApiFigures("key_refused", 7.0, "401"), (folder,)), 1.0)
     await journal.keep_report("here", DaemonReport(ApiFigures("reachable"), (folder,)), 2.0)
 
-    said = await journal._ask(overview.report)
+    said = overview.report(connection)
     assert said is not None
     assert (said.api.state, said.folders[0].path) == ("reachable", "/srv/caf\\udce9")
 
 
 @pytest.mark.parametrize("query", [overview.IN_FLIGHT, overview.FAILED, overview.LAST_ERRORS, overview.OLDEST, overview.OF_LATE])
-async def test_figures_are_read_from_indexes(journal: SqliteJournal, query: str) -> None:
+def test_figures_are_read_from_indexes(connection: sqlite3.Connection, query: str) -> None:
     """No figure walks through all images: `status` and the page cost the same over a million of them."""
     values = (1,) * query.count("?")
-    plan = await journal._ask(lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall())
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall()
 
     assert not [row[3] for row in plan if row[3].startswith("SCAN") and "USING" not in row[3]]

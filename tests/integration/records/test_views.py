@@ -1,6 +1,8 @@
 """What the commands read: figures, lists, one image's story."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from tests.support.records import BUCKET, ROOT, open_journal, rule, sighting, store_all, take_one
 from watcher.figures import Counts
 from watcher.model import FailedReason, Postponement
+from watcher.records import database
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.records.views import JournalViews
 
@@ -21,6 +24,13 @@ async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
     await opened.take([sighting(b"d/%d.jpg" % number, at=1_002.0 + number) for number in range(3)])
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def connection(journal: SqliteJournal, tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """The connection that reading commands have."""
+    with closing(database.open_beside(tmp_path / "journal.db", database.schema().version, writable=False)) as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -107,23 +117,23 @@ def test_story_of_a_path_has_its_endings(desk: JournalViews) -> None:
     assert [ending.record["event"] for ending in story.endings] == ["image.stored"]
 
 
-def test_reader_cannot_write(desk: JournalViews) -> None:
+def test_reader_cannot_write(connection: sqlite3.Connection) -> None:
     """Reading commands never get in the daemon's way."""
-    import sqlite3
-
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        desk._connection.execute("DELETE FROM images")
+        connection.execute("DELETE FROM images")
 
 
 class TestSpeed:
     """Not how fast, but which way: an index is used where a backlog would make a scan slow."""
 
     @pytest.mark.parametrize(("query", "values"), [("_DUE_OUTPUTS", (0, 1.0)), ("_DUE_IMAGES", (1.0,))])
-    def test_due_is_read_from_an_index_in_order(self, desk: JournalViews, query: str, values: tuple[float, ...]) -> None:
+    def test_due_is_read_from_an_index_in_order(
+        self, connection: sqlite3.Connection, query: str, values: tuple[float, ...]
+    ) -> None:
         """Neither sorted nor searched: the first rows of an index are the answer."""
         from watcher.records import queries
 
-        plan = desk._connection.execute(f"EXPLAIN QUERY PLAN {getattr(queries, query)}", values).fetchall()
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {getattr(queries, query)}", values).fetchall()
 
         words = " | ".join(row[3] for row in plan)
         assert "INDEX outputs_due" in words or "INDEX images_ended" in words

@@ -6,19 +6,21 @@ That systemd restarts a service without them is shown in tests/system/service.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import socket
-import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.daemon import wait_until
+from tests.support.records import sighting
 from watcher.app import App, started
 from watcher.assembly import parts
 from watcher.clock import SystemClock
@@ -28,8 +30,12 @@ from watcher.intake import intake as intake_module
 from watcher.intake.context import IntakeSettings
 from watcher.intake.pools import Lane
 from watcher.log import JsonLog
+from watcher.model import FailedReason
+from watcher.records import changes
 from watcher.records import outbox as outbox_module
 from watcher.records import threads as threads_module
+from watcher.records.audit_file import AuditFile
+from watcher.records.queries import NumberedEnding
 
 ALLOWED_SECONDS = 1.0
 """WatchdogSec= of these tests; a sign is due every half of it."""
@@ -107,6 +113,16 @@ async def until(condition: Callable[[], bool]) -> None:
     await asyncio.to_thread(wait_until, condition, 30)
 
 
+def listening_descriptor(port: int | None) -> int:
+    """This process's descriptor that listens on a port."""
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as found:
+            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and found.family == socket.AF_INET and found.getsockname()[1] == port:
+                return descriptor
+    raise AssertionError(f"nobody listens on port {port}")
+
+
 def is_forgotten(manager: Manager) -> Callable[[], bool]:
     """Whether systemd would have restarted the service by now."""
     return lambda: not manager.is_content()
@@ -129,14 +145,13 @@ async def test_a_stuck_loop_gives_none(app: App, manager: Manager) -> None:
     await until(manager.is_content)
 
 
-async def test_a_stuck_writer_of_the_journal_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_stuck_writer_of_the_journal_stops_them(
+    app: App, manager: Manager, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk on which a write hangs: the daemon cannot keep a promise any more, and says which part it is."""
     disk = threading.Event()
-
-    def hang(_: sqlite3.Connection) -> None:
-        disk.wait(30)
-
-    stuck = app.records.journal._writer.submit(hang)
+    monkeypatch.setattr(changes, "interrupted", lambda *_, **__: disk.wait(30))
+    stuck = asyncio.create_task(app.records.journal.interrupted("nobody", 0.0))
     await until(is_forgotten(manager))
     assert "stuck: the journal's writer" in capfd.readouterr().err
     disk.set()
@@ -176,23 +191,30 @@ async def test_a_dead_disk_under_one_folder_stops_none(app: App, manager: Manage
     await asyncio.gather(*hanging)
 
 
-async def test_a_stuck_audit_file_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_stuck_audit_file_stops_them(
+    app: App, manager: Manager, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While the write of an ending hangs, images would end and nobody would hear of it."""
-    disk = threading.Event()
-    hanging = app.records.relay._thread.submit(disk.wait, 30)
+    disk, append = threading.Event(), AuditFile.append
+
+    def hanging(audit: AuditFile, endings: Sequence[NumberedEnding]) -> list[tuple[int, str | None]]:
+        disk.wait(30)
+        return append(audit, endings)
+
+    monkeypatch.setattr(AuditFile, "append", hanging)
+    await app.records.journal.give_up(sighting(), FailedReason.EMPTY, "empty", "")
     await until(is_forgotten(manager))
     assert "stuck: the audit file" in capfd.readouterr().err
     disk.set()
-    assert hanging.result(10)
     await until(manager.is_content)
+    assert "everything moves again" in capfd.readouterr().err
 
 
 async def test_a_server_that_answers_nothing_stops_them(app: App, manager: Manager, capfd: pytest.CaptureFixture[str]) -> None:
     """The port is open and connections pile up unanswered: only a real request finds that out."""
     urls = app.publishing.urls
     assert urls is not None
-    assert urls._listeners
-    asyncio.get_running_loop().remove_reader(urls._listeners[0].sockets[0].fileno())
+    asyncio.get_running_loop().remove_reader(listening_descriptor(urlsplit(urls.local_url).port))
     assert urls.alive()
     said = list[str]()
 

@@ -14,25 +14,25 @@ class Crowd:
         self._limit = limit
         self.inside: list[int] = []
         self.tasks: dict[int, asyncio.Task[None]] = {}
-        self._leave: dict[int, asyncio.Event] = {}
+        self.leave: dict[int, asyncio.Event] = {}
 
     async def come(self, *numbers: int) -> None:
         """These come, in this order."""
         for number in numbers:
-            self._leave[number] = asyncio.Event()
+            self.leave[number] = asyncio.Event()
             self.tasks[number] = asyncio.create_task(self._stay(number))
         await settled()
 
     async def go(self, number: int) -> None:
         """One of those inside leaves."""
-        self._leave[number].set()
+        self.leave[number].set()
         await settled()
 
     async def _stay(self, number: int) -> None:
         async with self._limit:
             self.inside.append(number)
             try:
-                await self._leave[number].wait()
+                await self.leave[number].wait()
             finally:
                 self.inside.remove(number)
 
@@ -92,7 +92,7 @@ async def test_who_is_called_off_while_waiting_takes_no_place() -> None:
     await crowd.go(1)
     assert crowd.inside == [3]
     await crowd.come(4, 5)
-    crowd._leave[3].set()
+    crowd.leave[3].set()
     await asyncio.sleep(0)  # 3 leaves, which lets 4 in before it has noticed
     crowd.tasks[4].cancel()
     await settled()

@@ -159,4 +159,4 @@ def test_the_sum_of_a_long_run_takes_little_memory() -> None:
         tally.note(ending(str(number), "failed", "thumb"))
 
     assert (tally.counts["stored"], tally.counts["failed"]) == (0, 20_000)
-    assert len(tally._images) <= 10_001
+    assert len(tally.remembered) <= 10_001

@@ -67,7 +67,7 @@ def test_even_what_is_kept_has_an_end(pipe: tuple[int, int]) -> None:
     queue = LineQueue(pipe[1], lambda _: None, room=1000)
     for _ in range(3000):
         queue.put(b"x" * 100, keep=True)
-    assert queue._waiting <= 4100 + 100
+    assert queue.waiting <= 4100 + 100
 
 
 def test_a_reader_that_is_gone_is_said_once(pipe: tuple[int, int]) -> None:
