@@ -1,4 +1,4 @@
-"""The commands that only look: status, list, show, explain, tail, audit verify, schema."""
+"""The commands that only look: status, list, show, links, explain, tail, audit verify, schema."""
 
 from __future__ import annotations
 
@@ -48,8 +48,39 @@ def list_(
     leave(list_images(settings, wanted, folder, start, limit=limit, form=form))
 
 
+def links(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE|KEY|URL|ID]...", help="Files or directories, keys, addresses, or ids of images.", show_default=False
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    form: Annotated[str, typer.Option("--as", metavar="FORM", help="url, markdown, html, picture, json or csv.")] = "url",
+    folder: Annotated[str | None, typer.Option(help="All files of this folder, by name.")] = None,
+    since: Annotated[str | None, typer.Option(help='Only what was stored since: "2h", "1d" or a date 2026-01-31.')] = None,
+) -> None:
+    """Print links to what is published: addresses, Markdown, HTML, a picture element, or data. Exit status 1: nothing found."""
+    from watcher.commands.links import check_form, print_links
+    from watcher.commands.listing import parse_since
+
+    if not names and folder is None and since is None:
+        raise typer.BadParameter("name files, keys, addresses or ids, or say --folder or --since")
+    if names and folder is not None:
+        raise typer.BadParameter("either names or --folder")
+    wanted = parsed(check_form, form)
+    start = None if since is None else parsed(lambda text: parse_since(text, time.time()), since)
+    settings, _ = load(config, "read")
+    leave(print_links(settings, names or [], wanted, folder=folder, since=start))
+
+
 def show(
-    what: Annotated[str, typer.Argument(metavar="FILE|ID", help="A file's path, or an image's id (its beginning is enough).")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|KEY|URL|ID", help="A file's path, a key, an address, or an image's id (its beginning is enough)."
+        ),
+    ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,14 +109,18 @@ def explain(
 def tail(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The raw lines.")] = False,
+    urls: Annotated[bool, typer.Option("--urls", help="Only where each stored output lies, an address a line.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last lines first.")] = 10,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more, or end there.")] = True,
 ) -> None:
     """Follow the audit file."""
-    from watcher.commands.tail import tail_audit
+    from watcher.commands.tail import TailForm, tail_audit
 
+    if as_json and urls:
+        raise typer.BadParameter("either --json or --urls")
     settings, _ = load(config, "read")
-    leave(tail_audit(settings, lines=lines, as_json=as_json, follow=follow))
+    form: TailForm = "json" if as_json else "urls" if urls else "people"
+    leave(tail_audit(settings, lines=lines, form=form, follow=follow))
 
 
 def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:

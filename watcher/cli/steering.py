@@ -14,19 +14,22 @@ FolderArgument = Annotated[
 
 
 def retry(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Failed images.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID|FILE|KEY|URL]...", help="Failed images: ids, files, keys or addresses.", show_default=False),
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All failed images.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Put failed images back in the queue. A running daemon takes them at once."""
     from watcher.commands.retry import retry_images
 
-    if not ids and not failed:
-        raise typer.BadParameter("name the images by their ids, or say --failed")
-    if ids and failed:
-        raise typer.BadParameter("either ids or --failed")
+    if not names and not failed:
+        raise typer.BadParameter("name the images by their ids, files, keys or addresses, or say --failed")
+    if names and failed:
+        raise typer.BadParameter("either names or --failed")
     settings, _ = load(config, "read")
-    leave(wait(retry_images(settings, ids or [], all_failed=failed)))
+    leave(wait(retry_images(settings, names or [], all_failed=failed)))
 
 
 def pause(folder: FolderArgument = None, config: ConfigOption = None) -> None:

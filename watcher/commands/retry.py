@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from watcher.commands.naming import stories_of
 from watcher.commands.output import console, note, say
 from watcher.commands.reading import reading
 from watcher.commands.steering import steered, wake
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
     from watcher.records.views import JournalViews, Story
 
 
-async def retry_images(settings: Settings, ids: Sequence[str], *, all_failed: bool) -> int:
-    """Queue a new image for each failed one of these ids (their beginnings are enough), or for all failed ones.
+NOT_KNOWN: Final = (
+    "no image has this id, and no file this path, key or address "
+    "(`list --state failed` shows those that failed; of an id at least 4 characters are needed)"
+)
 
-    Exit status 1 where an id is unknown or its image cannot be taken again; the others are queued all the same.
+
+async def retry_images(settings: Settings, names: Sequence[str], *, all_failed: bool) -> int:
+    """Queue a new image for each failed one that is named (by its id or the beginning of it, path, key or address), or for all.
+
+    Exit status 1 where a name means nothing or its image cannot be taken again; the others are queued all the same.
     """
     with reading(settings) as journal:
         if journal is None:
             return 1
-        wanted, problems = resolve(journal, settings, ids)
+        wanted, problems = resolve(journal, settings, names)
     made = await _queue(settings, None if all_failed else wanted) if all_failed or wanted else 0
     if not all_failed and made < len(wanted):
         problems.append(f"{len(wanted) - made} of them got a newer image in this moment and were left to that")
@@ -40,27 +47,29 @@ async def retry_images(settings: Settings, ids: Sequence[str], *, all_failed: bo
     return 1 if problems else 0
 
 
-def resolve(journal: JournalViews, settings: Settings, ids: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The whole ids of the images that can be retried; and what is wrong with the others."""
+def resolve(journal: JournalViews, settings: Settings, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The ids of the images that can be retried, named by id, path, key or address; and what is wrong with the others."""
     found: dict[str, None] = {}
     problems = []
-    for given in dict.fromkeys(ids):
-        stories = [story for story in journal.stories(given) if story.image.id.startswith(given)]
-        if len(stories) != 1:
-            problems.append(f"{given}: {_not_one(len(stories))}")
-            continue
-        image = stories[0].image
-        if problem := why_not(journal, settings, stories[0]):
-            problems.append(f"{image.id} ({plain(image.file.path)}): {problem}")
+    for given in dict.fromkeys(names):
+        stories = _named(journal, settings, given)
+        if not stories:
+            problems.append(f"{given}: {NOT_KNOWN}")
+        elif len(stories) > 1 and all(story.image.id.startswith(given) for story in stories):
+            problems.append(f"{given}: {len(stories)} images have an id that begins so; give more of it")
+        elif problem := why_not(journal, settings, stories[0]):
+            problems.append(f"{stories[0].image.id} ({plain(stories[0].image.file.path)}): {problem}")
         else:
-            found[image.id] = None
+            found[stories[0].image.id] = None
     return list(found), problems
 
 
-def _not_one(count: int) -> str:
-    if count:
-        return f"{count} images have an id that begins so; give more of it"
-    return "no image has this id (`list --state failed` shows those that failed; at least 4 characters are needed)"
+def _named(journal: JournalViews, settings: Settings, given: str) -> list[Story]:
+    """The images that are meant, newest first. A key that other files have too means the file that failed for want of it."""
+    if by_id := [story for story in journal.stories(given) if story.image.id.startswith(given)]:
+        return by_id
+    failed = journal.owners_of_failures(given)
+    return journal.stories_at(failed) if failed else stories_of(journal, settings, given)
 
 
 def why_not(journal: JournalViews, settings: Settings, story: Story) -> str | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from watcher.commands.naming import Ambiguous, places_of, root_of, stories_of
 from watcher.commands.output import console, moment, note, say, state_text, write_json
 from watcher.commands.reading import reading
 from watcher.config.units import human_size
+from watcher.links import output_record
 from watcher.log.console import outcome, plain
-from watcher.model import OPEN_STATES, timestamp
+from watcher.model import OPEN_STATES, FileRef, ImageState, OutputState, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,32 +20,64 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from watcher.config.schema import Settings
-    from watcher.model import Output, Record
+    from watcher.model import Output, PublishedObject, Record
     from watcher.records.queries import NumberedEnding
     from watcher.records.views import HistoryStep, Story
 
 
 def show_image(settings: Settings, what: str, *, as_json: bool) -> int:
-    """Print the history of the image with this id (or its beginning), or of the newest at this path. Exit status 1: none."""
+    """Print the history of the image with this id (or its beginning), or of the newest of the file that `what` names: by its
+    path, the key of an output, or an address. Exit status 1: none.
+    """
     with reading(settings) as journal:
         if journal is None:
             return 1
-        stories = journal.stories(what) or journal.stories(os.path.realpath(what))
-    if not stories:
-        note(f"no image is known by this path or id: {what} (`explain` says whether the file would be taken)")
-        return 1
-    if _is_ambiguous(stories, what):
-        note(f"several images have an id that begins with {what}: " + ", ".join(story.image.id for story in stories))
+        try:
+            stories = stories_of(journal, settings, what)
+        except Ambiguous as error:
+            note(str(error))
+            return 1
+        objects = (
+            [each for place in places_of(journal, settings, what) for each in journal.published(place)] if not stories else []
+        )
+    if stories:
+        shown = told(stories)
+    elif objects:
+        shown = told_published(settings, objects)
+    else:
+        note(f"no image is known by this path, id, key or address: {what} (`explain` says whether the file would be taken)")
         return 1
     if as_json:
-        write_json(told(stories))
-    else:
+        write_json(shown)
+    elif stories:
         _show(console(), stories)
+    else:
+        _show_published(console(), shown)
     return 0
 
 
-def _is_ambiguous(stories: Sequence[Story], what: str) -> bool:
-    return len(stories) > 1 and all(story.image.id.startswith(what) for story in stories)
+def told_published(settings: Settings, objects: Sequence[PublishedObject]) -> Record:
+    """A file whose history has left the journal: what lies in the store of it is known all the same."""
+    first = objects[0]
+    file = FileRef(first.folder, root_of(settings, first.folder), first.relative)
+    return {
+        "id": first.facts.get("id"),
+        **file.fields(),
+        "state": str(ImageState.FINISHED),
+        "outputs": [{"state": str(OutputState.STORED), **output_record(each)} for each in objects],
+        "history": [],
+        "earlier": [],
+    }
+
+
+def _show_published(out: Console, shown: Record) -> None:
+    say(out, Text(plain(shown["file"]), "bold"))
+    say(out, f"  folder    {plain(shown['folder'])}")
+    for output in shown["outputs"]:
+        name = "own output" if output["rendition"] is None else plain(output["rendition"])
+        say(out, Text.assemble(f"\n  {name}: ", state_text(output["state"]), f"  {plain(output['key'])}"))
+        say(out, f"    {plain(output['link'] or output['url'])}, since {plain(output['at'])}")
+    say(out, "\n  its history is older than `keep` and is not in the journal any more")
 
 
 def told(stories: Sequence[Story]) -> Record:

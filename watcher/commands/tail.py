@@ -6,12 +6,13 @@ import os
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from watcher.commands.output import flush, note, write_bytes, write_text
 from watcher.commands.reading import is_there
 from watcher.commands.terminal import terminal_look
 from watcher.errors import Unavailable
+from watcher.links import stored_address
 from watcher.log.console import render
 from watcher.records.chain import read_line
 from watcher.records.rotated import READ_ERRORS, audit_files, open_lines
@@ -22,16 +23,18 @@ if TYPE_CHECKING:
 
     from watcher.config.schema import Settings
 
+TailForm = Literal["people", "json", "urls"]
+
 POLL_SECONDS: Final = 0.2
 _BLOCK: Final = 1 << 16
 
 
-def tail_audit(settings: Settings, *, lines: int, as_json: bool, follow: bool) -> int:
+def tail_audit(settings: Settings, *, lines: int, form: TailForm, follow: bool) -> int:
     """Print the last lines, then those that come, across rotation, until Ctrl-C (or not, where `follow` is False)."""
     path = settings.audit_path
     if not is_there(path):
         note(f"there is no audit file at {path} yet" + (": waiting for the first ending" if follow else ""))
-    show = write_bytes if as_json else _shower(settings)
+    show = {"json": write_bytes, "urls": _show_url}.get(form) or _shower(settings)
     follower = Follower(path)
     try:
         for data in follower.last(lines):
@@ -156,6 +159,13 @@ def _lines_of(path: Path) -> Iterator[bytes]:
             yield from (data for data in lines if data.endswith(b"\n"))
     except READ_ERRORS as error:
         note(f"{path} cannot be read: {error}")
+
+
+def _show_url(data: bytes) -> None:
+    """Print where the output of a stored line lies: the `link` where the folder has one. Nothing for other lines."""
+    line = read_line(data)
+    if line is not None and (where := stored_address(line.record)):
+        write_text(where + "\n")
 
 
 def _shower(settings: Settings) -> Callable[[bytes], None]:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from watcher.model import Event, ImageState, OutputState
-from watcher.records import database, overview, queries, watched
+from watcher.records import database, overview, published, queries, watched
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from watcher.figures import DaemonReport, JournalFigures
-    from watcher.model import Image, Record
+    from watcher.model import Image, PublishedObject, Record
     from watcher.records.dialect import Connection
+    from watcher.records.published import Place
     from watcher.records.queries import OutboxCursor, Totals
     from watcher.records.watched import WatchedFile
 
@@ -151,13 +152,19 @@ class JournalViews:
         for identity, rendition, record in self._connection.execute(_LAST_RECORDS, (names,)):
             found[identity, rendition] = json.loads(record)
         places = json.dumps([place for image in images for place in _places_of_unchanged(image)])
-        for identity, rendition, published in self._connection.execute(_PUBLISHED, (places,)):
-            found.setdefault((identity, rendition), json.loads(published))
+        for identity, rendition, facts in self._connection.execute(_PUBLISHED, (places,)):
+            found.setdefault((identity, rendition), json.loads(facts))
         return found
 
     def stories(self, what: str) -> list[Story]:
         """Everything about an image, named by its id or the beginning of it, or about all images of a path; newest first."""
-        numbers = self._by_id(what) or self._by_path(what)
+        return self._stories(self._by_id(what) or self._by_path(what))
+
+    def stories_at(self, places: Iterable[Place]) -> list[Story]:
+        """Everything about the images of these files (folder, path inside it), newest first."""
+        return self._stories(self._numbers_at(places))
+
+    def _stories(self, numbers: Sequence[int]) -> list[Story]:
         images = zip(numbers, load_images(self._connection, numbers), strict=True)
         return [Story(image, self._steps(number, image), self.endings_of(image.id)) for number, image in images]
 
@@ -175,6 +182,9 @@ class JournalViews:
             root = os.fsencode(rule.root).rstrip(b"/") + b"/"
             if path.startswith(root):
                 places.add((rule.folder, path.removeprefix(root)))
+        return self._numbers_at(places)
+
+    def _numbers_at(self, places: Iterable[Place]) -> list[int]:
         query = "SELECT number FROM images WHERE folder = ? AND relative = ?"
         return sorted((int(row[0]) for place in places for row in self._connection.execute(query, place)), reverse=True)
 
@@ -183,6 +193,26 @@ class JournalViews:
         rows = self._connection.execute(query, (number,))
         detected = HistoryStep(image.detected_at, str(Event.IMAGE_DETECTED), None, {})
         return (detected, *(HistoryStep(at, event, rendition, json.loads(detail)) for at, event, rendition, detail in rows))
+
+    # --- what is published ----------------------------------------------------------------------------------------------------
+
+    def published(self, place: Place) -> list[PublishedObject]:
+        """What lies in the store of a file (folder, path inside it)."""
+        return published.of_file(self._connection, *place)
+
+    def published_page(self, folder: str, after: bytes | None, limit: int) -> tuple[list[PublishedObject], bytes | None]:
+        """See `published.page`."""
+        return published.page(self._connection, folder, after, limit)
+
+    def owners(self, what: str, buckets: Collection[str]) -> list[Place]:
+        """The files whose outputs lie, or were to lie, at a key or an address in these buckets."""
+        if published.is_url(what):
+            return published.owners_of_url(self._connection, what, buckets)
+        return published.owners_of_key(self._connection, what, buckets)
+
+    def owners_of_failures(self, what: str) -> list[Place]:
+        """The files of which an output failed that was to lie at a key or an address."""
+        return published.owners_of_failures(self._connection, what)
 
     # --- endings --------------------------------------------------------------------------------------------------------------
 

@@ -154,7 +154,7 @@ async def test_show_prints_for_people(journal: SqliteJournal, settings: Settings
 async def test_show_says_what_it_cannot_find(journal: SqliteJournal, settings: Settings, capsys: Captured) -> None:
     """An unknown file, and a beginning that many ids share, end with status 1 and what to do."""
     assert show_image(settings, "/nowhere/x.jpg", as_json=False) == 1
-    assert "no image is known by this path or id: /nowhere/x.jpg" in capsys.readouterr().err
+    assert "no image is known by this path, id, key or address: /nowhere/x.jpg" in capsys.readouterr().err
     assert show_image(settings, "image-", as_json=False) == 1
     assert "several images have an id that begins with image-" in capsys.readouterr().err
 

@@ -165,7 +165,7 @@ def test_a_file_that_is_not_there_yet_is_waited_for(settings: Settings, follower
 def test_people_get_one_readable_line_an_ending(audit: Writer, settings: Settings, capsys: Captured) -> None:
     """When, how, which file, where to or why not, what it saved; no escapes, however the message tries."""
     audit.write(2)
-    assert tail_audit(settings, lines=10, as_json=False, follow=False) == 0
+    assert tail_audit(settings, lines=10, form="people", follow=False) == 0
 
     assert capsys.readouterr().out.splitlines() == [
         "2026-11-22 10:42:07  stored      /srv/drop/1.jpg  2.4 MB -> 214.0 kB  840 ms  https://b/k",
@@ -176,7 +176,7 @@ def test_people_get_one_readable_line_an_ending(audit: Writer, settings: Setting
 def test_programs_get_the_raw_lines(audit: Writer, settings: Settings, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """--json is the file's own bytes."""
     audit.write(3)
-    assert tail_audit(settings, lines=2, as_json=True, follow=False) == 0
+    assert tail_audit(settings, lines=2, form="json", follow=False) == 0
 
     assert capfdbinary.readouterr().out == b"".join(audit.path.read_bytes().splitlines(keepends=True)[1:])
 
