@@ -102,6 +102,17 @@ class FailedReason(StrEnum):
     STORE_MISMATCH = "store_mismatch"
 
 
+class Notice(StrEnum):
+    """What an ending warns of (`warnings` of its line)."""
+
+    NOT_WEB_SAFE = "not_web_safe"
+    """Browsers do not show what is stored."""
+    CACHED_FOREVER = "cached_forever"
+    """The picture at the key was replaced, and caches may keep the old one for long."""
+    NO_FORMAL_END = "no_formal_end"
+    """The original lacked the formal end of its container; all its pixels were there."""
+
+
 class Format(StrEnum):
     """Image formats, recognised by content. The value is the API's `format` word."""
 
@@ -293,6 +304,8 @@ class SourceFacts:
     width: int | None = None
     """In pixels, as the picture is shown (orientation applied); None where the header does not say it."""
     height: int | None = None
+    no_formal_end: bool = False
+    """Only the container's formal end is missing; every pixel is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,6 +449,8 @@ class Ending:
     event: Event
     record: Record
     stored: StoredObject | None = None
+    hides_replaced: bool = False
+    """Whether caches may keep for long what lay at the key before."""
 
 
 @dataclass(frozen=True, slots=True)

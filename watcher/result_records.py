@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from watcher.log import line_fields
-from watcher.model import Event
+from watcher.model import Event, Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from watcher.compressor.wire import FileFacts, Result
     from watcher.model import FailedReason, Image, OutputRule, Record, SourceFacts
 
@@ -27,6 +29,7 @@ class ResultDetails:
     """The store answered instead of the API."""
     url_mismatch: bool = False
     """The API's `url` is not the address that bucket, region and key give."""
+    warnings: tuple[Notice, ...] = ()
 
 
 def stored_record(
@@ -53,7 +56,21 @@ def stored_record(
         seconds=_seconds(image, now),
         recovered=details.recovered,
         url_mismatch=details.url_mismatch,
+        **_warnings(details.warnings),
     )
+
+
+def with_replacement(record: Record, *, replaced: bool, hidden: bool) -> Record:
+    """The line of `image.stored`, now that it is known whether other content lay at the key.
+
+    `hidden`: caches may keep that for long.
+    """
+    warnings = (*record.get("warnings", ()), *((Notice.CACHED_FOREVER,) if replaced and hidden else ()))
+    return {**record, "replaced": replaced, **_warnings(warnings)}
+
+
+def _warnings(words: Sequence[str]) -> Record:
+    return {"warnings": [str(each) for each in words]} if words else {}
 
 
 def published(record: Record) -> Record | None:
@@ -86,6 +103,7 @@ def failed_record(
     now: float,
 ) -> Record:
     """The line of `image.failed`. `status` is the HTTP status of the last answer, where there was one."""
+    formless = image.facts is not None and image.facts.no_formal_end
     return _record(
         Event.IMAGE_FAILED,
         image,
@@ -97,6 +115,7 @@ def failed_record(
         attempts=attempts,
         status=status,
         seconds=_seconds(image, now),
+        **_warnings((Notice.NO_FORMAL_END,) if formless else ()),
     )
 
 

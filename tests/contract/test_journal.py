@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,7 +153,7 @@ class TestTaking:
         seen = sighting(b"d\xff/\xe9.jpg")
         seen = replace(seen, observation=Observation(1, -5, 7, 2**64 - 3))
         image = await take_one(journal, seen)
-        facts = replace(FACTS, name="\udce9.jpg")
+        facts = replace(FACTS, name="\udce9.jpg", width=3, height=4, no_formal_end=True)
         await journal.hashed(image.id, facts, TICKET)
         await journal.postponed(image.id, None, Postponement(1_000.0, 0, 0, False, "busy"), 1_000.0)
 
@@ -685,12 +686,16 @@ class TestFollowers:
 
 
 class TestReplaced:
-    async def _stored(self, journal: SqliteJournal, version: int, output_sha1: str | None) -> Record:
+    async def _stored(
+        self, journal: SqliteJournal, version: int, output_sha1: str | None, *, hides_replaced: bool = False, **more: Any
+    ) -> Record:
         image = await take_one(journal, sighting(version=version))
         await journal.requested(image.id, None, (BUCKET, "products/a.jpg"), 1_000.0)
         end = stored(image)
         assert end.stored is not None
-        await journal.end(image.id, None, replace(end, stored=replace(end.stored, output_sha1=output_sha1)), 1_001.0)
+        there = replace(end.stored, output_sha1=output_sha1)
+        end = replace(end, record={**end.record, **more}, stored=there, hides_replaced=hides_replaced)
+        await journal.end(image.id, None, end, 1_001.0)
         return (await journal.endings_after(0, 10))[-1].record
 
     async def test_line_says_whether_other_content_lay_at_the_key(self, journal: SqliteJournal) -> None:
@@ -701,3 +706,13 @@ class TestReplaced:
         unknown = await self._stored(journal, 4, None)
 
         assert [each["replaced"] for each in (first, again, other, unknown)] == [False, False, True, True]
+
+    async def test_line_warns_of_a_replaced_picture_that_caches_keep(self, journal: SqliteJournal) -> None:
+        """Only where something was replaced, and behind what the line warns of already."""
+        first = await self._stored(journal, 1, "1" * 40, hides_replaced=True, warnings=["no_formal_end"])
+        other = await self._stored(journal, 2, "2" * 40, hides_replaced=True, warnings=["no_formal_end"])
+        short = await self._stored(journal, 3, "3" * 40)
+
+        assert first["warnings"] == ["no_formal_end"]
+        assert other["warnings"] == ["no_formal_end", "cached_forever"]
+        assert "warnings" not in short

@@ -114,6 +114,17 @@ def given_up_and_made_good(scene: Scene) -> None:
         scene.until(path, "stored")
 
 
+def without_formal_end(scene: Scene) -> None:
+    path = scene.put("a.jpg", picture()[:-2])
+    scene.until(path, "stored")
+    (line,) = scene.stored(path)
+    assert line["warnings"] == ["no_formal_end"]
+    assert scene.object_of(path) == rewrap(picture()[:-2])
+    path.write_bytes(picture())
+    scene.until(path, "stored", "stored")
+    assert "warnings" not in scene.stored(path)[1]
+
+
 def named_otherwise(scene: Scene) -> None:
     path = scene.put("photo.png", picture() + b"what a phone adds")
     scene.until(path, "stored")
@@ -132,6 +143,7 @@ SAME_AGAIN = {
     "directory away and back": directory_away_and_back,
     "own output": own_output_dropped_back,
     "made good": given_up_and_made_good,
+    "without formal end": without_formal_end,
     "named otherwise": named_otherwise,
 }
 FLAT = {"store": {"path": "{folder}/{name}"}}

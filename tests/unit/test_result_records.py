@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from watcher.compressor.wire import FileFacts, Result
-from watcher.model import FailedReason, FileRef, Format, Image, Observation, OutputRule, Rule, SourceFacts
+from watcher.model import FailedReason, FileRef, Format, Image, Notice, Observation, OutputRule, Rule, SourceFacts
 from watcher.result_records import (
     ResultDetails,
     failed_record,
@@ -17,6 +17,7 @@ from watcher.result_records import (
     stored_record,
     superseded_record,
     vanished_record,
+    with_replacement,
 )
 
 STORE = {"id": "c", "bucket": "b", "region": "eu-central-003", "path": "{name}"}
@@ -55,6 +56,28 @@ def test_stored_record_has_every_field() -> None:
         "recovered": True,
         "url_mismatch": True,
     }
+
+
+def test_warnings_are_there_only_where_there_is_something_to_warn_of() -> None:
+    """A list of closed words, absent when empty; the last one is known only when the key is looked at."""
+    details = ResultDetails("k", warnings=(Notice.NOT_WEB_SAFE, Notice.NO_FORMAL_END))
+    quiet = stored_record(IMAGE, RULE.outputs[0], FACTS, RESULT, ResultDetails("k"), 1_001.0)
+    told = stored_record(IMAGE, RULE.outputs[0], FACTS, RESULT, details, 1_001.0)
+
+    assert "warnings" not in quiet
+    assert told["warnings"] == ["not_web_safe", "no_formal_end"]
+    assert "warnings" not in with_replacement(quiet, replaced=True, hidden=False)
+    assert "warnings" not in with_replacement(quiet, replaced=False, hidden=True)
+    assert with_replacement(quiet, replaced=True, hidden=True)["warnings"] == ["cached_forever"]
+    assert with_replacement(told, replaced=True, hidden=True)["warnings"] == ["not_web_safe", "no_formal_end", "cached_forever"]
+
+
+def test_failed_record_says_that_the_original_lacked_its_end() -> None:
+    """It may be why the API does not read it."""
+    image = IMAGE.with_facts(replace(FACTS, no_formal_end=True), None)
+    record = failed_record(image, None, FailedReason.REJECTED, "corrupt", "", 1, 422, 1_002.5)
+
+    assert record["warnings"] == ["no_formal_end"]
 
 
 def test_link_is_there_only_where_configured() -> None:

@@ -327,6 +327,7 @@ def _policy(settings: Settings) -> Policy:
         timeout=settings.compressor.timeout,
         job_patience=ttl,
         expects_b2=not settings.compressor.embedded,
+        renders_svg=settings.compressor.embedded,
     )
 
 

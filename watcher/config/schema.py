@@ -503,7 +503,7 @@ class Settings(BaseSettings):
     settle: DurationOrZero = 2.0
     """How long size and times must stand still where the close of a file cannot be seen."""
     max_wait: Duration = 3600.0
-    """A file that stays cut or empty so long is given up."""
+    """A file that stays cut or empty so long is given up. One that lacks only its formal end is sent then, with a warning."""
     drain: DurationOrZero = 20.0
     """How long requests in flight may take to end at a stop."""
     keep: Duration = 90 * 86_400.0

@@ -64,6 +64,8 @@ class Policy:
     """How long a job is followed: as long as its temporary URL can live, since without that it cannot end well."""
     expects_b2: bool = True
     """Whether objects lie at Backblaze B2, so that an unlike `url` is worth a word."""
+    renders_svg: bool = False
+    """Whether an SVG is stored as a PNG, as the embedded engine does."""
 
 
 @dataclass(slots=True)

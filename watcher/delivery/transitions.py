@@ -19,13 +19,15 @@ from watcher.delivery.decisions import (
     postponement,
 )
 from watcher.delivery.delivery import ABSENT_FOLDER, is_unsettled
+from watcher.formats.visibility import hidden_for, notices
 from watcher.model import Ending, Event, OutputState, Postponement
 from watcher.result_records import ResultDetails, failed_record, published, stored_record, superseded_record, vanished_record
 
 if TYPE_CHECKING:
+    from watcher.compressor.wire import Result
     from watcher.delivery.decisions import Conclusion
     from watcher.delivery.delivery import Delivery, Policy, Ports, Progress
-    from watcher.model import Image, Output, StoredObject
+    from watcher.model import Image, Notice, Output, StoredObject
 
 SHORTEST_HOLD: Final = 1.0
 """Seconds at least until an original that cannot be read is tried again."""
@@ -41,7 +43,7 @@ class Transitions:
         """Write down the conclusion of a turn, and give how the output stands."""
         match conclusion:
             case Stored():
-                return await self._stored(delivery, conclusion)
+                return await self._stored(delivery, conclusion, policy)
             case Unchanged(there):
                 return await self._unchanged(delivery, there)
             case Failed():
@@ -56,13 +58,14 @@ class Transitions:
                 return None
         assert_never(conclusion)
 
-    async def _stored(self, delivery: Delivery, stored: Stored) -> Progress:
+    async def _stored(self, delivery: Delivery, stored: Stored, policy: Policy) -> Progress:
         result = stored.result
-        details = ResultDetails(delivery.key, stored.attempts, stored.recovered, stored.url_mismatch)
+        warnings = _notices(delivery, result, policy)
+        details = ResultDetails(delivery.key, stored.attempts, stored.recovered, stored.url_mismatch, warnings)
         now = self._ports.clock.now()
         record = stored_record(delivery.image, delivery.rule, delivery.facts, result, details, now)
         there = replace(delivery.stored, output_sha1=result.output.sha1, published=published(record))
-        ending = Ending(Event.IMAGE_STORED, record, there)
+        ending = Ending(Event.IMAGE_STORED, record, there, hides_replaced=hidden_for(delivery.rule.store) is not None)
         await self._ports.journal.end(delivery.image.id, delivery.output.rendition, ending, now)
         return OutputState.STORED
 
@@ -76,7 +79,8 @@ class Transitions:
         return OutputState.UNCHANGED
 
     async def _fail(self, delivery: Delivery, failed: Failed) -> Progress:
-        image, rendition, now = delivery.image, delivery.output.rendition, self._ports.clock.now()
+        image = delivery.image.with_facts(delivery.facts, delivery.image.ticket)
+        rendition, now = delivery.output.rendition, self._ports.clock.now()
         record = failed_record(image, rendition, failed.reason, failed.message, failed.hint, failed.attempts, failed.status, now)
         await self._ports.journal.end(image.id, rendition, Ending(Event.IMAGE_FAILED, record), now)
         return OutputState.FAILED
@@ -111,3 +115,13 @@ class Transitions:
         waits = Postponement(due_at, output.attempts, tries, is_unsettled(output), reason)
         await self._ports.journal.postponed(image.id, output.rendition, waits, now)
         return None
+
+
+def _notices(delivery: Delivery, result: Result, policy: Policy) -> tuple[Notice, ...]:
+    return notices(
+        delivery.facts.format,
+        delivery.rule.image,
+        stated=(result.output.format, result.output.mime),
+        no_formal_end=delivery.facts.no_formal_end,
+        renders_svg=policy.renders_svg,
+    )

@@ -19,12 +19,14 @@ from watcher.engine import rasters
 from watcher.engine.encoding import LADDER, Encoding, can_be_lowered, encode, quality_of
 from watcher.engine.formats import ACCEPTED
 from watcher.engine.geometry import place
-from watcher.engine.headers import check_limits, read_picture
+from watcher.engine.headers import check_limits, read_picture, reading
 from watcher.engine.lossless import DamagedContainer, without_metadata
 from watcher.engine.refusal import Refusal, corrupt, unprocessable, unreadable, unsupported
 from watcher.engine.rendering import render
 from watcher.engine.rights import exif_block
 from watcher.engine.work import Outcome
+from watcher.formats.completion import completed
+from watcher.formats.containers import judge_bytes
 from watcher.formats.sniffing import sniff, unreadable_kind
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ _CANNOT: Final = re.compile(r"unsupported|not supported|not configured|unimpleme
 def process(task: Task) -> Outcome:
     """Do what the task asks. Raises Refusal for what cannot be done."""
     format_name = recognise(task.source)
+    _complete(task.source)
     try:
         picture = read_picture(task.source, format_name, task.limits)
         placement = place(picture.width, picture.height, task.image.resize)
@@ -60,6 +63,14 @@ def process(task: Task) -> Outcome:
         input_width=picture.width,
         input_height=picture.height,
     )
+
+
+def _complete(source: Path) -> None:
+    """Gives the file its formal end where nothing but that is missing: libraries and the taking out of metadata need it."""
+    with reading(source) as data:
+        verdict = judge_bytes(data)
+    if verdict.format is not None and verdict.formal:
+        source.write_bytes(completed(verdict.format, source.read_bytes()))
 
 
 def _refused(format_name: str, error: pyvips.Error) -> Refusal:

@@ -37,13 +37,22 @@ class Verdict:
         """Whether it is an image and its container is complete."""
         return self.format is not None and not self.missing
 
+    @property
+    def has_pixels(self) -> bool:
+        """Whether it is an image that every decoder reads: whole, or whole but for form."""
+        return self.whole or (self.format is not None and self.formal)
+
 
 def judge(read_at: ReadAt, size: int) -> Verdict:
     """The format of `size` bytes and whether they hold the whole container. Raises only what `read_at` raises.
 
     A file may become shorter meanwhile: the verdict holds only where its size is still the same afterwards.
     """
-    data = Bytes(read_at, size)
+    return judge_bytes(Bytes(read_at, size))
+
+
+def judge_bytes(data: Bytes) -> Verdict:
+    """As `judge`, for bytes that are read already or elsewhere."""
     try:
         kind = recognise(data)
     except Cut:

@@ -18,19 +18,28 @@ _COMMENT: Final = 0xFE
 
 def check(data: Bytes) -> None:
     """Raises Cut where the blocks do not reach a trailer; NoFormalEnd where they end behind a whole picture."""
+    _, missing = end_of_pictures(data)
+    if missing:
+        raise NoFormalEnd(missing)
+
+
+def end_of_pictures(data: Bytes) -> tuple[int, str]:
+    """Where the trailer is, or belongs, and why it is not there ("": it is). Raises Cut where pictures are missing."""
     position = _behind_color_table(data, 13, data.number(10, 1, _NO_TRAILER, "<"))
     pictures, announced = 0, False
     while True:
         header = data.some(position, 2)
         kind = header[0] if header else -1
         if kind == _TRAILER:
-            return
+            return position, ""
         if kind == _PADDING:  # some encoders pad between blocks, and decoders step over it
             position += 1
             continue
         if kind not in (_IMAGE, _EXTENSION):
             reason = _NO_TRAILER if kind < 0 else _DAMAGED
-            raise (NoFormalEnd if pictures and not announced else Cut)(reason)
+            if announced or not pictures:
+                raise Cut(reason)
+            return position, reason
         position = _behind_blocks(data, _behind_picture_header(data, position) if kind == _IMAGE else position + 2)
         pictures += kind == _IMAGE
         announced = kind == _EXTENSION and (announced or header[1:2] == bytes([_GRAPHIC_CONTROL]))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _END: Final = re.compile(rb"\xff(?![\x00\xd0-\xd7])")
 _RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
+_STUFFED: Final = b"\xff\0"
 _REFILL: Final = 64
 _MOST_BLOCKS: Final = 4_000_000
 """A baseline picture of some 170 megapixels; more would keep us busy for minutes."""
@@ -34,25 +35,24 @@ class _Component:
     down: int
 
 
-def holds_all_blocks(frame: bytes, tables: Sequence[bytes], scan: bytes, restart: int, coded: bytes) -> bool:
-    """Whether `coded`, what follows the scan's header, holds every block that the frame's header announces.
+def end_of_blocks(frame: bytes, tables: Sequence[bytes], scan: bytes, restart: int, coded: bytes) -> int | None:
+    """Where in `coded`, what follows the scan's header, the last block ends that the frame's header announces.
 
-    `tables` are the contents of DHT segments, `restart` is the interval in MCUs (0: none).
+    None where not all are there. `tables` are the contents of DHT segments, `restart` is the interval in MCUs (0: none).
     """
     try:
         codes = _codes(tables)
         height, width, components = _frame(frame)
         chosen = [(components[identity], codes[which >> 4], codes[16 + (which & 15)]) for identity, which in _pairs(scan)]
         if len(chosen) != len(components):
-            return False
+            return None
         blocks = [(direct, alternating) for part, direct, alternating in chosen for _ in range(_blocks(part, len(chosen)))]
         count = _units(width, height, [part for part, _, _ in chosen])
         if count * len(blocks) > _MOST_BLOCKS:
-            return False
-        _step_through(coded, blocks, count, restart)
+            return None
+        return _step_through(coded, blocks, count, restart)
     except (_Exhausted, KeyError, IndexError, struct.error):
-        return False
-    return True
+        return None
 
 
 def _frame(frame: bytes) -> tuple[int, int, dict[int, _Component]]:
@@ -104,17 +104,27 @@ def _table(lengths: bytes, symbols: bytes) -> Table:
     return table[:65_536]
 
 
-def _step_through(coded: bytes, blocks: Sequence[tuple[Table, Table]], count: int, restart: int) -> None:
-    """Raises _Exhausted where the data end before `count` units of `blocks`."""
+def _step_through(coded: bytes, blocks: Sequence[tuple[Table, Table]], count: int, restart: int) -> int:
+    """Where the last of `count` units of `blocks` ends. Raises _Exhausted where the data end before."""
     end = _END.search(coded)
-    pieces = _RESTART.split(coded[: end.start()] if end else coded)
-    for piece in pieces:
+    start = 0
+    for piece in _RESTART.split(coded[: end.start()] if end else coded):
         units = min(restart or count, count)
-        _Bits(piece.replace(b"\xff\0", b"\xff")).step(blocks, units)
+        bits = _Bits(piece.replace(_STUFFED, b"\xff"))
+        bits.step(blocks, units)
         count -= units
         if count == 0:
-            return
+            return start + _stuffed_length(piece, bits.used_bytes)
+        start += len(piece) + 2
     raise _Exhausted
+
+
+def _stuffed_length(piece: bytes, count: int) -> int:
+    """How many bytes of `piece` stand for so many bytes without stuffing."""
+    place = 0
+    for _ in range(count):
+        place += 2 if piece[place : place + 2] == _STUFFED else 1
+    return place
 
 
 class _Bits:
@@ -125,6 +135,11 @@ class _Bits:
         self._place = 0
         self._held = 0
         self._count = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """How many bytes were looked at, the last one perhaps in part."""
+        return -(-(self._place * 8 - self._count) // 8)
 
     def step(self, blocks: Sequence[tuple[Table, Table]], units: int) -> None:
         """Step over so many units."""

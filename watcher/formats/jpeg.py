@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats.exif import orientation, upright
-from watcher.formats.huffman import holds_all_blocks
+from watcher.formats.huffman import end_of_blocks
 from watcher.formats.reading import CHUNK, Cut, NoFormalEnd
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def check(data: Bytes) -> None:
                 return
             position = _behind_segment(data, position)
     except Cut as cut:
-        if str(cut) == _NO_END and _holds_all_pixels(data):
+        if str(cut) == _NO_END and end_of_pixels(data) is not None:
             raise NoFormalEnd(_NO_END) from None
         raise
 
 
-def _holds_all_pixels(data: Bytes) -> bool:
-    """Whether the one scan of a baseline picture has all its blocks. Progressive pictures cannot be told from cut ones."""
+def end_of_pixels(data: Bytes) -> int | None:
+    """Where the one scan of a baseline picture ends, if all its blocks are there; None also for progressive ones."""
     tables, frame, kind = [], b"", 0
     restart = 0
     for code, start, length in _segments(data):
@@ -62,8 +62,9 @@ def _holds_all_pixels(data: Bytes) -> bool:
             restart = int.from_bytes(data.some(start, 2), "big")
         elif code == _SOS and kind in _HUFFMAN_FRAMES:
             coded = data.some(start + length, min(data.size - start - length, _MOST_SCANNED))
-            return holds_all_blocks(frame, tables, data.some(start, length), restart, coded)
-    return False
+            end = end_of_blocks(frame, tables, data.some(start, length), restart, coded)
+            return None if end is None else start + length + end
+    return None
 
 
 def _segments(data: Bytes) -> Iterator[tuple[int, int, int]]:

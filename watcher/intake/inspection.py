@@ -107,8 +107,8 @@ def _inspect_content(descriptor: int, path: bytes, inspector: Inspector) -> Insp
 
 
 def _unfinished(descriptor: int, path: bytes, size: int, verdict: Verdict) -> str:
-    """What speaks against a file that looks whole: the sign of a download that has not ended. Empty where nothing does."""
-    if verdict.format is None or not verdict.whole:
+    """What speaks against a file that has all its pixels: the sign of a download that has not ended. Empty where nothing does."""
+    if not verdict.has_pixels:
         return ""
     for suffix in PARTNER_SUFFIXES:
         if os.path.lexists(path + suffix.encode()):

@@ -188,7 +188,8 @@ class FileOriginals:
     def _hashed(self, descriptor: int, file: FileRef, observation: Observation) -> SourceFacts:
         """Everything that is said of the original, from the one descriptor. Raises SourceChanged, Unavailable.
 
-        Times alone make no other version here: what counts is what these bytes are now.
+        Times alone make no other version here: what counts is what these bytes are now. Only where their formal end is missing
+        must it be the very version that stood still.
         """
         before = os.fstat(descriptor)
         place = self._place(file)
@@ -202,11 +203,12 @@ class FileOriginals:
             sha1 = _sha1(descriptor)
         except OSError as error:
             raise _unavailable("cannot be read", file.path, error) from error
-        if verdict.format is None or not verdict.whole:
+        if verdict.format is None or not (verdict.whole or (verdict.formal and is_version(before, observation))):
             raise SourceChanged(f"the file is no whole image: {verdict.missing or 'not an image'}")
         if place.observe(os.fstat(descriptor)) != place.observe(before):
             raise SourceChanged("the file changed while it was read")
-        return SourceFacts(file.path.name, sha1, before.st_size, verdict.format, *(pixels or ()))
+        width, height = pixels or (None, None)
+        return SourceFacts(file.path.name, sha1, before.st_size, verdict.format, width, height, no_formal_end=not verdict.whole)
 
     def _absence(self, file: FileRef) -> SourceGone | Unavailable:
         """A file that is missing from a folder that is itself missing is not gone: it waits for the folder."""

@@ -68,7 +68,7 @@ class NotYet:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Complete."""
+    """Complete; or all that will ever come of it, where only its formal end is missing and it stood still for `max_wait`."""
 
     observation: Observation
 
@@ -128,7 +128,10 @@ def unfinished(wait: NotYet, since: float) -> Unfinished:
         return Unfinished(size, since, "empty", "the file is empty")
     if verdict is None or verdict.format is None:
         return Unfinished(size, since, "being_written", "somebody has the file open for writing, or it still changes")
-    return Unfinished(size, since, "truncated", f"the {verdict.format.value} file is not whole yet: {verdict.missing}")
+    message = f"the {verdict.format.value} file is not whole yet: {verdict.missing}"
+    if verdict.formal:
+        message += "; all its pixels are there, so it is sent when nothing comes any more for max_wait"
+    return Unfinished(size, since, "truncated", message)
 
 
 def _pause(still: float, longest: float) -> float:
@@ -136,9 +139,11 @@ def _pause(still: float, longest: float) -> float:
     return min(max(still / 4, SHORTEST_WAIT), longest)
 
 
-def _incomplete(inspection: Inspection, since: float, now: float, stood: float, patience: Patience) -> NotYet | GiveUp:
+def _incomplete(inspection: Inspection, since: float, now: float, stood: float, patience: Patience) -> NotYet | GiveUp | Take:
     if stood < patience.max_wait:
         return NotYet(inspection.observation, since, now + _pause(now - since, LONGEST_WAIT_CONTENT), inspection.verdict)
+    if inspection.verdict is not None and inspection.verdict.has_pixels and not inspection.unfinished:
+        return Take(inspection.observation)
     if inspection.verdict is None:
         hint = "put the image there again; an empty file is left behind by copies that were broken off and by full disks"
         return GiveUp(inspection.observation, FailedReason.EMPTY, "the file has been empty for too long", hint)

@@ -20,7 +20,7 @@ from watcher.records.rows import (
     rule_digest,
     split_path,
 )
-from watcher.result_records import failed_record, printable, superseded_record
+from watcher.result_records import failed_record, printable, superseded_record, with_replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -201,7 +201,7 @@ def forget(connection: Connection, folder: str, versions: Mapping[bytes, Stamp])
 def hashed(connection: Connection, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
     """What the open descriptor said, and the ticket."""
     connection.execute(
-        """UPDATE images SET name = ?, sha1 = ?, bytes = ?, format = ?, width = ?, height = ?,
+        """UPDATE images SET name = ?, sha1 = ?, bytes = ?, format = ?, width = ?, height = ?, no_formal_end = ?,
            token = ?, secret = ?, expires_at = ? WHERE id = ? /*! AND claimed_by = here() AND claim = epoch() */""",
         (
             name_bytes(facts.name),
@@ -210,6 +210,7 @@ def hashed(connection: Connection, image_id: str, facts: SourceFacts, ticket: Ti
             str(facts.format),
             facts.width,
             facts.height,
+            int(facts.no_formal_end),
             ticket.token,
             ticket.secret,
             ticket.expires_at,
@@ -302,7 +303,7 @@ def end(connection: Connection, image_id: str, rendition: str | None, ending: En
         return False
     record = ending.record
     if ending.stored is not None:
-        record = {**record, "replaced": _replaces(connection, ending.stored)}
+        record = with_replacement(record, replaced=_replaces(connection, ending.stored), hidden=ending.hides_replaced)
         put_object(connection, ending.stored, now)
         activity.add_bytes(connection, ending.record, now)
     if ending.event in (Event.IMAGE_VANISHED, Event.IMAGE_SUPERSEDED):

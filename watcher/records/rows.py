@@ -36,7 +36,7 @@ _CHUNK: Final = 500
 _IMAGES: Final = """
 SELECT images.number, images.id, images.folder, images.relative, rules.body, images.size, images.mtime_ns, images.ctime_ns,
        images.inode, images.detected_at, images.state, images.name, images.sha1, images.bytes, images.format, images.width,
-       images.height, images.token, images.secret, images.expires_at
+       images.height, images.no_formal_end, images.token, images.secret, images.expires_at
 FROM images JOIN rules ON rules.digest = images.rule
 WHERE images.number IN {values}
 """
@@ -73,7 +73,7 @@ def output_of(row: Row) -> Output:
 
 def _image_of(row: Row, outputs: tuple[Output, ...]) -> Image:
     (_, identity, folder, relative, body, size, mtime, ctime, inode, detected_at, state, *rest) = row
-    name, sha1, length, form, width, height, token, secret, expires_at = rest
+    name, sha1, length, form, width, height, no_formal_end, token, secret, expires_at = rest
     rule = parse_rule(body)
     return Image(
         id=identity,
@@ -82,7 +82,9 @@ def _image_of(row: Row, outputs: tuple[Output, ...]) -> Image:
         rule=rule,
         detected_at=detected_at,
         state=ImageState(state),
-        facts=SourceFacts(name_text(name), sha1, length, Format(form), width, height) if sha1 is not None else None,
+        facts=SourceFacts(name_text(name), sha1, length, Format(form), width, height, no_formal_end=bool(no_formal_end))
+        if sha1 is not None
+        else None,
         ticket=Ticket(token, secret, expires_at) if token is not None else None,
         outputs=outputs,
     )

@@ -32,6 +32,7 @@ CREATE TABLE images (
     format TEXT,
     width INTEGER,
     height INTEGER,
+    no_formal_end INTEGER NOT NULL DEFAULT 0 CHECK (no_formal_end IN (0, 1)),
     -- the temporary URL
     token TEXT,
     secret TEXT,

@@ -11,6 +11,7 @@ from tests.support.drops import QUICK, drops, in_thread, rules_for, until
 from tests.support.publishing import wait_until
 from tests.support.rights import DAC_OVERRIDE, DAC_READ_SEARCH, LEASE, without
 from tests.support.ways import picture
+from watcher.errors import SourceChanged
 from watcher.intake.intake import IntakeSettings
 from watcher.model import Event
 
@@ -47,6 +48,27 @@ class TestCompleteness:
             assert found.record["hint"]
             (bench.root / "a.jpg").write_bytes(picture())
             await bench.until_taken("a.jpg")
+
+    async def test_what_lacks_only_its_formal_end_is_taken_after_max_wait(self, tmp_path: Path) -> None:
+        """Not before, and its facts say so; another version of it has to stand still as long."""
+        async with drops(tmp_path) as bench:
+            path = bench.root / "a.jpg"
+            path.write_bytes(picture()[:-2])
+            await bench.until_heard()
+            await wait_until(lambda: bench.intake.waiting() == 1)
+            bench.clock.move(3500)
+            await bench.until_heard()
+            assert bench.taken() == []
+            bench.clock.move(101)
+            await bench.until_taken("a.jpg")
+
+            taken = bench.observation("a.jpg")
+            source = await bench.originals.open(bench.file("a.jpg"), taken)
+            source.close()
+            assert source.facts.no_formal_end
+            path.write_bytes(picture()[:-1])
+            with pytest.raises(SourceChanged):
+                await bench.originals.open(bench.file("a.jpg"), taken)
 
     async def test_without_the_right_to_a_lease_files_have_to_stand_still(self, tmp_path: Path) -> None:
         """Another user's files, and no CAP_LEASE: size and times decide, and the content."""

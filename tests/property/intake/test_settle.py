@@ -13,6 +13,7 @@ from watcher.model import Format, Observation
 
 WALL_AHEAD = 1_000_000.0
 PATIENCE = Patience(settle=2.0, max_wait=60.0)
+FORMLESS = Verdict(Format.GIF, "the trailer is missing", formal=True)
 WHOLE, CUT, FOREIGN = Verdict(Format.PNG), Verdict(Format.PNG, "the IEND chunk is missing"), Verdict(None)
 
 
@@ -36,7 +37,7 @@ class File:
 STEPS = st.one_of(
     st.tuples(st.just("open"), st.just(0)),
     st.tuples(st.just("close"), st.just(0)),
-    st.tuples(st.just("write"), st.sampled_from([0, 1, 2])),
+    st.tuples(st.just("write"), st.sampled_from([0, 1, 2, 3])),
     st.tuples(st.just("pass"), st.integers(1, 8_000)),
     st.tuples(st.just("hint"), st.just(0)),
 )
@@ -48,7 +49,7 @@ def step(file: File, what: str, value: int) -> None:
     elif what == "close":
         file.writers = max(0, file.writers - 1)
     elif what == "write" and file.writers:
-        file.change((CUT, WHOLE, FOREIGN)[value], grow=10)
+        file.change((CUT, WHOLE, FOREIGN, FORMLESS)[value], grow=10)
     elif what == "pass":
         file.now += value / 1000
 
@@ -74,17 +75,18 @@ def test_what_is_taken_was_complete(steps: list[tuple[str, int]], leases: bool) 
         decision = look(file, before, leases=leases)
         before = decision if isinstance(decision, NotYet) else None
         if isinstance(decision, Take):
-            assert file.contents.whole
+            patient = file.now - file.changed_at >= PATIENCE.max_wait
+            assert file.contents.whole or (file.contents is FORMLESS and patient)
             assert file.observation.size > 0
             assert file.writers == 0 if leases else file.now - file.changed_at >= PATIENCE.settle
         if isinstance(decision, Leave):
             assert file.contents is FOREIGN
         if isinstance(decision, GiveUp):
             assert file.now - file.changed_at >= PATIENCE.max_wait
-            assert not file.contents.whole or file.observation.size == 0
+            assert file.contents is CUT or file.observation.size == 0
 
 
-@given(st.lists(STEPS, max_size=40), st.booleans(), st.sampled_from([CUT, WHOLE, FOREIGN, None]))
+@given(st.lists(STEPS, max_size=40), st.booleans(), st.sampled_from([CUT, WHOLE, FOREIGN, FORMLESS, None]))
 def test_every_file_comes_to_a_decision(steps: list[tuple[str, int]], leases: bool, last: Verdict | None) -> None:
     """Once its writers are done, looking when it was asked for is enough: taken, left or given up, and the right one."""
     file = File()
@@ -105,7 +107,7 @@ def test_every_file_comes_to_a_decision(steps: list[tuple[str, int]], leases: bo
         decision = look(file, decision, leases=leases)
 
     empty_or_cut = file.observation.size == 0 or file.contents is CUT
-    expected = GiveUp if empty_or_cut else Take if file.contents is WHOLE else Leave
+    expected = GiveUp if empty_or_cut else Leave if file.contents is FOREIGN else Take
     assert isinstance(decision, expected)
     assert decision.observation == file.observation
 

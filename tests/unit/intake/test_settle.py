@@ -18,12 +18,14 @@ from watcher.intake.settle import (
     Take,
     Writers,
     settle,
+    unfinished,
 )
 from watcher.model import FailedReason, Format, IgnoredReason, Observation
 
 NOW, WALL = 500.0, 1_000_000.0
 SEEN = Observation(size=1_000, mtime_ns=int(WALL * 1e9), ctime_ns=int(WALL * 1e9), inode=7)
 EMPTY = replace(SEEN, size=0)
+FORMLESS = Verdict(Format.GIF, "the trailer is missing", formal=True)
 WHOLE, CUT, FOREIGN = Verdict(Format.JPEG), Verdict(Format.JPEG, "the end marker (EOI) is missing"), Verdict(None)
 PATIENCE = Patience(settle=2.0, max_wait=3600.0)
 
@@ -128,6 +130,25 @@ class TestGivingUp:
         assert decision.reason is FailedReason.TRUNCATED
         assert "jpeg" in decision.message
         assert CUT.missing in decision.message
+
+    def test_one_that_lacks_only_its_formal_end_is_taken_then(self) -> None:
+        """Every decoder reads it, and nothing comes any more."""
+        assert decide(Inspection(SEEN, Writers.NONE, FORMLESS), waited(), after=3600.0) == Take(SEEN)
+        assert decide(Inspection(SEEN, Writers.UNKNOWN, FORMLESS), waited(), after=3600.0) == Take(SEEN)
+
+    def test_until_then_it_is_waited_for_like_any_other(self) -> None:
+        """The end may be on its way; people are told that the pixels are there."""
+        wait = decide(Inspection(SEEN, Writers.NONE, FORMLESS), waited(), after=3599.0)
+
+        assert wait == NotYet(SEEN, NOW, NOW + 3599.0 + LONGEST_WAIT_CONTENT, FORMLESS)
+        assert "is sent when nothing comes any more" in unfinished(wait, WALL).message
+
+    def test_one_that_lacks_its_end_and_has_holes_is_given_up(self) -> None:
+        """A download that did not end is no matter of form."""
+        decision = decide(Inspection(SEEN, Writers.NONE, FORMLESS, "it has a hole"), waited(), after=3600.0)
+
+        assert isinstance(decision, GiveUp)
+        assert "a hole" in decision.message
 
     def test_just_before_it_is_still_waited_for(self) -> None:
         """max_wait is a promise to slow writers."""
