@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 Json = Mapping[str, Any]
 Record = dict[str, Any]
@@ -100,6 +100,10 @@ class FailedReason(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     INPUT_MISMATCH = "input_mismatch"
     STORE_MISMATCH = "store_mismatch"
+
+
+OutputFormat = Literal["auto", "jpeg", "png", "webp", "avif", "web"]
+"""What `image.output.format` may say."""
 
 
 class Notice(StrEnum):

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from watcher.engine.geometry import Resize
 from watcher.engine.images import process
 from watcher.engine.refusal import Refusal
-from watcher.engine.work import ImageOrder, Limits, Task
+from watcher.engine.work import ImageOrder, Limits, OutputOrder, Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,11 +37,17 @@ class Made:
         return picture
 
 
-def make(folder: Path, content: bytes, compression: Compression = "high", resize: Resize | None = None) -> Made:
+def make(
+    folder: Path,
+    content: bytes,
+    compression: Compression = "high",
+    resize: Resize | None = None,
+    output: OutputOrder = OutputOrder(),  # noqa: B008 - it is a value
+) -> Made:
     """The output for a file with this content. Raises Refusal."""
     source, target = folder / f"source-{uuid.uuid4()}", folder / "output"  # libvips remembers headers by name
     source.write_bytes(content)
-    outcome = process(Task(source, target, ImageOrder(compression, resize), LIMITS))
+    outcome = process(Task(source, target, ImageOrder(compression, resize, output), LIMITS))
     return Made(outcome, target.read_bytes())
 
 

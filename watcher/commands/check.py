@@ -10,6 +10,7 @@ from rich.text import Text
 from watcher.commands.checks.finding import State
 from watcher.commands.checks.folders import check_folders
 from watcher.commands.checks.identity import describe, service_user
+from watcher.commands.checks.outputs import check_outputs
 from watcher.commands.checks.remote import check_api, check_staging, check_stores, check_verify
 from watcher.commands.checks.serving import check_ports, check_serving
 from watcher.commands.checks.state import look_at_state
@@ -66,7 +67,8 @@ async def check_ways(settings: Settings, *, running: bool) -> list[Finding]:
         findings = await check_serving(settings, running=running, now=time.time())
     if not running:
         findings += check_ports(settings)
-    return [*findings, *await check_api(settings), *check_stores(settings), *await check_verify(settings)]
+    stores = [*check_stores(settings), *check_outputs(settings), *await check_verify(settings)]
+    return [*findings, *await check_api(settings), *stores]
 
 
 def show(findings: list[Finding], failed: int) -> None:

@@ -135,12 +135,16 @@ def _settings(place: Path) -> Settings:
             {
                 "name": "products",
                 "path": str(place / "drop"),
-                "image": {"compression": "high", "resize": {"width": 1200, "height": 1200, "mode": "auto"}},
+                "image": {
+                    "compression": "high",
+                    "resize": {"width": 1200, "height": 1200, "mode": "auto"},
+                    "output": {"format": "web"},
+                },
                 "store": {"path": "products/{dir}/{stem}.{ext}"},
                 "renditions": [
                     {
                         "name": "thumb",
-                        "image": {"resize": {"width": 320, "height": 320, "mode": "fit"}},
+                        "image": {"resize": {"width": 320, "height": 320, "mode": "fit"}, "output": {"format": "webp"}},
                         "store": {"path": "products/{dir}/{stem}-thumb.{ext}"},
                     }
                 ],

@@ -17,6 +17,8 @@ from watcher.config.keys import InvalidKey, KeyFields, render_key
 from watcher.config.rules import folder_rules
 from watcher.errors import NotAnswering
 from watcher.formats.containers import judge
+from watcher.formats.targets import by_name, converted_extension
+from watcher.formats.visibility import notices
 from watcher.in_time import ask
 from watcher.intake.inspection import Inspector, Unsuitable, inspect_file
 from watcher.intake.roots import Place
@@ -112,7 +114,8 @@ def _judged(path: bytes) -> tuple[SourceFacts | None, dict[str, Any] | None]:
             reason = IgnoredReason.UNSUPPORTED if verdict.unsupported else IgnoredReason.NOT_AN_IMAGE
             return None, {"verdict": "ignored", "reason": str(reason), "message": verdict.unsupported or WHY[reason]}
         if not verdict.whole:
-            return None, {"verdict": "waited_for", "message": f"it is not whole yet: {verdict.missing}"}
+            then = "; all its pixels are there: it is sent when max_wait is over" if verdict.formal else ""
+            return None, {"verdict": "waited_for", "message": f"it is not whole yet: {verdict.missing}{then}"}
         sha1 = hashlib.file_digest(file, "sha1").hexdigest()
     return SourceFacts(os.fsdecode(path).rpartition("/")[2], sha1, size, verdict.format), None
 
@@ -127,7 +130,10 @@ def _outputs(settings: Settings, rules: FolderRules, relative: str, facts: Sourc
 def _output(
     settings: Settings, rules: FolderRules, rule: OutputRule, relative: str, facts: SourceFacts | None, now: datetime
 ) -> dict[str, Any]:
-    fields = KeyFields(relative, rules.folder.name, rule.rendition, facts.sha1 if facts else "0" * 40, now)
+    renders_svg = settings.compressor.embedded
+    source = facts.format if facts else by_name(relative)
+    converted = converted_extension(source, rule.image, renders_svg=renders_svg) if source else None
+    fields = KeyFields(relative, rules.folder.name, rule.rendition, facts.sha1 if facts else "0" * 40, now, converted)
     try:
         key = render_key(str(rule.store["path"]), fields)
     except InvalidKey as error:
@@ -137,7 +143,9 @@ def _output(
         ours = {"source-sha1": fields.sha1, "rule": rule.fingerprint}
         store["metadata"] = {**store.get("metadata", {}), **ours}
     request = FetchRequest("<temporary URL>", rule.image, store)
-    return {"rendition": rule.rendition, "bucket": store["bucket"], "key": key, "request": request.body()}
+    told = notices(source, rule.image, renders_svg=renders_svg) if source else ()
+    warnings = {"warnings": [str(each) for each in told]} if told else {}
+    return {"rendition": rule.rendition, "bucket": store["bucket"], "key": key, **warnings, "request": request.body()}
 
 
 def _show(answer: dict[str, Any]) -> None:
@@ -150,6 +158,8 @@ def _show(answer: dict[str, Any]) -> None:
         console.print(f"  content  {answer['format']}, {answer['size']} bytes, SHA-1 {answer['sha1']}")
     for output in answer.get("outputs", ()):
         console.print(f"\n  {output['rendition'] or 'own output'}: " + str(output.get("key") or output["problem"]), style="bold")
+        if "warnings" in output:
+            console.print(f"  warning: {', '.join(output['warnings'])}", style="yellow")
         if "request" in output:
             console.print_json(data=output["request"], indent=2)
     if "on_success" in answer:

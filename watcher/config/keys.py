@@ -17,12 +17,15 @@ from watcher.errors import WatcherError
 if TYPE_CHECKING:
     from datetime import datetime
 
+DEFAULT_KEY_TEMPLATE: Final = "{folder}/{dir}/{name}"
+CONVERTED_KEY_TEMPLATE: Final = "{folder}/{dir}/{stem}.{ext}"
+"""What takes the default's place where another format is stored than came."""
 MAX_KEY_BYTES: Final = 900
 MAX_SEGMENT_BYTES: Final = 250
 FIELDS: Final = {
     "name": "the file's name",
     "stem": "the name without its extension",
-    "ext": "the extension, in lower case",
+    "ext": "the extension, in lower case; where `image.output` converts, that of the format that is stored",
     "dir": "the path inside the folder, empty at its top",
     "folder": "the folder's `name`",
     "rendition": "the rendition's `name`, empty for the folder's own output",
@@ -41,13 +44,17 @@ class InvalidKey(WatcherError):
 
 @dataclass(frozen=True, slots=True)
 class KeyFields:
-    """What a template may speak of. `relative_path` is the path inside the folder, with "/" between its parts."""
+    """What a template may speak of. `relative_path` is the path inside the folder, with "/" between its parts.
+
+    `converted` is the extension of the format that is stored, where that is another one than came.
+    """
 
     relative_path: str
     folder: str
     rendition: str | None
     sha1: str
     detected_at: datetime
+    converted: str | None = None
 
 
 def template_problem(template: str) -> str | None:
@@ -70,6 +77,11 @@ def template_problem(template: str) -> str | None:
     return None
 
 
+def fields_of(template: str) -> frozenset[str]:
+    """The fields that a template speaks of."""
+    return frozenset(field for _, field, _, _ in Formatter().parse(template) if field is not None)
+
+
 def _specification_problem(field: str, specification: str) -> str | None:
     if not specification:
         return None
@@ -82,6 +94,8 @@ def _specification_problem(field: str, specification: str) -> str | None:
 
 def render_key(template: str, fields: KeyFields) -> str:
     """The object key of a file. Raises InvalidKey where nothing is left of it or it is too long."""
+    if fields.converted is not None and template == DEFAULT_KEY_TEMPLATE:
+        template = CONVERTED_KEY_TEMPLATE
     values = _values(fields)
     text = ""
     for literal, field, specification, _ in Formatter().parse(template):
@@ -113,7 +127,7 @@ def _values(fields: KeyFields) -> dict[str, str]:
     return {
         "name": _one_segment(name),
         "stem": _one_segment(stem),
-        "ext": _one_segment(extension.lower()),
+        "ext": fields.converted or _one_segment(extension.lower()),
         "dir": directory,
         "folder": _one_segment(fields.folder),
         "rendition": _one_segment(fields.rendition or ""),

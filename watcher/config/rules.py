@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from pathspec import GitIgnoreSpec
 
-from watcher.config.schema import DEFAULT_KEY_TEMPLATE, MoveTo, output_image, output_store
+from watcher.config.keys import DEFAULT_KEY_TEMPLATE
+from watcher.config.schema import MoveTo, output_image, output_store
 from watcher.model import IgnoredReason, OutputRule, Rule
 
 if TYPE_CHECKING:

@@ -34,7 +34,8 @@ from watcher.compressor.wire import STORE_HEADERS
 from watcher.config.keys import template_problem
 from watcher.config.receivers import ReceiverName, ReceiverSettings
 from watcher.config.section import Section
-from watcher.config.units import Duration, DurationOrZero, Size
+from watcher.config.units import Duration, DurationOrZero, Size, parse_colour
+from watcher.model import OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 EMBEDDED: Final = "embedded"
 MOST_REQUESTS: Final = 1024
 """What `compressor.concurrency` may be at most."""
-DEFAULT_KEY_TEMPLATE: Final = "{folder}/{dir}/{name}"
 PRESIGN_LIMIT_SECONDS: Final = 604_800
 """A presigned link lives at most seven days (S3 signature version 4; B2 keeps to it)."""
 
@@ -118,6 +118,21 @@ class ResizeSettings(BaseModel):
         return self
 
 
+def _colour(value: str) -> str:
+    parse_colour(value)
+    return value
+
+
+class OutputSettings(BaseModel):
+    """The known keys of `image.output`. They are checked, never rewritten."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, use_attribute_docstrings=True)
+    format: OutputFormat = "auto"
+    """The format that is stored. `auto`: as it came; `web`: what browsers show (HEIC and TIFF become JPEG, BMP PNG)."""
+    background: Annotated[str, AfterValidator(_colour)] = "#ffffff"
+    """What shows through where the picture is transparent and the stored format (JPEG) has no transparency."""
+
+
 class ImageOperations(BaseModel):
     """The known keys of `image`. Others are the vendor's and pass through unread."""
 
@@ -126,6 +141,8 @@ class ImageOperations(BaseModel):
     """How hard to compress."""
     resize: ResizeSettings | None = None
     """The box the picture has to fit."""
+    output: OutputSettings | None = None
+    """The format that is stored. The embedded engine converts; the vendor's name for it is not known."""
 
 
 def _image(value: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Durations ("500ms", "2s", "5m", "1h", "90d") and sizes ("32MB", "1GiB"). Pure."""
+"""Durations ("500ms", "2s", "5m", "1h", "90d"), sizes ("32MB", "1GiB") and colours ("#fff", "white"). Pure."""
 
 from __future__ import annotations
 
@@ -62,6 +62,42 @@ DurationOrZero = Annotated[float, BeforeValidator(parse_duration), WithJsonSchem
 """Seconds, written with a unit; zero is allowed."""
 Size = Annotated[int, BeforeValidator(_positive_size), WithJsonSchema(SIZE_SCHEMA)]
 """Bytes, written with a unit; more than zero."""
+
+
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+COLOUR_FORM: Final = 'a colour is written like "#fff", "#ffffff" or "white"'
+_NAMED_COLOURS: Final[dict[str, Colour]] = {
+    "white": (255, 255, 255),
+    "silver": (192, 192, 192),
+    "gray": (128, 128, 128),
+    "grey": (128, 128, 128),
+    "black": (0, 0, 0),
+    "red": (255, 0, 0),
+    "maroon": (128, 0, 0),
+    "yellow": (255, 255, 0),
+    "olive": (128, 128, 0),
+    "lime": (0, 255, 0),
+    "green": (0, 128, 0),
+    "aqua": (0, 255, 255),
+    "teal": (0, 128, 128),
+    "blue": (0, 0, 255),
+    "navy": (0, 0, 128),
+    "fuchsia": (255, 0, 255),
+    "purple": (128, 0, 128),
+}
+"""Those of HTML 4."""
+
+
+def parse_colour(text: str) -> Colour:
+    """The colour in a text such as "#fff", "#f8f8f8" or "white". ValueError where it is none."""
+    if (named := _NAMED_COLOURS.get(text.lower())) is not None:
+        return named
+    digits = re.fullmatch(r"#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})", text)
+    if digits is None:
+        raise ValueError(COLOUR_FORM)
+    full = digits[1] if len(digits[1]) == 6 else "".join(each * 2 for each in digits[1])
+    return int(full[:2], 16), int(full[2:4], 16), int(full[4:], 16)
 
 
 def human_size(count: float) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from watcher.config.apprise_check import apprise_problems
+from watcher.config.keys import DEFAULT_KEY_TEMPLATE
 from watcher.config.receivers import receiver_problems
-from watcher.config.schema import DEFAULT_KEY_TEMPLATE, B2ConnectorSettings, is_loopback, output_store, split_address
+from watcher.config.schema import B2ConnectorSettings, is_loopback, output_store, split_address
 from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:

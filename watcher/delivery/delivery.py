@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from watcher.compressor.wire import FetchRequest
 from watcher.config.keys import KeyFields
+from watcher.formats.targets import converted_extension
 from watcher.model import OutputState, StoredObject
 
 if TYPE_CHECKING:
@@ -187,11 +188,13 @@ class Delivery:
         return FetchRequest(publication.url, self.rule.image, store, publication.headers)
 
 
-def key_fields(delivery: Delivery) -> KeyFields:
+def key_fields(delivery: Delivery, *, renders_svg: bool = False) -> KeyFields:
     """What the key template may speak of."""
     image = delivery.image
     detected = datetime.fromtimestamp(image.detected_at, UTC)
-    return KeyFields(image.file.relative_text, image.file.folder, delivery.output.rendition, delivery.facts.sha1, detected)
+    converted = converted_extension(delivery.facts.format, delivery.rule.image, renders_svg=renders_svg)
+    file, rendition = image.file, delivery.output.rendition
+    return KeyFields(file.relative_text, file.folder, rendition, delivery.facts.sha1, detected, converted)
 
 
 def with_states(image: Image, states: Mapping[str | None, Progress]) -> Image:

@@ -202,7 +202,8 @@ class Pipeline:
 
         Raises InvalidKey.
         """
-        key = delivery.key or render_key(str(delivery.rule.store["path"]), key_fields(delivery))
+        fields = key_fields(delivery, renders_svg=self.policy.renders_svg)
+        key = delivery.key or render_key(str(delivery.rule.store["path"]), fields)
         return replace(delivery, key=key).charged(self._ports.gate.attempts_charged(delivery.id))
 
     async def _conclude(self, delivery: Delivery, opened: OpenImage) -> Conclusion:

@@ -19,9 +19,11 @@ from watcher.engine.rights import PREFIX, exif_block
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from watcher.config.units import Colour
     from watcher.engine.rights import Rights
     from watcher.engine.work import Compression
 
+WHITE: Final = (255, 255, 255)
 LADDER: Final = (0.85, 0.7, 0.55, 0.4)
 """By what a quality is multiplied, try after try, where an output must become smaller."""
 QUALITIES: Final[Mapping[str, Mapping[Compression, int]]] = {
@@ -59,6 +61,8 @@ class Encoding:
     quality: int
     lossless: bool = False
     rights: Rights = ()
+    background: Colour = WHITE
+    """What alpha is laid on where the format has none."""
 
 
 def quality_of(format_name: str, compression: Compression) -> int:
@@ -78,7 +82,7 @@ def can_be_lowered(encoding: Encoding) -> bool:
 
 
 def _jpeg(image: pyvips.Image, encoding: Encoding) -> bytes:
-    image = _opaque(image)
+    image = _opaque(image, encoding.background)
     options = {**_JPEG[encoding.compression], **_BARE}
     return bytes(image.jpegsave_buffer(Q=encoding.quality, optimize_coding=True, quant_table=3, **options))
 
@@ -126,8 +130,12 @@ def _error(image: pyvips.Image, reduced: pyvips.Image) -> float:
     return math.sqrt(mean)
 
 
-def _opaque(image: pyvips.Image) -> pyvips.Image:
-    return image.flatten(background=255) if image.hasalpha() else image
+def _opaque(image: pyvips.Image, background: Colour = WHITE) -> pyvips.Image:
+    if not image.hasalpha():
+        return image
+    if image.bands < 3 and len(set(background)) > 1:
+        image = image.colourspace("srgb")
+    return image.flatten(background=list(background[: image.bands - 1]))
 
 
 def _gif(image: pyvips.Image, encoding: Encoding) -> bytes:

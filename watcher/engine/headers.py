@@ -64,6 +64,11 @@ class Picture:
     pages: tuple[Directory, ...] = ()
 
     @property
+    def animated(self) -> bool:
+        """Whether its pictures are shown one after the other, and are no pages."""
+        return self.sequence or (self.frames > 1 and not self.pages)
+
+    @property
     def foreign_colours(self) -> bool:
         """Whether the numbers of the pixels change on the way to sRGB."""
         return self.cmyk or self.said.foreign

@@ -28,6 +28,8 @@ from watcher.engine.work import Outcome
 from watcher.formats.completion import completed
 from watcher.formats.containers import judge_bytes
 from watcher.formats.sniffing import sniff, unreadable_kind
+from watcher.formats.targets import article, target
+from watcher.model import Format
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from watcher.engine.headers import Picture
     from watcher.engine.work import ImageOrder, Task
 
-_WEBP_MAX_SIDE: Final = 16_383
+_MOST_SIDES: Final = {Format.WEBP: 16_383, Format.AVIF: 16_384, Format.JPEG: 65_500}
 _CANNOT: Final = re.compile(r"unsupported|not supported|not configured|unimplemented|not implemented", re.IGNORECASE)
 
 
@@ -98,15 +100,18 @@ def recognise(source: Path) -> str:
 
 
 def _encoding(picture: Picture, placement: Placement, order: ImageOrder) -> Encoding:
-    """SVG becomes PNG; every other format is kept."""
-    format_name = "png" if picture.format == "svg" else picture.format
-    if format_name == "webp" and max(placement.crop_width, placement.crop_height) > _WEBP_MAX_SIDE:
-        raise unprocessable(f"a WebP holds at most {_WEBP_MAX_SIDE} x {_WEBP_MAX_SIDE} pixels")
+    stored = target(Format(picture.format), order.output.format, pictures=picture.frames, animated=picture.animated)
+    if stored.problem:
+        raise unsupported(stored.problem)
+    format_name, most = stored.format.value, _MOST_SIDES.get(stored.format)
+    if most is not None and max(placement.crop_width, placement.crop_height) > most:
+        raise unprocessable(f"{article(stored.format)} holds at most {most} x {most} pixels")
     return Encoding(
         format=format_name,
         compression=order.compression,
         quality=quality_of(format_name, order.compression),
-        lossless=picture.lossless and order.compression != "ultra",
+        lossless=picture.lossless and format_name == picture.format and order.compression != "ultra",
+        background=order.output.background,
         rights=picture.rights,
     )
 
@@ -115,7 +120,7 @@ def _content(picture: Picture, placement: Placement, encoding: Encoding) -> byte
     changed = _is_changed(picture, placement)
     if picture.sequence:
         return _sequence(picture, changed=changed)
-    if picture.format == "ico" and not changed:
+    if encoding.format == "ico" and not changed:
         return rasters.repack_ico(picture.path)
     content = _encoded(picture, placement, encoding)
     if changed or encoding.format != picture.format:

@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from watcher.compressor.wire import STORE_HEADERS
+from watcher.config.units import parse_colour
 from watcher.engine.geometry import Gravity, Mode, Resize
 from watcher.engine.refusal import Refusal, unprocessable
-from watcher.engine.work import Compression, ImageOrder
+from watcher.engine.work import Compression, ImageOrder, OutputOrder
+from watcher.model import OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,9 +110,20 @@ class _Resize(_Model):
         return self
 
 
+def _colour(value: str) -> str:
+    parse_colour(value)
+    return value
+
+
+class _Output(_Model):
+    format: OutputFormat = "auto"
+    background: Annotated[str, AfterValidator(_colour)] = "#ffffff"
+
+
 class _Image(_Model):
     compression: Compression = "high"
     resize: _Resize | None = None
+    output: _Output = Field(default_factory=_Output)
 
 
 def _http_url(value: str) -> str:
@@ -252,7 +265,11 @@ def _order(parsed: _Body) -> Order:
     return Order(
         url=parsed.url,
         headers=parsed.headers,
-        image=ImageOrder(parsed.image.compression, None if resize is None else Resize(**resize.model_dump())),
+        image=ImageOrder(
+            parsed.image.compression,
+            None if resize is None else Resize(**resize.model_dump()),
+            OutputOrder(parsed.image.output.format, parse_colour(parsed.image.output.background)),
+        ),
         store=None if store is None else StoreOrder(**store.model_dump()),
         webhook=None if parsed.webhook is None else parsed.webhook.url,
     )

@@ -7,20 +7,33 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from watcher.engine.geometry import Resize
 from watcher.engine.refusal import Refusal
+
+if TYPE_CHECKING:
+    from watcher.config.units import Colour
+    from watcher.model import OutputFormat
 
 Compression = Literal["medium", "high", "ultra"]
 
 
 @dataclass(frozen=True, slots=True)
+class OutputOrder:
+    """The format to store, and what to lay alpha on where that has none (red, green, blue)."""
+
+    format: OutputFormat = "auto"
+    background: Colour = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
 class ImageOrder:
-    """What to do with the image. Without a resize it is only compressed."""
+    """What to do with the image. Without a resize and an output it is only compressed."""
 
     compression: Compression = "high"
     resize: Resize | None = None
+    output: OutputOrder = OutputOrder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +60,16 @@ class Task:
     @classmethod
     def read(cls, message: dict[str, Any]) -> Task:
         """What `message` made."""
-        resize = message["image"]["resize"]
+        resize, output = message["image"]["resize"], message["image"]["output"]
+        red, green, blue = output["background"]
         return cls(
             source=Path(message["source"]),
             target=Path(message["target"]),
-            image=ImageOrder(message["image"]["compression"], None if resize is None else Resize(**resize)),
+            image=ImageOrder(
+                message["image"]["compression"],
+                None if resize is None else Resize(**resize),
+                OutputOrder(output["format"], (red, green, blue)),
+            ),
             limits=Limits(**message["limits"]),
         )
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
-from watcher.model import Format
+from watcher.model import Format, OutputFormat
 
-OutputFormat = Literal["auto", "jpeg", "png", "webp", "avif", "web"]
 AS_IT_CAME: Final = "auto"
 FOR_BROWSERS: Final = "web"
 WORDS: Final[tuple[str, ...]] = get_args(OutputFormat)
@@ -25,6 +24,19 @@ _FRAMES_READ: Final = frozenset({Format.GIF, Format.WEBP})
 """Formats whose frames can be read."""
 _WITHOUT_ALPHA: Final = frozenset({Format.JPEG})
 _EXTENSIONS: Final = {Format.JPEG: "jpg"}
+EXTENSIONS: Final[Mapping[Format, tuple[str, ...]]] = {
+    Format.JPEG: ("jpg", "jpeg", "jpe", "jfif"),
+    Format.PNG: ("png", "apng"),
+    Format.WEBP: ("webp",),
+    Format.AVIF: ("avif",),
+    Format.HEIC: ("heic", "heif", "hif"),
+    Format.GIF: ("gif",),
+    Format.TIFF: ("tif", "tiff"),
+    Format.BMP: ("bmp", "dib"),
+    Format.SVG: ("svg", "svgz"),
+    Format.ICO: ("ico",),
+}
+"""What names of files of a format end in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,12 @@ def _cannot_hold(source: Format, stored: Format, pictures: int, *, animated: boo
         f"a {source.name} of {pictures} pages cannot become {article(stored)}, which holds one picture: "
         'save each page as a file of its own, or use image.output = { format = "auto" }'
     )
+
+
+def by_name(name: str) -> Format | None:
+    """The format that a name speaks of, where there are no bytes yet."""
+    extension = name.rpartition(".")[2].lower()
+    return next((each for each, known in EXTENSIONS.items() if extension in known), None)
 
 
 def article(image_format: Format) -> str:

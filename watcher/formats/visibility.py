@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from string import Formatter
 from typing import Any, Final
 
+from watcher.config.keys import fields_of
 from watcher.formats.targets import NOT_WEB_SAFE, stored_format, wanted
 from watcher.model import Format, Notice
 
@@ -58,4 +58,4 @@ def hidden_for(store: Mapping[str, Any]) -> float | None:
 
 def tells_contents_apart(template: str) -> bool:
     """Whether a key template gives another key for another content."""
-    return any(field == "sha1" for _, field, _, _ in Formatter().parse(template))
+    return "sha1" in fields_of(template)

@@ -1,5 +1,6 @@
 """Object keys: what templates give, and what B2 takes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -37,6 +38,20 @@ def fields(relative_path: str, folder: str = "products", rendition: str | None =
 def test_a_template_gives_the_key(template: str, path: str, key: str) -> None:
     """Each field means what the documentation says, and what B2 does not take is replaced."""
     assert key == render_key(template, fields(path))
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "key"),
+    [
+        ("{folder}/{dir}/{stem}.{ext}", "a/IMG_1.HEIC", "products/a/IMG_1.jpg"),
+        ("{folder}/{dir}/{name}", "a/IMG_1.HEIC", "products/a/IMG_1.jpg"),  # the default, which then is another
+        ("x/{name}", "a/IMG_1.HEIC", "x/IMG_1.HEIC"),
+        ("{stem}-{sha1:.8}.{ext}", "noext", "noext-01234567.jpg"),
+    ],
+)
+def test_the_extension_is_that_of_the_format_that_is_stored(template: str, path: str, key: str) -> None:
+    """Where another format is stored than came; a template that asks for the whole name gets it all the same."""
+    assert key == render_key(template, replace(fields(path), converted="jpg"))
 
 
 def test_a_segment_is_cut_at_250_bytes_and_keeps_its_extension() -> None:

@@ -85,6 +85,9 @@ def test_every_problem_is_listed_with_its_place() -> None:
         ({"folders": [{"path": "/a", "on_success": "shred"}]}, "folders[0].on_success"),
         ({"folders": [{"path": "/a", "link": "https://cdn"}]}, "{key}"),
         ({"folders": [{"path": "/a", "image": {"resize": {"mode": "fit", "width": 3}}}]}, "needs both"),
+        ({"folders": [{"path": "/a", "image": {"output": {"format": "wepb"}}}]}, "'webp'"),
+        ({"folders": [{"path": "/a", "image": {"output": {"background": "#ff"}}}]}, "a colour is written like"),
+        ({"folders": [{"path": "/a", "image": {"output": "web"}}]}, "must be a table"),
         ({"publish": {"serve": {"public_url": "https://x.example", "ttl": "60s"}}}, "below compressor.timeout"),
         ({"publish": {"mode": "presign"}}, "publish.presign: is missing"),
         ({"publish": {}}, "publish.serve.public_url: is missing"),
@@ -101,7 +104,12 @@ def test_what_cannot_work_is_refused(changes: dict[str, Any], place: str) -> Non
 
 def test_unknown_operations_are_passed_on() -> None:
     """The vendor adds operations; unknown keys inside `image` go through as they are."""
-    image = {"compression": "high", "watermark": {"text": "x"}, "resize": {"width": 5, "gravity": "top"}}
+    image = {
+        "compression": "high",
+        "watermark": {"text": "x"},
+        "resize": {"width": 5, "gravity": "top"},
+        "output": {"format": "web", "vendors": 1},
+    }
     settings = load(good(folders=[{"path": "/srv/drop", "image": image}]))
 
     assert image == build_rule(settings, settings.folders[0]).outputs[0].image

@@ -7,6 +7,7 @@ import pytest
 from watcher.engine.geometry import Resize
 from watcher.engine.orders import key_problem, read_order, region_problem
 from watcher.engine.refusal import Refusal
+from watcher.engine.work import OutputOrder
 
 STORE = {"id": "c", "bucket": "my-bucket", "region": "eu-central-003"}
 
@@ -33,6 +34,20 @@ def test_the_vendors_example_is_read() -> None:
     assert order.store.headers == {"Cache-Control": "max-age=2592000000"}
 
 
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ({}, OutputOrder()),
+        ({"format": "web"}, OutputOrder("web")),
+        ({"format": "jpeg", "background": "#08f"}, OutputOrder("jpeg", (0, 136, 255))),
+        ({"format": "webp", "background": "Black"}, OutputOrder("webp", (0, 0, 0))),
+    ],
+)
+def test_the_output_is_read(output: Any, expected: OutputOrder) -> None:
+    """A format and a background, each with its default."""
+    assert read_order({"url": "http://x/y", "image": {"output": output}}).image.output == expected
+
+
 def test_header_names_become_canonical() -> None:
     """The case of the four header names does not matter; the canonical name is sent."""
     order = read_order({"url": "http://x/y", "store": {**STORE, "headers": {"cache-CONTROL": "no-store"}}})
@@ -57,6 +72,13 @@ def test_the_key_follows_from_the_path(path: str, key: str) -> None:
         ({"url": "http://x:99999/"}, "url must be"),
         ({"url": "http://x/a b"}, "url must be"),
         ({"url": 5}, "url"),
+        ({"url": "http://x/y", "image": {"output": {"format": "gif"}}}, "image.output.format must be 'auto', 'jpeg', 'png'"),
+        ({"url": "http://x/y", "image": {"output": {"quality": 80}}}, "image.output.quality is not known"),
+        ({"url": "http://x/y", "image": {"output": "webp"}}, "image.output"),
+        (
+            {"url": "http://x/y", "image": {"output": {"background": "pinkish"}}},
+            "image.output.background a colour is written",
+        ),
         ({"url": "http://x/y", "image": {"compression": "lossless"}}, "image.compression must be 'medium', 'high' or 'ultra'"),
         ({"url": "http://x/y", "image": {"resize": {}}}, "image.resize needs `width` or `height`"),
         ({"url": "http://x/y", "image": {"resize": {"width": 5, "mode": "fit"}}}, 'mode "fit" needs both'),

@@ -18,7 +18,8 @@ from watcher.app import started
 from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.recording import RecordingLog
 from watcher.commands.checks.tiny import tiny_png
-from watcher.config.schema import DEFAULT_KEY_TEMPLATE, AdminSettings, LogSettings, output_store
+from watcher.config.keys import DEFAULT_KEY_TEMPLATE
+from watcher.config.schema import AdminSettings, LogSettings, output_store
 from watcher.errors import WatcherError
 from watcher.log import quiet_libraries
 from watcher.model import ENDINGS, Event
