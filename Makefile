@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak bench reference lock clean install uninstall
+.PHONY: help demo test lint soak bench reference docs lock clean install uninstall
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(VENV)/.dev ## Measure against the bars of docs/BENCHMARKS.md
 
 reference: $(VENV)/.run ## Write docs/CONFIGURATION.md and docs/config.schema.json from the schema
 	$(BIN)/python -m watcher.config.reference docs
+
+docs: $(VENV)/.dev ## Build the documentation as a site, links checked, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: ## Lock exact versions with hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
