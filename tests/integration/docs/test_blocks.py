@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tomllib
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,9 @@ def calls(line: str) -> list[list[str]]:
     """The arguments of each call of our own command in a line."""
     found = []
     for words in parts(line):
-        while words and (words[0] in {"sudo", "env"} or re.fullmatch(r"[A-Z_]+=.*", words[0])):
-            words = words[1:]
-        if words and Path(words[0]).name == "compressor-watcher":
-            found.append(words[1:])
+        command = list(dropwhile(lambda word: word in {"sudo", "env"} or re.fullmatch(r"[A-Z_]+=.*", word), words))
+        if command and Path(command[0]).name == "compressor-watcher":
+            found.append(command[1:])
     return found
 
 
