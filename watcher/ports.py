@@ -45,6 +45,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back."""
 
+    def steady(self) -> float:
+        """Unix seconds that never go back, nor behind `now`: for what is due, which a clock set back must not put off."""
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 

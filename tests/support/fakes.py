@@ -54,6 +54,9 @@ class StillClock:
     def monotonic(self) -> float:
         return self.moment
 
+    def steady(self) -> float:
+        return self.moment
+
     async def sleep(self, seconds: float) -> None:
         self.moment += seconds
         await asyncio.sleep(0)

@@ -97,6 +97,10 @@ class LoopClock:
         """Seconds."""
         return self._loop.moment
 
+    def steady(self) -> float:
+        """Unix seconds."""
+        return self.now()
+
     async def sleep(self, seconds: float) -> None:
         """Wait, by the loop's time."""
         await asyncio.sleep(seconds)

@@ -85,14 +85,24 @@ class MovedClock:
 
     def __init__(self) -> None:
         self._ahead = 0.0
+        self._set = 0.0
+        self._furthest = 0.0
         self.sleepers = 0
         self._moved = asyncio.Event()
 
     def now(self) -> float:
-        return time.time() + self._ahead
+        return time.time() + self._ahead + self._set
 
     def monotonic(self) -> float:
         return time.monotonic() + self._ahead
+
+    def steady(self) -> float:
+        return time.time() + self._ahead + self._furthest
+
+    def set(self, seconds: float) -> None:
+        """Somebody sets the clock on the wall by so much; nothing else moves."""
+        self._set += seconds
+        self._furthest = max(self._furthest, self._set)
 
     def move(self, seconds: float) -> None:
         self._ahead += seconds

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REACH_SECONDS: Final = 0.2
 """Between two looks at which folders hang while any does, or while all slots are used."""
 LONGEST_IDLE: Final = 30.0
-"""Seconds after which the journal is looked at again though nobody called: a wall clock may have been set meanwhile."""
+"""Seconds after which the journal is looked at again though nobody called."""
 
 
 class Dispatcher:
@@ -102,7 +102,7 @@ class Dispatcher:
 
     async def _fill(self) -> bool:
         """Look for due images, the few at hand being used up. True where there may be more than were asked for."""
-        self._looked_at = self._clock.now()
+        self._looked_at = self._clock.steady()
         self._resting = {
             key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns
         }
@@ -129,7 +129,7 @@ class Dispatcher:
     async def _wait_for_work(self) -> None:
         due = await self._journal.next_due(self._looked_at)
         rests = [until - self._clock.monotonic() for until, _ in self._resting.values()]
-        waits = [LONGEST_IDLE, *rests, *([due - self._clock.now()] if due is not None else [])]
+        waits = [LONGEST_IDLE, *rests, *([due - self._clock.steady()] if due is not None else [])]
         loop = asyncio.get_running_loop()
         end = loop.time() + max(0.005, min(waits))
         while (left := end - loop.time()) > 0 and not self._wake.is_set():

@@ -66,5 +66,5 @@ class Disposal:
     async def _later(self, image: Image, reason: str) -> None:
         now = self._ports.clock.now()
         wait = DISPOSAL_RETRY_SECONDS * (0.5 + self._ports.random())
-        await self._ports.journal.finish_later(image.id, now + wait, reason, now)
+        await self._ports.journal.finish_later(image.id, self._ports.clock.steady() + wait, reason, now)
         self._ports.events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))

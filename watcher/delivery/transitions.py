@@ -86,9 +86,9 @@ class Transitions:
         return OutputState.FAILED
 
     async def _postpone(self, delivery: Delivery, later: Later, policy: Policy) -> Progress:
-        now = self._ports.clock.now()
+        now = self._ports.clock.steady()
         waits = postponement(delivery, later, policy, now, self._ports.random())
-        await self._ports.journal.postponed(delivery.image.id, delivery.output.rendition, waits, now)
+        await self._ports.journal.postponed(delivery.image.id, delivery.output.rendition, waits, self._ports.clock.now())
         if later.tried and not is_last_attempt(delivery, later, policy):
             status, wait = later.failure.status if later.failure else None, round(waits.due_at - now, 3)
             told = {"message": later.message, "attempts": waits.attempts, "wait": wait, "status": status}
@@ -111,7 +111,7 @@ class Transitions:
     async def defer(self, image: Image, output: Output, reason: str) -> Progress:
         """The original cannot be read now: another turn later, and nobody's attempt."""
         now, tries = self._ports.clock.now(), output.tries + 1
-        due_at = now + max(SHORTEST_HOLD, backoff(tries, self._ports.random()))
+        due_at = self._ports.clock.steady() + max(SHORTEST_HOLD, backoff(tries, self._ports.random()))
         waits = Postponement(due_at, output.attempts, tries, is_unsettled(output), reason)
         await self._ports.journal.postponed(image.id, output.rendition, waits, now)
         return None

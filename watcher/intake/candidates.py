@@ -139,7 +139,7 @@ class Candidates:
 
     async def _tell_waiting(self, relatives: Sequence[bytes]) -> None:
         """Those that are not whole after a while are said, once a file; and those that need no wait any more are forgotten."""
-        now = self._context.clock.now()
+        now = self._context.clock.steady()
         over = [each for each in relatives if each in self._told and each not in self._waiting]
         late = {each: self._waiting[each] for each in relatives if each in self._waiting and each not in self._told}
         late = {each: wait for each, wait in late.items() if not wait.unreadable and now - wait.first >= TOLD_AFTER_SECONDS}
@@ -220,7 +220,7 @@ class Candidates:
         before = waiting.wait if waiting is not None else None
         decision = settle(before, inspection, clock.monotonic(), clock.now(), self._context.patience)
         if isinstance(decision, NotYet):
-            first = waiting.first if waiting is not None and waiting.first else clock.now()
+            first = waiting.first if waiting is not None and waiting.first else clock.steady()
             self._wait(relative, _Waiting(decision, first=first))
             return None
         return decision

@@ -6,7 +6,7 @@ Where a read lease tells whether anybody has the file open for writing, a whole 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -60,6 +60,8 @@ class NotYet:
     since: float
     check_at: float
     verdict: Verdict | None = None
+    age: float = field(default=0.0, compare=False)
+    """How old (seconds) the version was when it was first seen."""
 
     def stood_still(self, now: float, patience: Patience) -> bool:
         """Whether the version, if it still is this one, has been still long enough."""
@@ -98,12 +100,20 @@ Decision = Take | NotYet | GiveUp | Leave
 def settle(before: NotYet | None, inspection: Inspection, now: float, wall: float, patience: Patience) -> Decision:
     """What follows from a look, given what the last one left. `now` is monotonic, `wall` Unix seconds.
 
-    How long a version has stood is measured by us, and for giving up also by its ctime, so that restarts do not start it anew.
+    How long a version has stood is measured by us; for giving up its age at the first look is added, so that restarts do not
+    start it anew. A clock that is set between two looks changes nothing.
     """
     observation = inspection.observation
-    since = before.since if before is not None and before.observation == observation else now
-    still = now - since
-    stood = max(still, wall - observation.ctime_ns / 1e9)
+    since, age = now, max(0.0, wall - observation.ctime_ns / 1e9)
+    if before is not None and before.observation == observation:
+        since, age = before.since, before.age
+    decision = _settle(inspection, since, now, age, patience)
+    return replace(decision, age=age) if isinstance(decision, NotYet) else decision
+
+
+def _settle(inspection: Inspection, since: float, now: float, age: float, patience: Patience) -> Decision:
+    observation, still = inspection.observation, now - since
+    stood = still + age
     if inspection.writers is Writers.SOME:
         return NotYet(observation, since, now + _pause(still, LONGEST_WAIT_WRITER))
     if observation.size == 0:

@@ -169,8 +169,9 @@ class Courier:
         return True
 
     async def _wait_until(self, moment: float) -> None:
-        """Until then (Unix seconds), or until the daemon ends; outages are told meanwhile."""
-        while not self._hurry and (left := moment - self._clock.now()) > 0:
+        """Until then (Unix seconds), or until the daemon ends; outages are told meanwhile. A clock that is set is no matter."""
+        end = self._clock.monotonic() + min(moment - self._clock.now(), self.plan.gathers or 0.0)
+        while not self._hurry and (left := end - self._clock.monotonic()) > 0:
             self.is_idle = not self._outages
             self._alarm.clear()
             await self._tell_outages()

@@ -21,12 +21,13 @@ ROOM_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A source under a ticket; `inode` is what its descriptor led to when it was published."""
+    """A source under a ticket; `inode` is what its descriptor led to when it was published, `until` (monotonic) its end."""
 
     ticket: Ticket
     source: Source
     inode: tuple[int, int]
     traffic: Traffic
+    until: float
 
 
 class Register:
@@ -47,7 +48,8 @@ class Register:
         key = _digest(ticket.token)
         known = self._published.get(key)
         traffic = known.traffic if known is not None else Traffic(source.facts.size, self._clock.monotonic())
-        self._published[key] = Published(ticket, source, inode, traffic)
+        until = self._clock.monotonic() + (ticket.expires_at - self._clock.now())
+        self._published[key] = Published(ticket, source, inode, traffic, until)
 
     def find(self, token: str) -> Published | None:
         """What is published under a token."""
@@ -61,8 +63,8 @@ class Register:
 
     def forget_expired(self) -> None:
         """Forget what nobody may fetch any more."""
-        now = self._clock.now()
-        self._published = {key: each for key, each in self._published.items() if now < each.ticket.expires_at}
+        now = self._clock.monotonic()
+        self._published = {key: each for key, each in self._published.items() if now < each.until}
 
     async def room_for(self, size: int) -> None:
         """Wait, in the order of coming, while a thin line has more to send than it can in a while."""

@@ -274,7 +274,7 @@ class TemporaryUrls:
         found = self._register.find(token)
         if found is None:
             return Denial.UNKNOWN
-        if self._clock.now() >= found.ticket.expires_at:
+        if self._clock.monotonic() >= found.until:
             return Denial.EXPIRED
         if self._settings.require_header:
             return _without_key(request.headers.get(KEY_HEADER), found.ticket) or found

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from watcher.records.dialect import Connection
     from watcher.records.queries import OutboxCursor
 
-FAR_AHEAD_SECONDS: Final = 3600.0
-"""Nothing is put off for so long; a time further ahead was written under a clock that has been set back since."""
+FAR_AHEAD_SECONDS: Final = 120.0
+"""No output is put off for so long; a time further ahead was written under a clock that has been set back since."""
+LONGEST_PUT_AWAY_SECONDS: Final = 900.0
+"""The same for the move or deletion of an original."""
 
 
 def recover(connection: Connection, now: float) -> int:
@@ -27,9 +29,9 @@ def recover(connection: Connection, now: float) -> int:
     for number, rendition in interrupted:
         changes.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
         changes.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": changes.INTERRUPTED})
-    far = now + FAR_AHEAD_SECONDS
+    far, farthest = now + FAR_AHEAD_SECONDS, now + LONGEST_PUT_AWAY_SECONDS
     connection.execute("UPDATE outputs SET due_at = ? WHERE state IN ('waiting', 'enqueued') AND due_at > ?", (now, far))
-    connection.execute("UPDATE images SET due_at = ? WHERE state = 'ended' AND due_at > ?", (now, far))
+    connection.execute("UPDATE images SET due_at = ? WHERE state = 'ended' AND due_at > ?", (now, farthest))
     return len(interrupted)
 
 

@@ -34,6 +34,9 @@ class QuickClock:
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time() * SPEED
 
+    def steady(self) -> float:
+        return self.now()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / SPEED)
 

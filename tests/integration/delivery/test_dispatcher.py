@@ -184,3 +184,23 @@ async def test_a_stop_waits_for_those_who_ask_and_for_nobody_else() -> None:
         assert await draining == 0
         assert the.turns.stopping
         assert (await the.journal.totals()).stored == 1
+
+
+@pytest.mark.parametrize("hours", [-2, -24 * 365, 2])
+async def test_a_clock_that_is_set_stops_nobody(hours: int) -> None:
+    """What waited when it was set has its turn, and so has what comes afterwards, and what is put off comes back in time."""
+    async with bench(1) as the:
+        await the.take(3)
+        await wait_until(lambda: len(the.turns.running) == 1)
+        the.clock.set(hours * 3600.0)
+        (late,) = await the.journal.take([sighting(b"late.jpg")])
+        the.turns.broken.add(b"late.jpg")
+        while len(the.turns.count) < 4:
+            for image_id in list(the.turns.running):
+                the.turns.end(image_id)
+            await asyncio.sleep(0.01)
+        await wait_until(lambda: the.log.of(Event.IMAGE_RETRY))
+        the.turns.broken.clear()
+        the.clock.move(61)
+        the.dispatcher.wake()
+        await wait_until(lambda: the.turns.count[late] == 2)

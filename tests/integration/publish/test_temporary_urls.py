@@ -333,6 +333,21 @@ async def test_refusals_are_logged_once_a_minute(
     assert "nothing" not in repr(log.lines)
 
 
+@pytest.mark.parametrize("hours", [-24, 24])
+async def test_a_clock_that_is_set_changes_no_expiry(
+    serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile, clock: MovedClock, hours: int
+) -> None:
+    """What was published lasts as long as was promised, by the time that passes."""
+    server = await serving()
+    url = (await server.publish(new_ticket(lifetime=60), photo)).url
+    clock.set(hours * 3600.0)
+    async with client.get(url) as response:
+        assert response.status == 200
+    clock.move(61)
+    async with client.get(url) as response:
+        assert response.status == 404
+
+
 async def test_expired_tickets_are_forgotten(serving: Starter, photo: OpenedFile, clock: MovedClock) -> None:
     """What expired does not stay in memory."""
     server = await serving()

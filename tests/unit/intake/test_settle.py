@@ -173,3 +173,15 @@ class TestGivingUp:
         ahead = replace(SEEN, ctime_ns=int((WALL + 1e6) * 1e9))
 
         assert isinstance(decide(Inspection(ahead, Writers.NONE, CUT)), NotYet)
+
+
+class TestClockThatIsSet:
+    @pytest.mark.parametrize("by", [2 * 3600.0, -2 * 3600.0])
+    def test_it_gives_nobody_up_before_the_time(self, by: float) -> None:
+        """An upload that pauses while somebody sets the clock is waited for as long as any other."""
+        first = settle(None, Inspection(SEEN, Writers.NONE, CUT), NOW, WALL, PATIENCE)
+        assert isinstance(first, NotYet)
+        second = settle(first, Inspection(SEEN, Writers.NONE, CUT), NOW + 60, WALL + 60 + by, PATIENCE)
+        assert isinstance(second, NotYet)
+        third = settle(second, Inspection(SEEN, Writers.NONE, CUT), NOW + 3600, WALL + 3600 + by, PATIENCE)
+        assert isinstance(third, GiveUp)
