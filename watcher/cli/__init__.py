@@ -43,7 +43,7 @@ app.add_typer(service_app, name="service", rich_help_panel="Work")
 
 WORKING: Final = (working.run, working.once, working.init, working.check, working.engine, working.demo)
 READING: Final = (reading.status, reading.list_, reading.show, reading.links, reading.explain, reading.tail, reading.schema)
-STEERING: Final = (steering.retry, steering.pause, steering.resume)
+STEERING: Final = (steering.retry, steering.reprocess, steering.pause, steering.resume)
 for panel, commands in (("Work", WORKING), ("Look", READING), ("Steer", STEERING)):
     for each in commands:
         app.command(each.__name__.rstrip("_"), rich_help_panel=panel)(each)

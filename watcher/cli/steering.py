@@ -1,12 +1,13 @@
-"""The commands that steer a daemon, whether it runs or not: retry, pause, resume."""
+"""The commands that steer a daemon, whether it runs or not: retry, reprocess, pause, resume."""
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
-from watcher.cli.options import ConfigOption, leave, load, wait
+from watcher.cli.options import ConfigOption, JsonOption, leave, load, parsed, wait
 
 FolderArgument = Annotated[
     str | None, typer.Argument(metavar="[FOLDER]", help="A folder, by name. Default: all of them.", show_default=False)
@@ -46,3 +47,25 @@ def resume(folder: FolderArgument = None, config: ConfigOption = None) -> None:
 
     settings, _ = load(config, "read")
     leave(wait(resume_folder(settings, folder)))
+
+
+def reprocess(
+    everything: Annotated[bool, typer.Option("--all", help="Also those whose rule is the same: sent, and paid, again.")] = False,
+    folder: Annotated[str | None, typer.Option(help="Only images of this folder, by name.")] = None,
+    rendition: Annotated[str | None, typer.Option(help="Only this rendition, by name.")] = None,
+    since: Annotated[str | None, typer.Option(help='Only what was stored since: "2h", "1d" or a date 2026-01-31.')] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count images and requests; change nothing.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put stored images back in the queue, behind fresh drops: those whose rule changed since, or all.
+
+    Each output is compared with its own rule: a rendition that overrides what changed is left. A running daemon begins at once.
+    """
+    from watcher.commands.listing import parse_since
+    from watcher.commands.reprocess import Choice
+    from watcher.commands.reprocess import reprocess as reprocess_images
+
+    start = None if since is None else parsed(lambda text: parse_since(text, time.time()), since)
+    settings, _ = load(config, "read")
+    leave(wait(reprocess_images(settings, Choice(everything, folder, rendition, start), dry_run=dry_run, as_json=as_json)))

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from watcher.records import changes, overview, queries, upkeep, watched
+from watcher.records import changes, overview, queries, reprocessing, upkeep, watched
 from watcher.records.bell import Bell
 from watcher.records.followers import JournalFollowers
 from watcher.records.pauses import JournalPauses
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from watcher.ports import Clock
     from watcher.records.dialect import Connection
     from watcher.records.queries import NumberedEnding, OutboxCursor, Totals
+    from watcher.records.reprocessing import Again
     from watcher.records.threads import ReadThread, WriteThread
 
 Answer = TypeVar("Answer")
@@ -236,6 +237,12 @@ class ThreadedJournal:
         Gives the ids of those that nobody had retried, replaced or dismissed before.
         """
         return await self._change(partial(upkeep.dismiss_failed, image_ids=image_ids, now=now))
+
+    async def reprocess(self, wanted: Sequence[Again], now: float) -> int:
+        """Take stored images again, each under the rule of its sighting. Gives how many; see `reprocessing.requeue`."""
+        slices = [wanted[start : start + TAKE_AT_ONCE] for start in range(0, len(wanted), TAKE_AT_ONCE)]
+        step = partial(reprocessing.requeue, now=now, new_id=self._new_id)
+        return sum([await self._change(partial(step, wanted=each)) for each in slices])
 
     async def prune(self, now: float) -> None:
         """Let go of finished images, and of endings that stand in the audit file, older than `keep`.

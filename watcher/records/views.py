@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from watcher.model import Event, ImageState, OutputState
-from watcher.records import database, overview, published, queries, watched
+from watcher.records import database, overview, published, queries, reprocessing, watched
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from watcher.records.dialect import Connection
     from watcher.records.published import Place
     from watcher.records.queries import OutboxCursor, Totals
+    from watcher.records.reprocessing import StoredFile
     from watcher.records.watched import WatchedFile
 
 PAGE: Final = 500
@@ -203,6 +204,10 @@ class JournalViews:
     def published_page(self, folder: str, after: bytes | None, limit: int) -> tuple[list[PublishedObject], bytes | None]:
         """See `published.page`."""
         return published.page(self._connection, folder, after, limit)
+
+    def stored_files(self, folder: str, after: bytes, limit: int) -> tuple[list[StoredFile], bytes | None]:
+        """See `reprocessing.page`."""
+        return reprocessing.page(self._connection, folder, after, limit)
 
     def owners(self, what: str, buckets: Collection[str]) -> list[Place]:
         """The files whose outputs lie, or were to lie, at a key or an address in these buckets."""
