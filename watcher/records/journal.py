@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from watcher.records import changes, overview, queries, reprocessing, upkeep, watched
+from watcher.records import changes, overview, queries, reprocessing, retention, upkeep, watched
 from watcher.records.bell import Bell
 from watcher.records.followers import JournalFollowers
 from watcher.records.pauses import JournalPauses
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from watcher.records.dialect import Connection
     from watcher.records.queries import NumberedEnding, OutboxCursor, Totals
     from watcher.records.reprocessing import Again
+    from watcher.records.retention import Place, Portion, Prune
     from watcher.records.threads import ReadThread, WriteThread
 
 Answer = TypeVar("Answer")
 
 TAKE_AT_ONCE: Final = 250
 """Sightings in one change, so that others are not kept waiting by a large folder."""
-PRUNE_AT_ONCE: Final = 500
+LONGEST_REST_SECONDS: Final = 1.0
 CLOSE_PATIENCE_SECONDS: Final = 5.0
 
 
@@ -249,11 +251,20 @@ class ThreadedJournal:
 
         Which files are known, and what lies at the keys of present files, stays.
         """
-        step = partial(upkeep.prune, before=now - self._keep, now=now, limit=PRUNE_AT_ONCE)
-        if await self._change(step):
-            while await self._change(step):
-                pass
-            await self._change(partial(upkeep.prune_rules, now=now))
+        portion = retention.Portion(now - self._keep, now)
+        for prune in (retention.prune_images, retention.prune_endings, retention.prune_objects):
+            await self._in_portions(prune, portion)
+        await self._change(partial(retention.prune_rest, portion=portion))
+
+    async def _in_portions(self, prune: Prune, portion: Portion) -> None:
+        """Others write at least as long as this does: a rest follows each portion."""
+        after: Place | None = portion.after
+        while after is not None:
+            began = self._clock.monotonic()
+            after = await self._change(partial(prune, portion=replace(portion, after=after)))
+            seconds = self._clock.monotonic() - began
+            portion = replace(portion, limit=retention.next_limit(portion.limit, seconds))
+            await self._clock.sleep(min(seconds, LONGEST_REST_SECONDS))
 
     # --- the endings, for who writes them down --------------------------------------------------------------------------------
 

@@ -1,13 +1,12 @@
-"""Keep the journal in order: recovery at start, retry, outbox cursor, retention. Functions of the connection, like `changes`."""
+"""Keep the journal in order: recovery at start, retry, outbox cursor. Functions of the connection, like `changes`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import Event
-from watcher.records import activity, changes
+from watcher.records import changes
 from watcher.records.dialect import dialect_of
-from watcher.records.rows import split_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -91,49 +90,3 @@ def count_on(connection: Connection, seq: int) -> None:
     for statement in dialect_of(connection).count_on:
         if connection.execute(statement, {"seq": seq}).rowcount:
             return
-
-
-def prune(connection: Connection, before: float, now: float, limit: int) -> int:
-    """Let go of what is older than `before` (Unix seconds), at most `limit` rows of each kind.
-
-    Gives how many were looked at: 0 when there is nothing more to do.
-    """
-    bounds = {"before": before, "limit": limit}
-    gone = sum(connection.execute(statement, bounds).rowcount for statement in (_PRUNE_IMAGES, _PRUNE_ENDINGS))
-    return gone + _prune_objects(connection, before, now, limit)
-
-
-def prune_rules(connection: Connection, now: float) -> int:
-    """Let go of snapshots of rules that no image has any more, and of hours that no plot shows."""
-    activity.prune_hours(connection, now)
-    return connection.execute("DELETE FROM rules WHERE digest NOT IN (SELECT rule FROM images)").rowcount
-
-
-_WRITTEN_DOWN: Final = """
-(SELECT coalesce(min(cursors.seq), 0) FROM cursors WHERE name IN ('audit', 'log') /*! AND cursors.host = endings.host */)
-"""
-_PRUNE_IMAGES: Final = f"""
-DELETE FROM images WHERE number IN (
-    SELECT number FROM images WHERE state = 'finished' AND finished_at < :before AND NOT EXISTS (
-        SELECT 1 FROM endings WHERE endings.image_id = images.id AND endings.seq > {_WRITTEN_DOWN}
-    ) LIMIT :limit
-)"""  # noqa: S608 - a constant
-_PRUNE_ENDINGS: Final = f"""
-DELETE FROM endings WHERE /*! (host, */ seq /*! ) */ IN (
-    SELECT /*! host, */ seq FROM endings WHERE at < :before AND seq <= {_WRITTEN_DOWN}
-    AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = endings.image_id) LIMIT :limit
-)"""  # noqa: S608 - a constant
-
-
-def _prune_objects(connection: Connection, before: float, now: float, limit: int) -> int:
-    """Objects whose file is gone from the tree go as well; those of present files are looked at again after another `keep`."""
-    query = "SELECT bucket, key, folder, relative FROM objects WHERE at < ? LIMIT ?"
-    old = connection.execute(query, (before, limit)).fetchall()
-    for bucket, key, folder, relative in old:
-        place = (folder, *split_path(relative))
-        present = connection.execute("SELECT 1 FROM files WHERE folder = ? AND directory = ? AND name = ?", place).fetchone()
-        if present:
-            connection.execute("UPDATE objects SET at = ? WHERE bucket = ? AND key = ?", (now, bucket, key))
-        else:
-            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
-    return len(old)

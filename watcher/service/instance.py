@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import time
 from typing import TYPE_CHECKING
@@ -17,17 +18,46 @@ LOCK_NAME = "lock"
 LOCK_TRIES = 10
 LOCK_PAUSE_SECONDS = 0.02
 IDENTITY_NAME = "instance-id"
+_IDENTITY = re.compile("[0-9a-f]{12}")
 
 
 def instance_id(state_dir: Path) -> str:
-    """Twelve hex digits that name this state folder for ever, so that daemons that share a bucket tell their things apart."""
+    """Twelve hex digits that name this state folder for ever, so that daemons that share a bucket tell their things apart.
+
+    A file that is empty or holds something else, as a crash or a full disk leaves behind, is replaced. Raises Unavailable.
+    """
     path = state_dir / IDENTITY_NAME
     try:
-        return path.read_text(encoding="utf-8").strip()
+        known = path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
-        identity = secrets.token_hex(6)
-        path.write_text(f"{identity}\n", encoding="utf-8")
-        return identity
+        known = ""
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}", "give it to the daemon's user") from None
+    if _IDENTITY.fullmatch(known):
+        return known
+    identity = secrets.token_hex(6)
+    try:
+        _replace(path, f"{identity}\n".encode())
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be written: {error.strerror}", "make room, or give it to the daemon's user") from None
+    return identity
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """All or nothing, also where the power fails."""
+    beside = path.with_name(f".{path.name}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    beside.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 class InstanceLock:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from watcher.model import Event, FailedReason, OutputState, Postponement
 from watcher.records import database
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
+from watcher.records.retention import FIRST_PORTION, LARGEST_PORTION
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.records.views import JournalViews
 
@@ -345,6 +347,43 @@ class TestRetention:
         assert list(await journal.stored_at(places)) == places[1:]
         assert rules == 0
         await recorder.stop()
+        await journal.close()
+
+    async def test_others_write_while_much_is_let_go_of(self, tmp_path: Path) -> None:
+        """Between any two portions there is a turn for them, however many objects are old; nothing is held for long."""
+        journal = open_journal(tmp_path / "journal.db", keep=DAY)
+        with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as beside, beside:
+            rows = ((BUCKET, f"k/{number}", b"%d.jpg" % number) for number in range(20_000))
+            columns = "bucket, key, folder, relative, sha1, rule, output_sha1, at"
+            beside.executemany(f"INSERT INTO objects ({columns}) VALUES (?, ?, 'products', ?, 'a', 'r', 'b', 1.0)", rows)
+        pruning = asyncio.create_task(journal.prune(1_000.0 + 2 * DAY))
+        waits = []
+        while not pruning.done():
+            began = time.monotonic()
+            await journal.forget("products", {b"nothing": (1, 1, 1, 1)})
+            waits.append(time.monotonic() - began)
+        await pruning
+
+        assert [] == list(await journal.stored_at([(BUCKET, f"k/{number}") for number in range(20_000)]))
+        assert len(waits) >= 20_000 / LARGEST_PORTION
+        assert sorted(waits)[len(waits) // 2] < 0.05
+        await journal.close()
+
+    async def test_what_holds_something_back_does_not_stop_the_rest(self, tmp_path: Path) -> None:
+        """A portion in which nothing may go yet is not the end."""
+        journal = open_journal(tmp_path / "journal.db", keep=DAY)
+        relay = OutboxRelay(journal, AuditFile(tmp_path / "audit.jsonl"), RecordedLog())
+        await relay.start()
+        names = [b"%d.jpg" % number for number in range(2 * FIRST_PORTION + 10)]
+        await journal.take([sighting(name) for name in names])
+        for image in await journal.due(2_000.0, 1_000, ()):
+            await store_all(journal, image, finished=image.file.relative in names[2 * FIRST_PORTION :])
+        await relay.flush()
+
+        await journal.prune(1_000.0 + 2 * DAY)
+
+        assert 2 * FIRST_PORTION == len(await journal.endings_after(0, 1_000)) == await journal.open_images()
+        await relay.stop()
         await journal.close()
 
     async def test_what_is_not_written_down_is_kept(self, tmp_path: Path) -> None:
