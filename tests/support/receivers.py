@@ -139,6 +139,9 @@ def _handler(receiver: ReceivingServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             for name, value in receiver.answer_headers.items():
                 self.send_header(name, value)
+            if status == 204:
+                self.end_headers()
+                return
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(b"ok")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from watcher.cli import app, audit_app
+from watcher.cli import app, audit_app, notify_app
 from watcher.config.schema import B2ConnectorSettings, DirectoryConnectorSettings, Folder, Rendition, Settings, StoreTable
 from watcher.model import Event, FailedReason, IgnoredReason
 
@@ -56,7 +56,7 @@ def test_every_setting_is_in_the_example(name: str) -> None:
 
 def test_every_command_is_in_the_readme_and_has_help() -> None:
     """Nobody has to guess what there is."""
-    commands = [*app.registered_commands, *audit_app.registered_commands]
+    commands = [*app.registered_commands, *audit_app.registered_commands, *notify_app.registered_commands]
     for command in commands:
         name = command.name or command.callback.__name__  # type: ignore[union-attr]
         assert f"{name}" in README

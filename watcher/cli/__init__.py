@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from watcher import __version__
-from watcher.cli import reading, service, steering, working
+from watcher.cli import notify, reading, service, steering, working
 from watcher.errors import ConfigurationError, Unavailable, WatcherError
 
 EXIT_FAILED: Final = 1
@@ -38,6 +38,8 @@ app = typer.Typer(
 )
 audit_app = typer.Typer(help="The audit file: one line for each ended image, chained by hashes.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit", rich_help_panel="Look")
+notify_app = typer.Typer(help="Receivers of notifications (table `notify` of the configuration).", no_args_is_help=True)
+app.add_typer(notify_app, name="notify", rich_help_panel="Steer")
 service_app = typer.Typer(help="The systemd service on this machine.", no_args_is_help=True)
 app.add_typer(service_app, name="service", rich_help_panel="Work")
 
@@ -48,6 +50,8 @@ for panel, commands in (("Work", WORKING), ("Look", READING), ("Steer", STEERING
     for each in commands:
         app.command(each.__name__.rstrip("_"), rich_help_panel=panel)(each)
 audit_app.command()(reading.verify)
+notify_app.command("test")(notify.sample)
+notify_app.command()(notify.replay)
 service_app.command()(service.install)
 service_app.command()(service.uninstall)
 

@@ -144,11 +144,13 @@ def _receiver_name(value: str) -> str:
 ReceiverName = Annotated[str, AfterValidator(_receiver_name)]
 
 
-def receiver_problems(name: str, receiver: ReceiverSettings, folders: Collection[str]) -> Iterator[str]:
-    """What its keys say together that cannot be."""
+def receiver_problems(
+    name: str, receiver: ReceiverSettings, folders: Collection[str], *, with_secrets: bool = True
+) -> Iterator[str]:
+    """What its keys say together that cannot be. Without secrets an address may be missing."""
     place, given = f"notify.{name}", receiver.model_fields_set
     ways = [way for way in WAYS if getattr(receiver, way) is not None]
-    if len(ways) != 1:
+    if len(ways) > 1 or (with_secrets and not ways):
         yield f"{place}: needs exactly one of `url`, `command` and `apprise`" + (f", and has {len(ways)}" if ways else "")
     if receiver.secret is not None and ways and "url" not in ways:
         yield f"{place}.secret: signs what is sent to a `url`; `{ways[0]}` has no use for it"

@@ -32,7 +32,7 @@ def check_whole(
     """
     if purpose == "engine":
         return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
-    problems = [*_check_folders(settings, real_paths), *_check_publish(settings), *_check_receivers(settings)]
+    problems = [*_check_folders(settings, real_paths), *_check_publish(settings), *_check_receivers(settings, purpose)]
     if purpose == "daemon":
         problems += [*_check_daemon(settings), *_check_proxies(settings, Proxies.of_environment(environment))]
         problems += apprise_problems(settings.notify)
@@ -94,10 +94,10 @@ def _check_publish(settings: Settings) -> Iterator[str]:
             yield "publish.serve.public_url: is missing; it says how the API reaches this machine (see README)"
 
 
-def _check_receivers(settings: Settings) -> Iterator[str]:
+def _check_receivers(settings: Settings, purpose: Purpose) -> Iterator[str]:
     names = [folder.name for folder in settings.folders]
     for name, receiver in settings.notify.items():
-        yield from receiver_problems(name, receiver, names)
+        yield from receiver_problems(name, receiver, names, with_secrets=purpose == "daemon")
 
 
 def _check_folders(settings: Settings, real_paths: Mapping[Path, Path]) -> Iterator[str]:

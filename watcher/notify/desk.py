@@ -31,13 +31,17 @@ class Ways:
     proxies: Proxies
     environment: Mapping[str, str]
 
+    def web(self, plan: Plan, clock: Clock) -> WebSender:
+        """The way to a URL."""
+        return WebSender(plan, self.proxies, clock.now)
+
     def sender(self, plan: Plan, clock: Clock) -> Sender:
         """The way that a plan names."""
         if plan.command:
             return CommandSender(plan, self.environment)
         if plan.apprise:
             return AppriseSender(plan, self.environment)
-        return WebSender(plan, self.proxies, clock.now)
+        return self.web(plan, clock)
 
 
 class Desk:
@@ -73,9 +77,7 @@ class Desk:
 
     def _begin(self, plan: Plan, position: int) -> None:
         if plan.heartbeat is not None:
-            heart = self._hearts[plan.name] = Heart(
-                plan, WebSender(plan, self._ways.proxies, self._clock.now), self._report, self._clock
-            )
+            heart = self._hearts[plan.name] = Heart(plan, self._ways.web(plan, self._clock), self._report, self._clock)
             self._tasks[plan.name] = asyncio.create_task(heart.run())
             return
         sender = self._ways.sender(plan, self._clock)

@@ -6,20 +6,17 @@ import asyncio
 import contextlib
 import os
 import signal
-from asyncio.subprocess import PIPE, STDOUT
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, Self
 
 from watcher.notify.sending import NotConfirmed
 
 if TYPE_CHECKING:
-    from asyncio import StreamReader
     from asyncio.subprocess import Process
     from collections.abc import Mapping, Sequence
 
 _TAIL_BYTES: Final = 2_000
 _LAST_WORDS_SECONDS: Final = 0.2
-"""What a program left in its pipe is read by then; what it left running may keep the pipe open for ever."""
 _SHOWN: Final = 200
 _OURS: Final = ("WATCHER_", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")
 
@@ -57,28 +54,31 @@ class Program:
 
         What it started is killed with it when it takes too long, and when nobody waits for it any more.
         """
-        process = await self._start()
-        tail = bytearray()
-        tasks = [asyncio.create_task(_keep_tail(process.stdout, tail)), asyncio.create_task(_give(process, given))]
-        try:
-            async with asyncio.timeout(self.seconds):
-                status = await process.wait()
-            await asyncio.wait(tasks[:1], timeout=_LAST_WORDS_SECONDS)
-        except TimeoutError:
-            words = f"{self.name} took longer than {self.seconds:g} s and was killed, with all that it had started"
-            raise NotConfirmed(words, "let it hand long work to something else and exit") from None
-        finally:
-            for task in tasks:
-                task.cancel()
-            if process.returncode is None:
-                _kill_group(process.pid)
-                await process.wait()
-        return Exit(status, _last_words(tail.decode(errors="replace")))
+        async with _Pipes() as pipes:
+            process = await self._start(pipes)
+            await pipes.connect(given)
+            try:
+                async with asyncio.timeout(self.seconds):
+                    status = await process.wait()
+                await pipes.last_words()
+            except TimeoutError:
+                words = f"{self.name} took longer than {self.seconds:g} s and was killed, with all that it had started"
+                raise NotConfirmed(words, "let it hand long work to something else and exit") from None
+            finally:
+                if process.returncode is None:
+                    _kill_group(process.pid)
+                    await process.wait()
+            return Exit(status, _last_words(bytes(pipes.tail).decode(errors="replace")))
 
-    async def _start(self) -> Process:
+    async def _start(self, pipes: _Pipes) -> Process:
         try:
             return await asyncio.create_subprocess_exec(
-                *self.argv, stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True, env=dict(self.environment)
+                *self.argv,
+                stdin=pipes.its_input,
+                stdout=pipes.its_output,
+                stderr=pipes.its_output,
+                start_new_session=True,
+                env=dict(self.environment),
             )
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
@@ -86,20 +86,56 @@ class Program:
             raise NotConfirmed(f"{self.name} cannot be run: {reason}", hint) from None
 
 
-async def _give(process: Process, given: bytes) -> None:
-    """A program need not read what it is given."""
-    if process.stdin is not None:
-        with contextlib.suppress(ConnectionError):
-            process.stdin.write(given)
-            await process.stdin.drain()
-        process.stdin.close()
+class _Pipes:
+    """A program's standard input and output. asyncio's own would be waited for as long as anybody has them open."""
 
+    def __init__(self) -> None:
+        self.tail = bytearray()
+        """The end of what it said."""
 
-async def _keep_tail(pipe: StreamReader | None, tail: bytearray) -> None:
-    """Read all that it says, and keep the end of it."""
-    while pipe is not None and (some := await pipe.read(65_536)):
-        tail += some
-        del tail[:-_TAIL_BYTES]
+    async def __aenter__(self) -> Self:
+        self.its_input, self._input = os.pipe()
+        self._output, self.its_output = os.pipe()
+        self._open = {self.its_input, self._input, self._output, self.its_output}
+        self._transports: list[asyncio.WriteTransport | asyncio.ReadTransport] = []
+        self._reading: asyncio.Task[None] | None = None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        for transport in self._transports:
+            transport.close() if isinstance(transport, asyncio.ReadTransport) else transport.abort()
+        for descriptor in self._open:
+            os.close(descriptor)
+
+    async def connect(self, given: bytes) -> None:
+        """Once the program has its ends: give it what it is to read (it need not), and read what it says."""
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+        for descriptor in (self.its_input, self.its_output):
+            self._open.discard(descriptor)
+            os.close(descriptor)
+        writing, _ = await loop.connect_write_pipe(asyncio.Protocol, self._taken(self._input, "wb"))
+        self._transports.append(writing)
+        writing.write(given)
+        writing.close()
+        reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self._taken(self._output, "rb"))
+        self._transports.append(reading)
+        self._reading = asyncio.create_task(self._read(reader))
+
+    def _taken(self, descriptor: int, mode: str) -> IO[bytes]:
+        self._open.discard(descriptor)
+        return os.fdopen(descriptor, mode, 0)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while some := await reader.read(65_536):
+            self.tail += some
+            del self.tail[:-_TAIL_BYTES]
+
+    async def last_words(self) -> None:
+        """What the program left in its pipe; what it left running may keep that open for ever."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading], timeout=_LAST_WORDS_SECONDS)
 
 
 def _kill_group(leader: int) -> None:

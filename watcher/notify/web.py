@@ -21,7 +21,7 @@ from watcher.notify.sending import NotConfirmed
 from watcher.notify.signing import signed_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from watcher.network.proxies import Proxies
     from watcher.notify.messages import Message
@@ -136,25 +136,36 @@ def _was_lost(error: BaseException) -> bool:
 def _trouble(error: BaseException, host: str) -> tuple[str, str]:
     """What an exception means, and what to do. Never a library's own text, which may hold the URL."""
     causes = list(_causes(error))
+    if found := _no_way(causes, host):
+        return found
+    if _was_lost(error):
+        return f"{host} closed the connection before it answered", ""
+    if words := next(filter(None, map(_system_words, causes)), ""):
+        return f"{host} cannot be reached: {words}", ""
+    if any(isinstance(each, TimeoutError | httpx.TimeoutException) for each in causes):
+        return f"{host} did not answer within {ANSWER_SECONDS:.0f} s", ""
+    return f"{host} gave no answer that can be read", ""
+
+
+def _no_way(causes: Sequence[BaseException], host: str) -> tuple[str, str] | None:
+    """Where names, certificates or a proxy are in the way."""
     for each in causes:
-        if isinstance(each, ssl.SSLCertVerificationError):
-            hint = "for an authority of your own set SSL_CERT_FILE"
-            return f"the certificate of {host} is not trusted: {each.verify_message}", hint
+        # aiohttp's own subclass lacks the words; its cause has them
+        if isinstance(each, ssl.SSLCertVerificationError) and (words := getattr(each, "verify_message", "")):
+            return f"the certificate of {host} is not trusted: {words}", "for an authority of your own set SSL_CERT_FILE"
+    for each in causes:
         if isinstance(each, socket.gaierror):
             return f"the name of {host} cannot be resolved", "look at the URL, and at this machine's name resolution (DNS)"
         if isinstance(each, ssl.SSLError):
             return f"no TLS connection to {host}", "does it speak TLS at this port?"
-    if any(isinstance(each, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError) for each in causes):
-        return f"the proxy to {host} cannot be used", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
-    if _was_lost(error):
-        return f"{host} closed the connection before it answered", ""
-    for each in causes:
-        number = each.errno if isinstance(each, OSError) and not isinstance(each, TimeoutError) else None
-        if number is not None and number in errno.errorcode:
-            return f"{host} cannot be reached: {os.strerror(number).lower()}", ""
-    if any(isinstance(each, TimeoutError | httpx.TimeoutException) for each in causes):
-        return f"{host} did not answer within {ANSWER_SECONDS:.0f} s", ""
-    return f"{host} gave no answer that can be read", ""
+        if isinstance(each, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+            return f"the proxy to {host} cannot be used", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+    return None
+
+
+def _system_words(error: BaseException) -> str:
+    number = error.errno if isinstance(error, OSError) and not isinstance(error, TimeoutError) else None
+    return os.strerror(number).lower() if number is not None and number in errno.errorcode else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,0 +1,31 @@
+"""The commands about receivers of notifications."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from watcher.cli.options import ConfigOption, leave, load, wait
+
+ReceiverArgument = Annotated[str, typer.Argument(metavar="NAME", help="A receiver of the configuration.")]
+
+
+def sample(name: ReceiverArgument, config: ConfigOption = None) -> None:
+    """Send one sample to a receiver, and say whether it was confirmed (exit status 1 if not). A heartbeat gets one beat."""
+    from watcher.commands.notify import send_sample
+
+    settings, _ = load(config, "read")
+    leave(wait(send_sample(settings, name)))
+
+
+def replay(
+    name: ReceiverArgument,
+    start: Annotated[int, typer.Option("--from", metavar="SEQ", min=1, help="The `seq` of the first ending to send.")],
+    config: ConfigOption = None,
+) -> None:
+    """Send endings once more, from a line of the audit file on. Exit status 1 if one was not confirmed."""
+    from watcher.commands.notify import replay as replay_endings
+
+    settings, _ = load(config, "read")
+    leave(wait(replay_endings(settings, name, start)))
