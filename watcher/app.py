@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from watcher import __version__
@@ -66,11 +66,13 @@ class App:
     intake: Intake
     dispatcher: Dispatcher
     notifications: Office
+    admin_url: str | None = None
 
     def ready(self) -> None:
         """Say that the folders are watched and the port is open."""
-        serving = {"public_url": self.publishing.public_url} if self.publishing.public_url else {}
-        self.context.events.event(Event.SERVICE_READY, folders=len(self.context.settings.folders), **serving)
+        places = {"public_url": self.publishing.public_url, "admin_url": self.admin_url}
+        said = {name: url for name, url in places.items() if url is not None}
+        self.context.events.event(Event.SERVICE_READY, folders=len(self.context.settings.folders), **said)
         self.context.notifier.ready("watching")
 
     async def run(self) -> int:
@@ -179,7 +181,7 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     await parts.start_intake(context, intake)
     app = App(context, records, publishing, api, intake, dispatcher, notifications)
     overview = Overview(context, records, api, intake, app.is_alive, notifications)
-    await start_admin_port(context, overview)
+    app = replace(app, admin_url=await start_admin_port(context, overview))
     _start_routines(app, overview)
     if load is not None:
         _take_reloads(app, load)

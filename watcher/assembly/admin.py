@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from watcher import __version__
+from watcher.assembly.page import PageView
 from watcher.assembly.reports import daemon_report
 from watcher.config.schema import split_address
 from watcher.figures import DaemonFigures, Status
+from watcher.network.listening import origin
 from watcher.service.admin import AdminServer, Health
 from watcher.service.metrics import Metrics
 from watcher.service.password import PasswordCheck
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from watcher.figures import DaemonReport
     from watcher.intake.intake import Intake
     from watcher.notify.office import Office
+    from watcher.service.page.pages import Pages
 
 FRESH_SECONDS: Final = 1.0
 """So long the figures are kept: however many look, they are worked out once a second."""
@@ -66,9 +69,20 @@ class Overview:
         if self._status is None or now - self._read_at >= FRESH_SECONDS:
             self._read_at = now
             figures = await self.records.journal.figures(self.context.clock.now())
-            daemon = DaemonFigures(str(self.context.settings.state_dir), os.getpid(), self.since)
-            self._status = Status.of(daemon, self.report(), figures)
+            self._status = Status.of(self.daemon(), self.report(), figures)
         return self._status
+
+    def daemon(self) -> DaemonFigures:
+        """This process."""
+        return DaemonFigures(str(self.context.settings.state_dir), os.getpid(), self.since)
+
+    def pages(self) -> Pages:
+        """The page, told of every event of the log."""
+        from watcher.service.page.pages import Pages  # jinja2, only where somebody can look
+
+        pages = Pages(PageView(self.context, self.records, self.daemon, self.report), self.context.clock, __version__)
+        self.context.events.observe(lambda _event, _fields: pages.live.poke())
+        return pages
 
 
 def make_metrics(settings: Settings) -> Metrics | None:
@@ -76,14 +90,18 @@ def make_metrics(settings: Settings) -> Metrics | None:
     return None if settings.admin.listen is None else Metrics(__version__, [folder.name for folder in settings.folders])
 
 
-async def start_admin_port(context: Context, overview: Overview) -> None:
-    """Listen, where the configuration says so."""
+async def start_admin_port(context: Context, overview: Overview) -> str | None:
+    """Listen, where the configuration says so. Gives the address of the page."""
     listen, metrics = context.settings.admin.listen, context.metrics
     if listen is None or metrics is None:
-        return
-    server = AdminServer(overview, metrics, PasswordCheck(lambda: password(context.settings), context.clock))
-    await server.start(*split_address(listen))
+        return None
+    pages = overview.pages()
+    check = PasswordCheck(lambda: password(context.settings), context.clock)
+    server = AdminServer(overview, metrics, check, pages.routes())
     context.life.on_stop(server.stop)
+    context.life.on_stop(pages.close)
+    host, port = split_address(listen)
+    return origin(host, await server.start(host, port))
 
 
 def password(settings: Settings) -> str | None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from watcher.config.schema import Settings
     from watcher.model import Output, PublishedObject, Record
     from watcher.records.queries import NumberedEnding
-    from watcher.records.views import HistoryStep, Story
+    from watcher.records.views import Story
+    from watcher.shown import HistoryStep
 
 
 def show_image(settings: Settings, what: str, *, as_json: bool) -> int:

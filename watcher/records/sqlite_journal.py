@@ -18,6 +18,7 @@ from watcher.records.journal import ThreadedJournal
 from watcher.records.rebuild import rebuild
 from watcher.records.sqlite_engine import SqliteEngine
 from watcher.records.threads import ReadThread, WriteThread
+from watcher.records.viewing import Viewing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +43,8 @@ class SqliteJournal(ThreadedJournal):
         reader = ReadThread(reading) if reading is not None else None
         writer = WriteThread(SqliteEngine(connection), events=events, clock=clock)
         super().__init__(writer, reader, clock=clock, keep=keep, new_id=new_id)
+        self.views: Viewing | None = None
+        """For who looks; the daemon's journal has it where it is a file."""
 
     @classmethod
     def open(
@@ -75,7 +78,15 @@ class SqliteJournal(ThreadedJournal):
         except BaseException:  # nobody else knows of the connection
             connection.close()
             raise
-        return cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
+        journal = cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
+        journal.views = None if reading is None else Viewing(Path(path))
+        return journal
+
+    async def close(self) -> None:
+        """See `ThreadedJournal.close`."""
+        await super().close()
+        if self.views is not None:
+            await self.views.close()
 
     @classmethod
     def attach(cls, path: Path, *, events: EventLog, clock: Clock, keep: float, new_id: Callable[[], str]) -> SqliteJournal:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import TYPE_CHECKING, TypeVar
 
 from watcher.errors import Unavailable
 from watcher.records import database
+from watcher.records.browsing import PageViews
 from watcher.records.threads import ReadThread
-from watcher.records.views import JournalViews
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +29,13 @@ class Viewing:
         self._opening = asyncio.Lock()
         self._closed = False
 
-    async def ask(self, question: Callable[[JournalViews], Answer]) -> Answer:
+    async def ask(self, question: Callable[[PageViews], Answer]) -> Answer:
         """The answer, all of it seen at one moment. Raises Unavailable where the journal cannot be read, or after `close`."""
         thread = await self._ready()
-        return await thread.ask(lambda connection: _at_one_moment(connection, question))
+        try:
+            return await thread.ask(lambda connection: _at_one_moment(connection, question))
+        except sqlite3.Error as error:
+            raise Unavailable(f"the journal cannot be read: {error}", "look at its disk; it is tried again") from error
 
     async def close(self) -> None:
         """Let go of the file. May be called twice."""
@@ -52,10 +56,10 @@ class Viewing:
             return self._thread
 
 
-def _at_one_moment(connection: Connection, question: Callable[[JournalViews], Answer]) -> Answer:
+def _at_one_moment(connection: Connection, question: Callable[[PageViews], Answer]) -> Answer:
     """In one transaction: numbers and lists of one answer fit each other."""
     connection.execute("BEGIN")
     try:
-        return question(JournalViews(connection))
+        return question(PageViews(connection))
     finally:
         connection.execute("ROLLBACK")

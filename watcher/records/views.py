@@ -11,6 +11,7 @@ from watcher.model import Event, ImageState, OutputState
 from watcher.records import database, overview, published, queries, reprocessing, watched
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
+from watcher.shown import HistoryStep
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -43,16 +44,6 @@ class Listed:
 
     number: int
     image: Image
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryStep:
-    """One step of an image's history."""
-
-    at: float
-    event: str
-    rendition: str | None
-    detail: Record
 
 
 @dataclass(frozen=True, slots=True)

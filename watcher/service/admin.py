@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
 from watcher.errors import Unavailable
+from watcher.service.page.guard import names_this_machine
 from watcher.service.password import PasswordVerdict
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'",
 }
 OPEN_TO_ALL: Final = ("/healthz", "/readyz")
+WRONG_NAME: Final = (
+    "without a password this port answers to loopback names only (http://localhost:...), so that no other site can read it;"
+    " set [admin] password, or let the proxy in front of it send the Host of its target\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +63,11 @@ class AdminServer:
         self._password = password
         self._routes = routes
         self._runner: web.AppRunner | None = None
+        self._listen = ""
 
     async def start(self, host: str, port: int) -> int:
         """Listen; gives the real port. Raises Unavailable where the address cannot be had."""
+        self._listen = host
         application = web.Application(middlewares=[self._guarded])
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/readyz", self._readiness)
@@ -97,6 +105,8 @@ class AdminServer:
         return response
 
     def _refusal(self, request: web.Request) -> web.Response | None:
+        if self._password.is_open and not names_this_machine(request.headers.get("Host", ""), self._listen):
+            return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=WRONG_NAME)
         verdict = self._password.judge(request.headers.get("Authorization"), request.remote or "")
         if verdict is PasswordVerdict.RIGHT:
             return None

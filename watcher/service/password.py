@@ -47,6 +47,11 @@ class PasswordCheck:
         self._clock = clock
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is asked for a password."""
+        return self._password() is None
+
     def judge(self, authorization: str | None, address: str) -> PasswordVerdict:
         """`authorization` is the header's value; `address` is who asks."""
         wanted = self._password()

@@ -1,0 +1,75 @@
+"""Debian's Chromium, driven by playwright, and the page of a daemon in it. What breaks a rule of the page is gathered."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium")
+SECOND_MS = 1_000
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a window; the test is skipped where none is installed."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed (Debian: chromium)")
+    from playwright.sync_api import sync_playwright  # starts a process of its own
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Tab:
+    """An open page; `trouble` holds what its console and its policy complain of."""
+
+    page: Page
+    base: str
+    trouble: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda message: self._hear(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.add_init_script(
+            "document.addEventListener('securitypolicyviolation', (e) =>"
+            " console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
+        )
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.trouble.append(text)
+
+    def open(self, path: str = "/") -> Page:
+        self.page.goto(self.base + path)
+        return self.page
+
+    def figure(self, name: str) -> int:
+        """A number of the first row."""
+        return int(self.page.get_attribute(f"[data-figure={name}]", "value") or "-1")
+
+    def scrolls_sideways(self) -> bool:
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+@contextmanager
+def tab(browser: Browser, base: str, **options: Any) -> Iterator[Tab]:
+    """A tab of its own, as wide as a desktop unless told otherwise."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    context.set_default_timeout(10 * SECOND_MS)
+    try:
+        yield Tab(context.new_page(), base)
+    finally:
+        context.close()

@@ -1,0 +1,105 @@
+"""Builds the page: what it shows of the other parts, and what its buttons do to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from watcher.config.rules import folder_rules
+from watcher.errors import Unavailable
+from watcher.figures import Status
+from watcher.s3.addresses import B2_OBJECT, object_url
+from watcher.service.page.source import Picture
+from watcher.service.page.words import origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from watcher.assembly.parts import Context, Records
+    from watcher.figures import DaemonFigures, DaemonReport, Hour
+    from watcher.model import Rule
+    from watcher.records.viewing import Viewing
+    from watcher.service.page.source import Which
+    from watcher.shown import Found, ShownStory
+
+PLOTTED_SECONDS: Final = 32 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """The PageSource of the daemon."""
+
+    context: Context
+    records: Records
+    daemon: Callable[[], DaemonFigures]
+    report: Callable[[], DaemonReport]
+
+    def origins(self) -> frozenset[str]:
+        """See `PageSource.origins`."""
+        outputs = [output for rules in folder_rules(self.context.settings).values() for output in rules.rule.outputs]
+        buckets = {object_url(B2_OBJECT, str(each.store.get("bucket")), "", str(each.store.get("region"))) for each in outputs}
+        links = {each.link.replace("{key}", "") for each in outputs if each.link}
+        return frozenset(origin for address in buckets | links if (origin := origin_of(address)) is not None)
+
+    async def version(self) -> object:
+        """See `PageSource.version`."""
+        return await self._views.ask(lambda views: views.version()), self.report()
+
+    async def picture(self) -> Picture:
+        """See `PageSource.picture`."""
+        now = self.context.clock.now()
+        journal = await self._views.ask(lambda views: views.picture(now))
+        return Picture(now, Status.of(self.daemon(), self.report(), journal.figures), journal)
+
+    async def hours(self) -> Sequence[Hour]:
+        """See `PageSource.hours`."""
+        since = self.context.clock.now() - PLOTTED_SECONDS
+        return await self._views.ask(lambda views: views.hours_since(since))
+
+    async def told(self, image_id: str) -> ShownStory | None:
+        """See `PageSource.told`."""
+        return await self._views.ask(lambda views: views.whole_story(image_id))
+
+    async def search(self, text: str) -> Found:
+        """See `PageSource.search`."""
+        return await self._views.ask(lambda views: views.search(text))
+
+    async def retry(self, which: Which) -> int:
+        """See `PageSource.retry`."""
+        rules = folder_rules(self.context.settings)
+
+        def rule_for(folder: str) -> Rule | None:
+            return rules[folder].rule if folder in rules else None
+
+        made = await self.records.journal.retry(await self._chosen(which), rule_for, self.context.clock.now())
+        self.context.control.wake()
+        return len(made)
+
+    async def dismiss(self, which: Which) -> int:
+        """See `PageSource.dismiss`."""
+        return len(await self.records.journal.dismiss_failed(await self._chosen(which), self.context.clock.now()))
+
+    async def pause(self, folder: str | None) -> bool:
+        """See `PageSource.pause`."""
+        if folder is not None and folder not in {each.name for each in self.context.settings.folders}:
+            return False
+        return await self.records.journal.pauses.pause(folder, self.context.clock.now())
+
+    async def resume(self, folder: str | None) -> bool:
+        """See `PageSource.resume`."""
+        ended = await self.records.journal.pauses.resume(folder)
+        self.context.control.wake()
+        return ended
+
+    async def _chosen(self, which: Which) -> list[str] | None:
+        if which.image is not None:
+            return [which.image]
+        reason = which.reason
+        return None if reason is None else await self._views.ask(lambda views: views.failed_of(reason))
+
+    @property
+    def _views(self) -> Viewing:
+        views = self.records.journal.views
+        if views is None:
+            raise Unavailable("a journal in memory has no page")
+        return views
