@@ -11,6 +11,7 @@ import random
 import secrets
 import uuid
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 TURNS_PER_REQUEST: Final = 2
 """Images that have their turn for each request that may be out: while one waits for its answer, the next is hashed."""
+SECOND_SWEEP_SECONDS: Final = 60.0
+SWEEP_SECONDS: Final = 3600.0
 STORE_TIMEOUT_SECONDS: Final = 30.0
 STOP_GRACE_SECONDS: Final = 2.0
 """For responses of the temporary-URL server that nobody's request waits for any more."""
@@ -165,9 +168,14 @@ async def _start_staging(context: Context, records: Records) -> Publisher:
 
 
 async def _sweep(context: Context, records: Records, links: StagedLinks) -> None:
-    """Remove what a crash left in the staging bucket. A store that is down is swept by age later."""
-    with contextlib.suppress(Unavailable):
-        await links.sweep(await records.journal.live_tokens(context.clock.now()))
+    """Remove what a crash left in the staging bucket: at once, when the first scan has ended images of back then, and every hour.
+
+    A store that is down is swept by age later.
+    """
+    for pause in chain((SECOND_SWEEP_SECONDS,), repeat(SWEEP_SECONDS)):
+        with contextlib.suppress(Unavailable):
+            await links.sweep(await records.journal.live_tokens(context.clock.now()))
+        await context.clock.sleep(pause)
 
 
 async def start_api(context: Context, publishing: Publishing) -> ApiAccess:

@@ -137,12 +137,14 @@ class Pipeline:
     async def _opened(self, image: Image, source: Source) -> AsyncIterator[OpenImage]:
         """The original stays open and its URL stays good until all of this turn is done."""
         now = self._ports.clock.now()
-        ticket = image.ticket
+        before = ticket = image.ticket
         if ticket is None or ticket.expires_at < now + self.policy.timeout:
             ticket = self._new_ticket(now)
         opened = OpenImage(image, source, ticket)
         try:
             await self._ports.journal.hashed(image.id, source.facts, ticket)
+            if before is not None and before != ticket:
+                await self._ports.publisher.withdraw(before)  # from here on nobody knows of it any more
             yield opened
         finally:
             if opened.publication is not None:
