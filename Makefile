@@ -50,8 +50,9 @@ soak: $(VENV)/.dev ## Ten minutes with every fault mixed in; memory, descriptors
 bench: $(VENV)/.dev ## Measure against the bars of docs/BENCHMARKS.md
 	$(BIN)/python -m benchmarks
 
-reference: $(VENV)/.run ## Write docs/CONFIGURATION.md and docs/config.schema.json from the schema
+reference: $(VENV)/.run ## Write what is made from the code: docs/CONFIGURATION.md, docs/config.schema.json, docs/compressor-watcher.1
 	$(BIN)/python -m watcher.config.reference docs
+	$(BIN)/python -m watcher.cli.manual docs/compressor-watcher.1
 
 docs: $(VENV)/.dev ## Build the documentation as a site, links checked, into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

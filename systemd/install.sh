@@ -11,6 +11,7 @@
 # What it puts, and nothing else:
 #   /opt/compressor-watcher                              the environment: one release beside the other, `current` says which is in force
 #   /usr/local/bin/compressor-watcher                    the command
+#   /usr/local/share/man/man1/compressor-watcher.1       the manual page
 #   /etc/systemd/system/compressor-watcher.service       the unit (replaced by each install; yours are the drop-ins)
 #   /etc/logrotate.d/compressor-watcher                  rotation of the audit file     (left alone once you changed it)
 #   /etc/sysctl.d/60-compressor-watcher.conf             inotify limits                 (left alone once you changed it)
@@ -31,6 +32,7 @@ fi
 readonly only_version base_python how=${FROM:+"$name service"}
 readonly prefix=/opt/$name
 readonly command=/usr/local/bin/$name
+readonly manual=/usr/local/share/man/man1/$name.1
 readonly etc=/etc/$name
 readonly unit=/etc/systemd/system/$name.service
 readonly rotation=/etc/logrotate.d/$name
@@ -78,7 +80,7 @@ release_id() {
     cd "$source_dir"
     {
       "$python" -VV
-      find watcher systemd pyproject.toml requirements.txt config.example.toml docs/SERVICE.md -type f \
+      find watcher systemd pyproject.toml requirements.txt config.example.toml docs/SERVICE.md docs/$name.1 -type f \
         ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
     } | sha256sum
   )
@@ -119,6 +121,7 @@ build_release() {
   install -D -m 755 "$source_dir/systemd/refresh-credentials" "$release/libexec/refresh-credentials"
   mkdir -p "$release/share"
   install -m 644 -t "$release/share" "$source_dir/config.example.toml" "$source_dir/docs/SERVICE.md" \
+    "$source_dir/docs/$name.1" \
     "$source_dir/systemd/folders.conf" "$source_dir/systemd/$name@.service" "$source_dir/systemd/$name.sysusers" \
     "$source_dir/systemd/$name.service" "$source_dir/systemd/$name.logrotate" "$source_dir/systemd/60-$name.conf"
   setpriv --reuid=65534 --regid=65534 --clear-groups "$release/bin/python" -c "import $modules" ||
@@ -242,6 +245,7 @@ install_all() {
   # so that the directory is itself an environment, whichever release is in force
   for part in bin lib libexec share pyvenv.cfg; do swap_link "current/$part" "$prefix/$part"; done
   swap_link "$prefix/bin/$name" "$command"
+  put 644 "$source_dir/docs/$name.1" "$manual"
   unit_before=$(stat -c %i "$unit" 2>/dev/null || true)
   put 644 "$source_dir/systemd/$name.service" "$unit"
   if [ "$(stat -c %i "$unit")" != "$unit_before" ]; then reload_systemd; fi
@@ -278,7 +282,7 @@ uninstall_all() {
   [ -z "$users" ] || die "still in use by process $users (another instance?): stop it first; so far the service was stopped and disabled"
   remove_unless_changed "$name.logrotate" "$rotation"
   remove_unless_changed "60-$name.conf" "$limits"
-  rm -f "$unit" "$command"
+  rm -f "$unit" "$command" "$manual"
   rm -rf "$prefix"
   reload_systemd
   cat <<END

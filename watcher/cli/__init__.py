@@ -16,6 +16,7 @@ import typer
 
 from watcher import __version__
 from watcher.cli import notify, reading, service, steering, working
+from watcher.cli.flags import Command, Group
 from watcher.errors import ConfigurationError, Unavailable, WatcherError
 
 EXIT_FAILED: Final = 1
@@ -24,6 +25,7 @@ EXIT_CONFIGURATION: Final = 78
 
 app = typer.Typer(
     name="compressor-watcher",
+    cls=Group,
     help=(
         "Turns folders into a publishing pipeline: drop an image, and seconds later it lies compressed and resized in your "
         "Backblaze B2 bucket and one JSON line says where.\n\n"
@@ -34,13 +36,12 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-audit_app = typer.Typer(help="The audit file: one line for each ended image, chained by hashes.", no_args_is_help=True)
+audit_app = typer.Typer(cls=Group, help="The audit file: one line for each ended image, chained by hashes.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit", rich_help_panel="Look")
-notify_app = typer.Typer(help="Receivers of notifications (table `notify` of the configuration).", no_args_is_help=True)
+notify_app = typer.Typer(cls=Group, help="Receivers of notifications (table `notify`).", no_args_is_help=True)
 app.add_typer(notify_app, name="notify", rich_help_panel="Steer")
-service_app = typer.Typer(help="The systemd service on this machine.", no_args_is_help=True)
+service_app = typer.Typer(cls=Group, help="The systemd service on this machine.", no_args_is_help=True)
 app.add_typer(service_app, name="service", rich_help_panel="Work")
 
 WORKING: Final = (working.run, working.once, working.init, working.check, working.engine, working.demo)
@@ -48,12 +49,12 @@ READING: Final = (reading.status, reading.list_, reading.show, reading.links, re
 STEERING: Final = (steering.retry, steering.reprocess, steering.pause, steering.resume)
 for panel, commands in (("Work", WORKING), ("Look", READING), ("Steer", STEERING)):
     for each in commands:
-        app.command(each.__name__.rstrip("_"), rich_help_panel=panel)(each)
-audit_app.command()(reading.verify)
-notify_app.command("test")(notify.sample)
-notify_app.command()(notify.replay)
-service_app.command()(service.install)
-service_app.command()(service.uninstall)
+        app.command(each.__name__.rstrip("_"), cls=Command, rich_help_panel=panel)(each)
+audit_app.command(cls=Command)(reading.verify)
+notify_app.command("test", cls=Command)(notify.sample)
+notify_app.command(cls=Command)(notify.replay)
+service_app.command(cls=Command)(service.install)
+service_app.command(cls=Command)(service.uninstall)
 
 
 def _show_version(value: bool) -> None:

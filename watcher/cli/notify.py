@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from watcher.cli.completion import receivers
 from watcher.cli.options import ConfigOption, leave, load, wait
 
-ReceiverArgument = Annotated[str, typer.Argument(metavar="NAME", help="A receiver of the configuration.")]
+ReceiverArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A receiver of the configuration.", autocompletion=receivers)
+]
 
 
 def sample(name: ReceiverArgument, config: ConfigOption = None) -> None:

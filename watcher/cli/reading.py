@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from watcher.cli.completion import folders, states
 from watcher.cli.options import ConfigOption, JsonOption, leave, load, parsed
 
 
@@ -26,11 +27,12 @@ def list_(
         str | None,
         typer.Option(
             metavar="STATE",
+            autocompletion=states,
             help="Only this state: waiting (also files that are not whole), ignored (files that are not taken), "
             "requested, enqueued, stored, failed, superseded, vanished, unchanged.",
         ),
     ] = None,
-    folder: Annotated[str | None, typer.Option(help="Only this folder, by name.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Only this folder, by name.", autocompletion=folders)] = None,
     since: Annotated[str | None, typer.Option(help='Only what was detected since: "2h", "1d" or a date 2026-01-31.')] = None,
     limit: Annotated[int, typer.Option(min=0, help="At most so many lines; 0 for all.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
@@ -57,7 +59,7 @@ def links(
     ] = None,
     config: ConfigOption = None,
     form: Annotated[str, typer.Option("--as", metavar="FORM", help="url, markdown, html, picture, json or csv.")] = "url",
-    folder: Annotated[str | None, typer.Option(help="All files of this folder, by name.")] = None,
+    folder: Annotated[str | None, typer.Option(help="All files of this folder, by name.", autocompletion=folders)] = None,
     since: Annotated[str | None, typer.Option(help='Only what was stored since: "2h", "1d" or a date 2026-01-31.')] = None,
 ) -> None:
     """Print links to what is published: addresses, Markdown, HTML, a picture element, or data. Exit status 1: nothing found."""

@@ -10,5 +10,5 @@ CHECKOUT: Final = Path(__file__).parents[2]
 
 
 def assets() -> Path:
-    """The folder that holds `systemd/`, `config.example.toml` and `docs/SERVICE.md`: in an installed package, or the checkout."""
+    """The folder that holds `systemd/`, `config.example.toml` and parts of `docs/`: in an installed package, or the checkout."""
     return PACKAGED if (PACKAGED / "systemd").is_dir() else CHECKOUT

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.timeout(300)  # the first test waits for the machine to
 PUT = {
     "/opt/compressor-watcher",
     "/usr/local/bin/compressor-watcher",
+    "/usr/local/share/man/man1",
+    "/usr/local/share/man/man1/compressor-watcher.1",
     "/etc/systemd/system/compressor-watcher.service",
     "/etc/compressor-watcher",
     "/etc/compressor-watcher/config.toml",

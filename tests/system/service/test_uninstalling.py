@@ -14,6 +14,7 @@ pytestmark = pytest.mark.timeout(300)  # the first test waits for the machine to
 PUT = [
     "/opt/compressor-watcher",
     "/usr/local/bin/compressor-watcher",
+    "/usr/local/share/man/man1/compressor-watcher.1",
     "/etc/logrotate.d/compressor-watcher",
     "/etc/sysctl.d/60-compressor-watcher.conf",
     "/etc/systemd/system/compressor-watcher.service",
