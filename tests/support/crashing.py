@@ -26,7 +26,7 @@ POINTS = {
     "journal.end": ("watcher.records.sqlite_journal", "SqliteJournal.end"),
     "journal.finish": ("watcher.records.sqlite_journal", "SqliteJournal.finish"),
     "journal.mark": ("watcher.records.sqlite_journal", "SqliteJournal.advance_outbox"),
-    "journal.commit": ("watcher.records.commit", "Committer.commit"),
+    "journal.commit": ("watcher.records.sqlite_engine", "SqliteEngine.commit"),
     "publisher.publish": ("watcher.publish.serve", "TemporaryUrls.publish"),
     "publisher.withdraw": ("watcher.publish.serve", "TemporaryUrls.withdraw"),
     "api.fetch": ("watcher.compressor.client", "CompressorClient.fetch"),

@@ -11,8 +11,11 @@ standard output is appended to `log`, which may be shared by all of them; standa
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -201,7 +204,14 @@ def _wait(request: dict[str, Any]) -> int | None:
 
 
 def _import_everything() -> None:
-    """What every life needs, so that none has to load it."""
+    """What every life needs, so that none has to load it: all of the daemon, but not the engine."""
+    import watcher
+
+    for module in pkgutil.walk_packages(watcher.__path__, "watcher."):
+        if not module.name.startswith(("watcher.engine", "watcher.__main__")):
+            importlib.import_module(module.name)
+    importlib.import_module("structlog")
+    gc.freeze()  # nobody's collector need look at it again
 
 
 def _serve() -> None:
