@@ -90,8 +90,9 @@ class World:
         assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
         verify = ("audit", "verify", "--config", self.config)
         if nursery is not None:
-            life = nursery.begin(*verify, log=self.path / "verify.txt")
-            assert 0 == life.wait(), life.errors()
+            said = self.path / "verify.txt"
+            life = nursery.begin(*verify, log=said)
+            assert 0 == life.wait(), said.read_text() + life.errors()
             return
         verified = command(*verify)
         assert 0 == verified.returncode, verified.stdout + verified.stderr
