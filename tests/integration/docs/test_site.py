@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
 PAGES = {str(page.relative_to("docs")) for page in Path("docs").rglob("*.md")}
 
 
@@ -32,17 +30,3 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         for address in re.findall(r"<(?:script|img|link)[^>]* (?:src|href)=\"(https?://[^\"]+)", page.read_text(encoding="utf-8"))
     }
     assert {address for address in loaded if "schema.org" not in address} == set()
-
-
-def test_every_page_is_in_the_navigation() -> None:
-    """A page that nobody can reach is not read."""
-    text = Path("mkdocs.yml").read_text(encoding="utf-8")
-    nav = yaml.safe_load(text)["nav"]
-
-    def places(entry: object) -> set[str]:
-        if isinstance(entry, str):
-            return {entry}
-        parts = entry.values() if isinstance(entry, dict) else entry
-        return {place for part in parts for place in places(part)}  # type: ignore[attr-defined]
-
-    assert places(nav) == PAGES

@@ -137,6 +137,10 @@ def parse(arguments: list[str]) -> None:
     """Have the command line's parser read it, down to the command; raises where an option or command does not exist."""
     group = get_command(app)
     context = group.make_context("compressor-watcher", arguments[:0], resilient_parsing=True)
+    if arguments[0].startswith("-"):
+        known = {name for each in group.get_params(context) for name in each.opts}
+        assert arguments[0] in known
+        return
     while True:
         name, command, rest = group.resolve_command(context, arguments)  # type: ignore[attr-defined]
         assert command is not None, arguments
