@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.support.s3", "tests.support.skipping"]
+pytest_plugins = ["tests.support.postgres", "tests.support.s3", "tests.support.skipping"]
 
 LONG_FIRST = ("tests/system/service", "tests/fault", "tests/system", "tests/property")
 """Where the tests lie that take longest: side by side with others they have to begin first."""

@@ -27,6 +27,7 @@ from watcher.model import (
     StoredObject,
     Ticket,
 )
+from watcher.records.journal import ThreadedJournal
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.result_records import ResultDetails, failed_record, stored_record, superseded_record, vanished_record
 
@@ -88,20 +89,20 @@ def open_journal(path: Path | str = ":memory:", **changes: Any) -> SqliteJournal
         return elsewhere.submit(SqliteJournal.open, path, **{**arguments, **changes}).result()
 
 
-async def take_one(journal: SqliteJournal, seen: Sighting | None = None) -> Image:
+async def take_one(journal: ThreadedJournal, seen: Sighting | None = None) -> Image:
     """Take a file and give its image."""
     (identity,) = await journal.take([seen or sighting()])
     return await image_of(journal, identity)
 
 
-async def image_of(journal: SqliteJournal, identity: str) -> Image:
+async def image_of(journal: ThreadedJournal, identity: str) -> Image:
     """An image that has something to do."""
     found = [image for image in await journal.due(1e12, 100_000, ()) if image.id == identity]
     assert found, f"{identity} has nothing to do"
     return found[0]
 
 
-async def store_all(journal: SqliteJournal, image: Image, now: float = 1_001.0, *, finished: bool = True) -> None:
+async def store_all(journal: ThreadedJournal, image: Image, now: float = 1_001.0, *, finished: bool = True) -> None:
     """Take every output of an image to its stored ending, and finish it."""
     await journal.hashed(image.id, FACTS, TICKET)
     image = replace(image, facts=FACTS)

@@ -54,7 +54,7 @@ AND images.number = ? ORDER BY others.number DESC LIMIT ?
 """
 _BY_PART: Final = """
 SELECT number FROM images WHERE number > (SELECT max(number) FROM images) - ?
-AND instr(lower(CAST(relative AS TEXT)), lower(?)) > 0 ORDER BY number DESC LIMIT ?
+AND {part_of_path} ORDER BY number DESC LIMIT ?
 """
 
 
@@ -63,7 +63,7 @@ class PageViews(JournalViews):
 
     def version(self) -> int:
         """Another number than before where anybody has changed the journal since. Costs nothing."""
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        return int(self._connection.execute(dialect_of(self._connection).version).fetchone()[0])
 
     def picture(self, now: float) -> JournalPicture:
         """What there is to show at this moment; `now` in Unix seconds."""
@@ -183,7 +183,8 @@ class PageViews(JournalViews):
 
     def _by_part(self, text: str) -> list[int]:
         """Of the newest images those with the text anywhere in their path, in capitals or not."""
-        return [int(row[0]) for row in self._connection.execute(_BY_PART, (LOOKED_BACK, text, FOUND_SHOWN + 1))]
+        query = _BY_PART.format(part_of_path=dialect_of(self._connection).part_of_path)
+        return [int(row[0]) for row in self._connection.execute(query, (LOOKED_BACK, text, FOUND_SHOWN + 1))]
 
 
 def _file(file: WatchedFile) -> ShownFile:

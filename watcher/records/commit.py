@@ -23,6 +23,8 @@ class Refusal:
     message: str
     hint: str
     damaged: bool = False
+    passing: bool = False
+    """It is over in a moment, and not worth a word before it was tried a few times."""
 
 
 class Engine(Protocol):

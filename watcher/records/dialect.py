@@ -53,6 +53,12 @@ class Dialect:
     """A set of values as one parameter, behind `IN`."""
     pack: Callable[[Sequence[Any]], Any]
     """That parameter."""
+    each: str
+    """The elements of a list in JSON, one parameter, as rows with a column `value`."""
+    version: str
+    """A number that is another one where anybody has changed the journal since."""
+    part_of_path: str
+    """Whether a text, one parameter, is anywhere in `relative`, in capitals or not."""
     last_seq: str
     """The number of the newest ending there ever was."""
     count_on: tuple[str, ...]
@@ -66,6 +72,9 @@ class Dialect:
 SQLITE: Final = Dialect(
     values="(SELECT value FROM json_each(?))",
     pack=lambda values: json.dumps(list(values)),
+    each="json_each(?) AS each",
+    version="PRAGMA data_version",
+    part_of_path="instr(lower(CAST(relative AS TEXT)), lower(?)) > 0",
     last_seq="SELECT seq FROM sqlite_sequence WHERE name = 'endings'",
     count_on=(
         "UPDATE sqlite_sequence SET seq = max(seq, :seq) WHERE name = 'endings'",

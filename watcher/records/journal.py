@@ -115,8 +115,11 @@ class ThreadedJournal:
     async def take(self, sightings: Sequence[Sighting]) -> list[str]:
         """See `Journal.take`."""
         slices = [sightings[start : start + TAKE_AT_ONCE] for start in range(0, len(sightings), TAKE_AT_ONCE)]
-        taken = [self._change(partial(changes.take, sightings=each, new_id=self._new_id), ends=True) for each in slices]
+        taken = [self._change(self._taking(each), ends=True) for each in slices]
         return [identity for identities in await asyncio.gather(*taken) for identity in identities]
+
+    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
+        return partial(changes.take, sightings=sightings, new_id=self._new_id)
 
     async def give_up(self, sighting: Sighting, reason: FailedReason, message: str, hint: str) -> str:
         """See `Journal.give_up`."""

@@ -106,7 +106,9 @@ def _owners_by_text(connection: Connection, url: str) -> list[Place]:
     found: dict[Place, None] = {}
     for form in dict.fromkeys((url, encoded)):
         text = json.dumps(form, ensure_ascii=False).replace("!", "!!").replace("%", "!%").replace("_", "!_")
-        rows = connection.execute(f"{_OBJECT} WHERE published LIKE ? ESCAPE '!' LIMIT ?", (f"%{text}%", FILES_AT_ONCE))
+        rows = connection.execute(
+            f"{_OBJECT} WHERE CAST(published AS TEXT) LIKE ? ESCAPE '!' LIMIT ?", (f"%{text}%", FILES_AT_ONCE)
+        )
         found |= dict.fromkeys((row[0], bytes(row[1])) for row in rows if is_address_of(url, json.loads(row[5])))
     return list(found)
 

@@ -15,6 +15,7 @@ from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records import database, queries, upkeep
 from watcher.records.journal import ThreadedJournal
+from watcher.records.outage import Outage
 from watcher.records.rebuild import rebuild
 from watcher.records.sqlite_engine import SqliteEngine
 from watcher.records.threads import ReadThread, WriteThread
@@ -41,7 +42,7 @@ class SqliteJournal(ThreadedJournal):
     ) -> None:
         """`reading` None: questions share the writing connection (":memory:"). `keep` in seconds."""
         reader = ReadThread(reading) if reading is not None else None
-        writer = WriteThread(SqliteEngine(connection), events=events, clock=clock)
+        writer = WriteThread(SqliteEngine(connection), outage=Outage(events, clock), clock=clock)
         super().__init__(writer, reader, clock=clock, keep=keep, new_id=new_id)
         self.views: Viewing | None = None
         """For who looks; the daemon's journal has it where it is a file."""

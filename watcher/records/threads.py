@@ -11,21 +11,20 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
-from watcher.model import Event
 from watcher.records.commit import Refusal, commit
-from watcher.records.jobs import Job, call, deliver
+from watcher.records.jobs import Job, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.ports import Clock, EventLog
+    from watcher.ports import Clock
     from watcher.records.commit import Engine
     from watcher.records.dialect import Connection
+    from watcher.records.outage import Outage
 
 Answer = TypeVar("Answer")
 
@@ -39,24 +38,18 @@ FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 STUCK_SECONDS: Final = 60.0
 """A writer that has not moved for so long is not alive (a disk that answers nothing at all)."""
+PASSING_TRIES: Final = 4
+"""So often a refusal that is over in a moment is met before it is said."""
 MAX_QUESTIONS: Final = 50
 """Questions answered before those who asked are told."""
-
-
-@dataclass(slots=True)
-class _Outage:
-    """A batch that does not go through: since when (monotonic seconds), and how often it was tried."""
-
-    since: float
-    tries: int = 0
 
 
 class WriteThread:
     """Owns the writing connection and the thread that uses it. `submit` is for the event loop, everything else for its owner."""
 
-    def __init__(self, engine: Engine, *, events: EventLog, clock: Clock) -> None:
+    def __init__(self, engine: Engine, *, outage: Outage, clock: Clock) -> None:
         self._engine = engine
-        self._events = events
+        self._outage = outage
         self._clock = clock
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -75,6 +68,7 @@ class WriteThread:
         if self._closing.is_set():
             raise Unavailable("the journal is closed")
         loop = asyncio.get_running_loop()
+        self._outage.loop = loop
         future: asyncio.Future[Answer] = loop.create_future()
         self._jobs.put(Job(change, future, loop))
         return future
@@ -148,19 +142,19 @@ class WriteThread:
 
     def _write(self, batch: list[Job]) -> bool:
         """Make and commit a batch, however long the disk refuses, and tell everybody. False where it was given up."""
-        outage: _Outage | None = None
+        tries = 0
         while True:
             try:
                 self._commit(batch)
             except self._engine.errors as error:
-                outage = outage or _Outage(self._clock.monotonic())
-                if not self._wait_out(error, outage, batch):
+                tries += 1
+                if not self._wait_out(error, tries):
                     self._fail(batch)
                     return False
             else:
                 break
-        if outage is not None:
-            self._tell_recovered(outage, batch)
+        self._damaged = False
+        self._outage.over("changes")
         deliver(batch)
         return True
 
@@ -168,25 +162,15 @@ class WriteThread:
         commit(self._engine, batch)
         self._beat = self._clock.monotonic()
 
-    def _wait_out(self, error: Exception, outage: _Outage, batch: list[Job]) -> bool:
+    def _wait_out(self, error: Exception, tries: int) -> bool:
         """Wait before the next try. False when there will be none."""
         refusal = self._engine.refusal(error) or Refusal(str(error), self._engine.advice)
         self._damaged = refusal.damaged
-        if outage.tries == 0:
-            message = f"the journal cannot be written: {refusal.message}"
-            self._say(batch, Event.JOURNAL_UNAVAILABLE, message=message, hint=refusal.hint)
-        outage.tries += 1
-        pause = exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, outage.tries)
+        if not refusal.passing or tries > PASSING_TRIES:
+            self._outage.lasts("changes", f"the journal cannot be written: {refusal.message}", refusal.hint)
+        pause = exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries)
         self._beat = self._clock.monotonic()
         return not self._abandoned.wait(pause)
-
-    def _tell_recovered(self, outage: _Outage, batch: list[Job]) -> None:
-        self._damaged = False
-        lasted = self._clock.monotonic() - outage.since
-        self._say(batch, Event.JOURNAL_RECOVERED, message="the journal can be written again", seconds=round(lasted, 3))
-
-    def _say(self, batch: list[Job], event: Event, **fields: object) -> None:
-        call(batch[0].loop, lambda: self._events.event(event, **fields))
 
     def _fail(self, batch: list[Job]) -> None:
         for job in batch:

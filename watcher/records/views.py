@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from watcher.model import Event, ImageState, OutputState
 from watcher.records import database, overview, published, queries, reprocessing, watched
+from watcher.records.dialect import dialect_of
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
 from watcher.shown import HistoryStep
@@ -30,11 +31,11 @@ SHORTEST_ID: Final = 4
 """So many characters of an id are needed to name an image."""
 _ENDING: Final = "SELECT seq, image_id, rendition, record FROM endings"
 _LAST_RECORDS: Final = """
-SELECT image_id, rendition, record FROM endings WHERE image_id IN (SELECT value FROM json_each(?)) ORDER BY seq
+SELECT image_id, rendition, record FROM endings WHERE image_id IN {values} ORDER BY seq
 """
 _PUBLISHED: Final = """
-SELECT asked.value ->> 0, asked.value ->> 1, objects.published FROM json_each(?) AS asked
-JOIN objects ON objects.bucket = asked.value ->> 2 AND objects.key = asked.value ->> 3 WHERE objects.published IS NOT NULL
+SELECT each.value ->> 0, each.value ->> 1, objects.published FROM {each}
+JOIN objects ON objects.bucket = each.value ->> 2 AND objects.key = each.value ->> 3 WHERE objects.published IS NOT NULL
 """
 
 
@@ -140,11 +141,12 @@ class JournalViews:
         lies at the key. Two questions however many images.
         """
         found: dict[tuple[str, str | None], Record] = {}
-        names = json.dumps([image.id for image in images])
-        for identity, rendition, record in self._connection.execute(_LAST_RECORDS, (names,)):
+        dialect = dialect_of(self._connection)
+        names = dialect.pack([image.id for image in images])
+        for identity, rendition, record in self._connection.execute(_LAST_RECORDS.format(values=dialect.values), (names,)):
             found[identity, rendition] = json.loads(record)
         places = json.dumps([place for image in images for place in _places_of_unchanged(image)])
-        for identity, rendition, facts in self._connection.execute(_PUBLISHED, (places,)):
+        for identity, rendition, facts in self._connection.execute(_PUBLISHED.format(each=dialect.each), (places,)):
             found.setdefault((identity, rendition), json.loads(facts))
         return found
 

@@ -15,6 +15,7 @@ from watcher.model import Event
 from watcher.records import database
 from watcher.records import journal as journal_module
 from watcher.records import threads as threads_module
+from watcher.records.outage import Outage
 from watcher.records.sqlite_engine import SqliteEngine
 from watcher.records.threads import WriteThread
 
@@ -50,7 +51,8 @@ def open_writer(log: RecordedLog | None = None, clock: MovedClock | None = None)
     """The write thread alone, over a table of words in memory."""
     connection = database.connect(database.MEMORY)
     connection.execute("CREATE TABLE words (word TEXT)")
-    return WriteThread(SqliteEngine(connection), events=log or RecordedLog(), clock=clock or MovedClock())
+    clock = clock or MovedClock()
+    return WriteThread(SqliteEngine(connection), outage=Outage(log or RecordedLog(), clock), clock=clock)
 
 
 def add(word: str) -> Callable[[sqlite3.Connection], None]:

@@ -1,0 +1,166 @@
+"""A PostgreSQL server of the tests' own: Debian's programs, unprivileged, in a temporary directory, on a loopback port."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from watcher.records.postgres.journal import PostgresJournal
+
+PROGRAMS = (Path("/usr/lib/postgresql"), Path("/usr/local/pgsql"), Path("/opt/homebrew/opt/postgresql"))
+UNPRIVILEGED = ("postgres", "nobody")
+SETTINGS = {
+    "fsync": "off",  # no test cuts the machine's power
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "log_min_messages": "warning",
+    "timezone": "UTC",
+}
+_databases = itertools.count(1)
+
+
+def programs() -> Path | None:
+    """The folder of `initdb` and `postgres`; None where there is none."""
+    found = [path.parent for base in PROGRAMS for path in base.glob("**/bin/initdb")]
+    return max(found, key=str, default=None)
+
+
+class Postgres:
+    """A server that is up. `url` has no database; `database` makes one."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.port = free_port()
+        self._programs = programs
+        self._as_user = _unprivileged()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def make(self) -> None:
+        """The files of a new server."""
+        if self._as_user:
+            shutil.chown(self.folder, self._as_user[1])
+        self._run("initdb", "--no-sync", "--auth=trust", "--username=watcher", "--encoding=UTF8", "--locale=C", "-D", self.data)
+
+    def start(self, **settings: str) -> None:
+        """Have it take connections."""
+        options = [f"-c{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
+        arguments = ["-D", self.data, "-k", self.folder, "-p", str(self.port), *options]
+        command = self._command("postgres", *arguments)
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        deadline = time.monotonic() + 60
+        while subprocess.run(self._ready(), capture_output=True).returncode:
+            assert self._process.poll() is None, (self.folder / "server.log").read_text()
+            assert time.monotonic() < deadline, "the server does not come up"
+            time.sleep(0.05)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT ends it at once and well; SIGQUIT as a crash would."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, number)
+        process.wait(60)
+
+    def database(self) -> str:
+        """The URL of a new, empty database, over the socket's port on loopback."""
+        name = f"images_{os.getpid()}_{next(_databases)}"
+        self.run_sql(f"CREATE DATABASE {name}", "postgres")
+        return self.url(name)
+
+    def url(self, name: str, port: int | None = None) -> str:
+        return f"postgresql://watcher@127.0.0.1:{port or self.port}/{name}"
+
+    def run_sql(self, sql: str, database: str) -> list[tuple[object, ...]]:
+        """Run something as an administrator would."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def _ready(self) -> list[str | Path]:
+        return [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "watcher", "-d", "postgres"]
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        done = subprocess.run(self._command(program, *arguments), capture_output=True, text=True, cwd=self.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _command(self, program: str, *arguments: str | Path) -> list[str]:
+        return [*map(str, self._as_user[0] if self._as_user else ()), str(self._programs / program), *map(str, arguments)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _unprivileged() -> tuple[list[str], str] | None:
+    """The beginning of a command that runs as somebody else than root, and who that is; None where this is not root."""
+    if os.geteuid() != 0:
+        return None
+    for name in UNPRIVILEGED:
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        return ["setpriv", *identity], name
+    pytest.skip("PostgreSQL does not run as root, and there is no other user")
+
+
+@contextmanager
+def server() -> Iterator[Postgres]:
+    """A server, up for as long as the context lasts. Skips where the programs are missing."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `postgres`)")
+    found = programs()
+    if found is None:
+        pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="watcher-postgres-"))
+    folder.chmod(0o755)
+    running = Postgres(folder, found)
+    try:
+        running.make()
+        running.start()
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all tests of a process; each makes its own database."""
+    with server() as running:
+        yield running
+
+
+async def open_postgres(url: str, *, host: str = "here", **changes: Any) -> PostgresJournal:
+    """A host of the cluster, with a recorded log and real time unless told otherwise."""
+    from tests.support.publishing import MovedClock, RecordedLog
+    from tests.support.records import DAY, new_id
+    from watcher.records.postgres.database import Server
+    from watcher.records.postgres.journal import PostgresJournal
+
+    lease = changes.pop("lease", 30.0)
+    arguments: dict[str, Any] = {"events": RecordedLog(), "clock": MovedClock(), "keep": 90 * DAY, "new_id": new_id}
+    arguments |= {"instance": host, **changes}
+    return await PostgresJournal.open(Server(url, host=host, lease=lease), **arguments)

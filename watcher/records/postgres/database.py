@@ -1,0 +1,268 @@
+"""The journal's database: how it is reached, its schema, and what its errors mean. Everything here may wait for the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import psycopg
+from psycopg import conninfo, errors
+
+from watcher.errors import Unavailable
+from watcher.records.commit import Refusal
+from watcher.records.database import Schema
+from watcher.records.postgres.adapter import PostgresConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Answer = TypeVar("Answer")
+
+NAMESPACE: Final = "compressor_watcher"
+"""The schema of the database in which the tables lie: a database may be shared with others."""
+CONNECT_SECONDS: Final = 10
+OLDEST_SERVER: Final = 130_000
+ADVICE: Final = "look at the PostgreSQL server and the way to it; work goes on by itself"
+_MIGRATION_LOCK: Final = 0x434D5057
+_SESSION: Final = """
+SELECT set_config('search_path', %s, false), set_config('watcher.host', %s, false), set_config('watcher.epoch', %s, false),
+       set_config('idle_in_transaction_session_timeout', %s, false), set_config('lock_timeout', %s, false),
+       set_config('timezone', 'UTC', false), set_config('client_min_messages', 'warning', false)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the journal is, and for whom it is opened. `url` has no password in it."""
+
+    url: str
+    password: str | None = field(default=None, repr=False)
+    host: str = ""
+    """The name of the host that speaks."""
+    lease: float = 30.0
+    """Seconds. A transaction in which nothing happens is ended by the server well before: its locks keep others waiting."""
+
+    @property
+    def name(self) -> str:
+        """For people: host and database."""
+        facts = self._facts()
+        return f"{facts.get('dbname') or facts.get('user') or 'postgres'} at {facts.get('host') or 'this machine'}"
+
+    def connect(self, epoch: int = 0) -> PostgresConnection:
+        """Raises psycopg.Error."""
+        own: dict[str, str] = {"password": self.password} if self.password else {}
+        keepalives = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "15000"}
+        facts = {"application_name": f"compressor-watcher {self.host}".strip(), **keepalives, **self._facts(), **own}
+        connection = PostgresConnection.connect(conninfo.make_conninfo("", **facts), connect_timeout=CONNECT_SECONDS)
+        try:
+            self._introduce(connection, epoch)
+        except BaseException:  # nobody else knows of it
+            connection.close()
+            raise
+        return connection
+
+    def _introduce(self, connection: PostgresConnection, epoch: int) -> None:
+        idle = str(max(1_000, min(10_000, int(self.lease * 1000 / 3))))
+        connection.raw.execute(_SESSION, (NAMESPACE, self.host, str(epoch), idle, "20s"))
+
+    def _facts(self) -> dict[str, str]:
+        try:
+            return {key: str(value) for key, value in conninfo.conninfo_to_dict(self.url).items() if value is not None}
+        except psycopg.ProgrammingError as error:
+            raise Unavailable(f"the journal's URL cannot be used: {_words(error)}", "see the setting `journal`") from None
+
+
+@cache
+def schema() -> Schema:
+    """The schema of this release."""
+    folder = files("watcher.records.postgres")
+    names = sorted(each.name for each in (folder / "migrations").iterdir() if each.name.endswith(".sql"))
+    scripts = tuple((folder / "migrations" / name).read_text(encoding="utf-8") for name in names)
+    return Schema((folder / "schema.sql").read_text(encoding="utf-8"), scripts)
+
+
+def open_own(server: Server, schema: Schema) -> PostgresConnection:
+    """A connection for the daemon: the tables are made, or brought up to date, by whoever comes first. Raises Unavailable."""
+    with_words = _Explained(server)
+    with with_words:
+        connection = server.connect()
+    try:
+        with with_words:
+            _check_server(connection, server)
+            _migrate(connection, schema, server)
+    except BaseException:  # nobody else knows of the connection
+        connection.close()
+        raise
+    return connection
+
+
+def open_beside(server: Server, schema: Schema, *, writable: bool) -> PostgresConnection:
+    """A connection for a command: nothing is made or migrated. Raises Unavailable."""
+    with_words = _Explained(server)
+    with with_words:
+        connection = server.connect()
+    try:
+        with with_words:
+            _check_there(_versions(connection), schema, server)
+            if not writable:
+                connection.execute("SET default_transaction_read_only = on")
+    except BaseException:  # nobody else knows of the connection
+        connection.close()
+        raise
+    return connection
+
+
+def explained(server: Server, work: Callable[[], Answer]) -> Answer:
+    """Do something with the database. Raises Unavailable where it refuses."""
+    with _Explained(server):
+        return work()
+
+
+def is_there(server: Server) -> bool:
+    """Whether any daemon has made a journal in the database. Raises Unavailable."""
+
+    def look() -> bool:
+        connection = server.connect()
+        try:
+            return _versions(connection) is not None
+        finally:
+            connection.close()
+
+    return explained(server, look)
+
+
+class _Explained:
+    """Makes the driver's errors our own."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, psycopg.Error):
+            found = refusal(error) or Refusal(_words(error), ADVICE)
+            raise Unavailable(f"the journal in {self._server.name} cannot be opened: {found.message}", found.hint) from None
+
+
+# --- the schema -------------------------------------------------------------------------------------------------------------
+
+
+def _check_server(connection: PostgresConnection, server: Server) -> None:
+    if (version := connection.raw.info.server_version) < OLDEST_SERVER:
+        raise Unavailable(f"the server of {server.name} is PostgreSQL {version // 10_000}", "version 13 or newer is needed")
+
+
+def _migrate(connection: PostgresConnection, schema: Schema, server: Server) -> None:
+    """Make the tables, or run the migrations that they have not seen: one host does it, the others wait for it."""
+    found = _versions(connection)
+    if found is not None:
+        _check_version(found, schema, server)
+        if found[0] >= schema.version:
+            return
+    connection.script(f"SET lock_timeout = '120s'; SELECT pg_advisory_lock({_MIGRATION_LOCK})")
+    try:
+        for number, script in _steps(_versions(connection), schema):
+            connection.script(f"BEGIN; {script}\n; {_set_version(number)}; COMMIT")
+    except psycopg.Error:
+        if not connection.broken and connection.in_transaction:
+            connection.script("ROLLBACK")
+        raise
+    finally:
+        if not connection.broken:
+            connection.script(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK}); SET lock_timeout = '20s'")
+
+
+def _steps(found: tuple[int, int] | None, schema: Schema) -> Iterator[tuple[int, str]]:
+    if found is None:
+        yield schema.version, f"CREATE SCHEMA IF NOT EXISTS {NAMESPACE}; {schema.script}"
+        return
+    yield from enumerate(schema.migrations[found[0] - 1 :], found[0] + 1)
+
+
+def _set_version(number: int) -> str:
+    insert = f"INSERT INTO journal (version, least) SELECT {number}, 1 WHERE NOT EXISTS (SELECT 1 FROM journal)"  # noqa: S608 - a number
+    return f"{insert}; UPDATE journal SET version = {number}"  # noqa: S608 - a number
+
+
+def _versions(connection: PostgresConnection) -> tuple[int, int] | None:
+    """The version of the schema and the least that works with it; None where there is no journal."""
+    if connection.execute("SELECT to_regclass(?)", (f"{NAMESPACE}.journal",)).fetchone()[0] is None:
+        return None
+    row = connection.execute("SELECT version, least FROM journal").fetchone()
+    return None if row is None else (int(row[0]), int(row[1]))
+
+
+def _check_there(found: tuple[int, int] | None, schema: Schema, server: Server) -> None:
+    if found is None:
+        raise Unavailable(f"there is no journal in {server.name} yet", "has a daemon run with this configuration?")
+    _check_version(found, schema, server)
+    if found[0] < schema.version:
+        todo = "start the daemon once: it brings the journal up to date"
+        raise Unavailable(f"the journal in {server.name} is of an older version", todo)
+
+
+def _check_version(found: tuple[int, int], schema: Schema, server: Server) -> None:
+    version, least = found
+    if least > schema.version:
+        raise Unavailable(
+            f"the journal in {server.name} was written by a newer version (its schema is {version}, not {schema.version})",
+            "install the newer version on this host as well",
+        )
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------------
+
+_POOLER: Final = "a pooler in transaction mode is in between; it has to be in session mode (pgbouncer: pool_mode = session)"
+_HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
+    (errors.InvalidPassword, "set WATCHER_JOURNAL_PASSWORD, a credential named journal_password, or ~/.pgpass"),
+    (errors.InvalidAuthorizationSpecification, "look at user and password, and at pg_hba.conf of the server"),
+    (errors.InvalidCatalogName, "make the database (createdb), or name another one in `journal`"),
+    (errors.InsufficientPrivilege, "give the user the right to it: GRANT CREATE ON DATABASE, or make it the owner of the schema"),
+    (errors.TooManyConnections, "raise max_connections; each daemon needs four"),
+    (
+        errors.ReadOnlySqlTransaction,
+        "the server takes no changes (a standby?); name the primary, or target_session_attrs",
+    ),
+    (errors.DiskFull, "make room on the server's disk; work goes on by itself"),
+    (errors.InvalidSqlStatementName, _POOLER),
+    (errors.DuplicatePreparedStatement, _POOLER),
+    (errors.UndefinedObject, _POOLER),
+)
+_AGAIN: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    errors.InsufficientPrivilege,
+    errors.InvalidSqlStatementName,
+    errors.DuplicatePreparedStatement,
+    errors.UndefinedObject,
+    errors.InternalError_,
+    errors.IdleInTransactionSessionTimeout,
+)
+"""Where the database or the way to it is to blame, not a change."""
+_SOON: Final = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+
+
+def refusal(error: Exception) -> Refusal | None:
+    """What an error says of the database; None where a change is wrong in itself."""
+    if not isinstance(error, _AGAIN):
+        return None
+    hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), ADVICE)
+    if "password" in str(error):
+        hint = _HINTS[0][1]
+    return Refusal(_words(error), hint)
+
+
+def is_contention(error: Exception) -> bool:
+    """Whether two hosts got into each other's way: the same once more will do."""
+    return isinstance(error, _SOON)
+
+
+def _words(error: psycopg.Error) -> str:
+    """One line of what the driver says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

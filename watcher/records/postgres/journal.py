@@ -1,0 +1,191 @@
+"""The journal on PostgreSQL: the same changes and questions as on SQLite, of one host among several."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from watcher.model import Event, KnownDirectory
+from watcher.records import changes, queries
+from watcher.records.jobs import call
+from watcher.records.journal import ThreadedJournal
+from watcher.records.outage import Outage
+from watcher.records.postgres import claims, database
+from watcher.records.postgres.engine import HostEngine, PostgresEngine
+from watcher.records.postgres.threads import CHANNEL, Listener, PatientReadThread
+from watcher.records.rebuild import rebuild
+from watcher.records.threads import WriteThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from watcher.model import Image, Sighting, Subtree
+    from watcher.ports import Clock, EventLog
+    from watcher.records.dialect import Connection
+    from watcher.records.postgres.adapter import PostgresConnection
+    from watcher.records.postgres.claims import HostFolder
+    from watcher.records.postgres.database import Server
+
+CALL_SECONDS: Final = 0.25
+"""Other hosts are called at most so often: a call makes the commits of all hosts wait for each other."""
+
+
+class PostgresJournal(ThreadedJournal):
+    """The Journal of `watcher.ports` on PostgreSQL. Made by `open` (a host) or `attach` (commands beside the hosts)."""
+
+    def __init__(
+        self,
+        server: Server,
+        engine: PostgresEngine,
+        *,
+        outage: Outage,
+        events: EventLog,
+        clock: Clock,
+        keep: float,
+        new_id: Callable[[], str],
+        folders: Mapping[str, HostFolder],
+    ) -> None:
+        """`keep` in seconds. To be made in the event loop, which is where lines are written."""
+        writer = WriteThread(engine, outage=outage, clock=clock)
+        reader = PatientReadThread(server, server.connect(), outage)
+        super().__init__(writer, reader, clock=clock, keep=keep, new_id=new_id)
+        self._host = server.host
+        self._engine = engine
+        self._loop = outage.loop
+        self._listener: Listener | None = None
+        self._called_at = 0.0
+        self._events = events
+        self.folders = folders
+        """As this host has them now."""
+        self.woken: Callable[[], None] = _nobody
+        """Called in the event loop when another host has something to share."""
+
+    @classmethod
+    async def open(
+        cls,
+        server: Server,
+        *,
+        instance: str,
+        events: EventLog,
+        clock: Clock,
+        keep: float,
+        new_id: Callable[[], str],
+        audit: Path | None = None,
+        folders: Mapping[str, HostFolder] | None = None,
+    ) -> PostgresJournal:
+        """Join the cluster under `server.host`; `instance` names this host's state folder. `keep` in seconds.
+
+        What was under way when the last process of this host stopped is put in order. A host that joins for the first time
+        learns from its audit file, if there is one, what lies in the store. Raises Unavailable.
+        """
+        outage = Outage(events, clock)
+        outage.loop = asyncio.get_running_loop()
+        folders = folders or {}
+        roots = {name: folder.root for name, folder in folders.items()}
+
+        def prepare() -> tuple[PostgresConnection, int]:
+            connection = database.open_own(server, database.schema())
+            try:
+                return connection, _join(server, connection, instance, clock.now(), audit, roots)
+            except BaseException:  # nobody else knows of it
+                connection.close()
+                raise
+
+        connection, epoch = await asyncio.to_thread(prepare)
+        engine = HostEngine(server, connection, instance=instance, epoch=epoch, clock=clock, tell=outage.tell)
+        make = partial(cls, server, engine, outage=outage, events=events, clock=clock, keep=keep, new_id=new_id, folders=folders)
+        journal = await asyncio.to_thread(database.explained, server, make)
+        journal.listen(server)
+        events.event(Event.CLUSTER_JOINED, host=server.host)
+        return journal
+
+    @classmethod
+    async def attach(
+        cls, server: Server, *, events: EventLog, clock: Clock, keep: float, new_id: Callable[[], str]
+    ) -> PostgresJournal:
+        """Open the journal beside the hosts, to steer them (`retry`). Nothing is repaired. Raises Unavailable."""
+        outage = Outage(events, clock)
+        outage.loop = asyncio.get_running_loop()
+
+        def make() -> PostgresJournal:
+            connection = database.open_beside(server, database.schema(), writable=True)
+            engine = PostgresEngine(server, connection)
+            return cls(server, engine, outage=outage, events=events, clock=clock, keep=keep, new_id=new_id, folders={})
+
+        return await asyncio.to_thread(database.explained, server, make)
+
+    def listen(self, server: Server) -> None:
+        """Hear of other hosts from now on."""
+        self._listener = Listener(server, self._hear)
+
+    async def close(self) -> None:
+        """See `ThreadedJournal.close`; a host leaves the cluster."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await asyncio.to_thread(listener.stop)
+        await super().close()
+        if listener is not None:
+            self._events.event(Event.CLUSTER_LEFT, host=self._host)
+
+    def _hear(self) -> None:
+        self._engine.notice()
+        if self._loop is not None:
+            call(self._loop, self._wake)
+
+    def _wake(self) -> None:
+        self.woken()
+
+    # --- what several hosts do otherwise --------------------------------------------------------------------------------------
+
+    async def known_in(self, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+        """See `Journal.known_in`."""
+        return await self._ask(partial(_known_in, folder=folder, directories=directories))
+
+    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
+        def take(connection: Connection) -> list[str]:
+            claims.lock_folders(connection, {sighting.file.folder for sighting in sightings})
+            taken = changes.take(connection, sightings, self._new_id)
+            self._call_others(connection)
+            return taken
+
+        return take
+
+    async def due(self, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()) -> list[Image]:
+        """See `Journal.due`. What is given is in this host's hands until it is asked for again without being named."""
+        wanted = claims.Wanted(now, limit, frozenset(excluding), tuple(away))
+        return await self._change(partial(claims.due, wanted=wanted, folders=self.folders))
+
+    def _call_others(self, connection: Connection) -> None:
+        """Within the transaction: they hear of it when it is committed."""
+        now = time.monotonic()
+        if now - self._called_at >= CALL_SECONDS:
+            self._called_at = now
+            connection.execute("SELECT pg_notify(?, ?)", (CHANNEL, self._host))
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
+def _known_in(connection: Connection, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
+    found = {directory: KnownDirectory({}, {}) for directory in directories}
+    for directory, name, size, mtime, ctime, inode, ignored in claims.known_in(connection, folder, directories):
+        found[directory].stamps[name] = (size, mtime, ctime, inode)
+        if ignored is not None:
+            found[directory].ignored[name] = ignored
+    return [found[directory] for directory in directories]
+
+
+def _join(
+    server: Server, connection: PostgresConnection, instance: str, now: float, audit: Path | None, roots: Mapping[str, Path]
+) -> int:
+    """In one transaction: this host is a member, and its audit file is known. Gives the host's epoch."""
+    connection.execute("BEGIN")
+    epoch = claims.join(connection, instance, server.lease, now)
+    if audit is not None and not queries.is_rebuilt(connection):
+        rebuild(connection, audit, roots, now)
+    connection.execute("COMMIT")
+    return epoch

@@ -1,0 +1,101 @@
+"""Two threads of the journal on PostgreSQL: one answers questions, through outages as well; one hears of other hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+
+from watcher.backoff import exponential
+from watcher.errors import Unavailable
+from watcher.records.postgres import database
+from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, ReadThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcher.records.jobs import Job
+    from watcher.records.outage import Outage
+    from watcher.records.postgres.adapter import PostgresConnection
+    from watcher.records.postgres.database import Server
+
+CHANNEL: Final = "compressor_watcher"
+STOP_SECONDS: Final = 1.0
+
+
+class PatientReadThread(ReadThread):
+    """A ReadThread that asks again when the database is back: who asked sees only time pass."""
+
+    def __init__(self, server: Server, connection: PostgresConnection, outage: Outage) -> None:
+        self._server = server
+        self._outage = outage
+        self._stopping = threading.Event()
+        super().__init__(connection)
+
+    def accept_no_more(self) -> None:
+        """See `ReadThread.accept_no_more`; a question that waits for the database is told so."""
+        super().accept_no_more()
+        self._stopping.set()
+
+    def _answer(self, job: Job) -> None:
+        tries = 0
+        while True:
+            try:
+                super()._answer(job)
+                refused = database.refusal(job.error) if isinstance(job.error, psycopg.Error) else None
+                if refused is None:
+                    self._outage.over("questions")
+                    return
+                self._connection.close()
+                tries += 1
+                self._outage.lasts("questions", refused.message, refused.hint)
+                if self._stopping.wait(exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries)):
+                    job.error = Unavailable("the journal cannot be read", refused.hint)
+                    return
+                self._connection = self._server.connect()
+            except psycopg.Error as error:
+                job.error = error
+
+
+class Listener:
+    """Hears when another host has something to share. What it misses is found by looking now and then."""
+
+    def __init__(self, server: Server, heard: Callable[[], None]) -> None:
+        """`heard` is called in the listener's thread."""
+        self._server = server
+        self._heard = heard
+        self._stopping = threading.Event()
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="journal-listener", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End. A connection that is being made, and hangs, is left to end by itself."""
+        self._stopping.set()
+        self._wake.close()
+        self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        tries = 0
+        while not self._stopping.wait(exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries) if tries else 0.0):
+            tries += 1
+            # the write thread meets the same trouble and says so
+            with contextlib.suppress(psycopg.Error):
+                self._listen()
+                tries = 0
+        self._woken.close()
+
+    def _listen(self) -> None:
+        connection = self._server.connect()
+        with contextlib.closing(connection), selectors.DefaultSelector() as selector:
+            connection.execute(f"LISTEN {CHANNEL}")
+            self._heard()  # something may have been said while nobody listened
+            selector.register(connection.fileno(), selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while selector.select() and not self._stopping.is_set():
+                if any(notice.payload != self._server.host for notice in connection.raw.notifies(timeout=0)):
+                    self._heard()
