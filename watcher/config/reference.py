@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.config.keys import FIELDS
 from watcher.config.schema import Settings
-from watcher.config.units import DURATION_SCHEMA, SIZE_SCHEMA
+from watcher.config.units import DURATION_SCHEMA, MODE_SCHEMA, SIZE_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +57,8 @@ def _without_null(node: Schema) -> Schema:
 
 
 def _written(value: float, pattern: str | None) -> float | str:
+    if pattern == MODE_SCHEMA["pattern"]:
+        return f"0{value:o}"
     units = _SECONDS if pattern == DURATION_SCHEMA["pattern"] else _BYTES if pattern == SIZE_SCHEMA["pattern"] else ()
     return next((f"{value / size:g}{unit}" for unit, size in units if value % size == 0), value)
 

@@ -34,7 +34,7 @@ from watcher.compressor.wire import STORE_HEADERS
 from watcher.config.keys import template_problem
 from watcher.config.receivers import ReceiverName, ReceiverSettings
 from watcher.config.section import Section
-from watcher.config.units import Duration, DurationOrZero, Size, parse_colour
+from watcher.config.units import Duration, DurationOrZero, FileMode, Size, parse_colour
 from watcher.model import OutputFormat
 
 if TYPE_CHECKING:
@@ -452,6 +452,8 @@ class DirectoryConnectorSettings(Section):
     kind: Literal["directory"]
     path: AbsolutePath
     """An absolute folder."""
+    file_mode: FileMode = 0o644
+    """Rights of the objects, whatever the umask; folders get the right to enter wherever this gives one to read."""
 
 
 class B2ConnectorSettings(Section):

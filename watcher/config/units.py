@@ -1,4 +1,4 @@
-"""Durations ("500ms", "2s", "5m", "1h", "90d"), sizes ("32MB", "1GiB") and colours ("#fff", "white"). Pure."""
+"""Durations ("500ms", "2s", "5m", "1h", "90d"), sizes ("32MB", "1GiB"), file modes ("0644") and colours ("#fff"). Pure."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def _parse(value: object, units: dict[str, float] | dict[str, int], form: str) -
     return float(match[1]) * units[match[2]]
 
 
+def parse_mode(value: object) -> int:
+    """The mode in a text such as "0644". ValueError where it is none, or keeps its owner from the file."""
+    if not isinstance(value, str) or re.fullmatch("0?[0-7]{3}", value) is None:
+        raise ValueError('a mode is written like "0644": the rights of owner, group and others')
+    mode = int(value, 8)
+    if mode & 0o600 != 0o600:
+        raise ValueError("the owner has to read and write")
+    return mode
+
+
 def _positive(value: object) -> float:
     if (seconds := parse_duration(value)) <= 0:
         raise ValueError("must be longer than nothing")
@@ -62,6 +72,12 @@ DurationOrZero = Annotated[float, BeforeValidator(parse_duration), WithJsonSchem
 """Seconds, written with a unit; zero is allowed."""
 Size = Annotated[int, BeforeValidator(_positive_size), WithJsonSchema(SIZE_SCHEMA)]
 """Bytes, written with a unit; more than zero."""
+
+
+MODE_SCHEMA: Final = {"type": "string", "pattern": "^0?[67][0-7]{2}$"}
+
+FileMode = Annotated[int, BeforeValidator(parse_mode), WithJsonSchema(MODE_SCHEMA)]
+"""Rights of a file, written in octal digits."""
 
 
 Colour = tuple[int, int, int]

@@ -24,7 +24,7 @@ def build_connectors(settings: schema.EngineSettings, proxies: Proxies) -> dict[
 
 def _built(identity: str, settings: schema.Connector, proxies: Proxies) -> Connector:
     if isinstance(settings, schema.DirectoryConnectorSettings):
-        return DirectoryConnector(settings.path)
+        return DirectoryConnector(settings.path, settings.file_mode)
     if settings.key_id is None or settings.application_key is None:
         raise WatcherError(
             f"connector {identity} has no key_id or no application_key",

@@ -29,6 +29,7 @@ _PART: Final = re.compile(r"[0-9a-f]{32}")
 _LEFT_BEHIND_SECONDS: Final = 3600.0
 """A part to which nobody has written for so long was left by a crash. Engines on other machines, with clocks of their own, may
 be at work in the same directory; one whose part is taken away all the same fails that call and may repeat it."""
+DEFAULT_MODE: Final = 0o644
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -41,8 +42,11 @@ class DirectoryConnector:
 
     any_region: Final = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, file_mode: int = DEFAULT_MODE) -> None:
+        """`file_mode`: the rights of objects, whatever the umask; folders may be entered by whom it lets read."""
         self._root = root
+        self._file_mode = file_mode
+        self._directory_mode = file_mode | 0o100 | (file_mode & 0o044) >> 2
 
     async def put(
         self,
@@ -81,7 +85,7 @@ class DirectoryConnector:
         """Nothing is held."""
 
     def _put(self, bucket: str, key: str, content: Path, facts: dict[str, Any]) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
+        self._make_root()
         place = (bucket, *key.split("/"))
         with content.open("rb") as source:
             facts["sha1"] = hashlib.file_digest(source, _sha1).hexdigest()
@@ -91,15 +95,24 @@ class DirectoryConnector:
         with self._written(_facts_place(bucket, key)) as file:
             file.write(json.dumps(facts).encode())
 
+    def _make_root(self) -> None:
+        if not self._root.is_dir():
+            self._root.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # file systems without modes
+                self._root.chmod(self._directory_mode)
+
     @contextlib.contextmanager
     def _written(self, place: Sequence[str]) -> Iterator[BinaryIO]:
         """A new file, which takes its place below the root when it is whole and durable, or vanishes."""
         temporary = secrets.token_hex(16)
-        with _directory(self._root, (_INCOMING,), make=True) as incoming, _directory(self._root, place[:-1], make=True) as target:
+        made = self._directory_mode
+        with _directory(self._root, (_INCOMING,), make=made) as incoming, _directory(self._root, place[:-1], make=made) as target:
             try:
                 with open(temporary, "xb", opener=_opener(incoming)) as file:
                     yield file
                     file.flush()
+                    with contextlib.suppress(OSError):  # file systems without modes
+                        os.fchmod(file.fileno(), self._file_mode)
                     os.fsync(file.fileno())
                 os.rename(temporary, place[-1], src_dir_fd=incoming, dst_dir_fd=target)
             except BaseException:  # whatever the caller's writing raised: half an object must not stay
@@ -109,7 +122,7 @@ class DirectoryConnector:
             os.fsync(target)
 
     def _sweep(self, before: float) -> None:
-        with _directory(self._root, (_INCOMING,), make=False) as incoming:
+        with _directory(self._root, (_INCOMING,)) as incoming:
             for name in filter(_PART.fullmatch, os.listdir(incoming)):  # noqa: PTH208 - of a descriptor
                 facts = os.stat(name, dir_fd=incoming, follow_symlinks=False)
                 if stat.S_ISREG(facts.st_mode) and facts.st_mtime < before:
@@ -118,7 +131,7 @@ class DirectoryConnector:
     def _head(self, bucket: str, key: str) -> StoredFacts | None:
         *folders, name = (bucket, *key.split("/"))
         try:
-            with _directory(self._root, folders, make=False) as folder, open(name, "rb", opener=_opener(folder)) as file:
+            with _directory(self._root, folders) as folder, open(name, "rb", opener=_opener(folder)) as file:
                 sha1 = hashlib.file_digest(file, _sha1).hexdigest()
                 size = os.fstat(file.fileno()).st_size
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -151,16 +164,23 @@ def _check(bucket: str, key: str) -> None:
 
 
 @contextlib.contextmanager
-def _directory(root: Path, folders: Sequence[str], *, make: bool) -> Iterator[int]:
-    """A descriptor of a folder below `root`; its ancestors are entered one by one, never through a symbolic link."""
+def _directory(root: Path, folders: Sequence[str], *, make: int | None = None) -> Iterator[int]:
+    """A descriptor of a folder below `root`; its ancestors are entered one by one, never through a symbolic link.
+
+    Those that are missing are made with the mode `make`, if there is one.
+    """
     current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in folders:
-            if make and _made(name, current):
+            made = make is not None and _made(name, current)
+            if made:
                 os.fsync(current)
             entered = os.open(name, _DIRECTORY, dir_fd=current)
             os.close(current)
             current = entered
+            if made and make is not None:
+                with contextlib.suppress(OSError):  # file systems without modes
+                    os.fchmod(current, make)
         yield current
     finally:
         os.close(current)
@@ -175,7 +195,7 @@ def _made(name: str, parent: int) -> bool:
 
 
 def _opener(folder: int) -> Callable[[str, int], int]:
-    return lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    return lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
 
 
 def _sha1() -> hashlib._Hash:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,23 @@ async def metadata(root: Path, key: str) -> dict[str, str] | None:
 async def test_the_url_names_the_file(root: Path) -> None:
     """The answer's url is the file's own address, percent-encoded."""
     assert await put(root, "a b/ü#?.jpg") == f"file://{root}/my-bucket/a%20b/%C3%BC%23%3F.jpg"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
+@pytest.mark.parametrize(("mode", "entered"), [(0o644, 0o755), (0o640, 0o750), (0o600, 0o700), (0o664, 0o775)], ids=oct)
+async def test_objects_have_their_rights_under_any_umask(root: Path, umask: int, mode: int, entered: int) -> None:
+    """So that a web server may read them; folders that were there before keep theirs."""
+    (root / "my-bucket").mkdir(parents=True)
+    (root / "my-bucket").chmod(0o711)
+    source = root.parent / "source"
+    source.write_bytes(b"content")
+    before = os.umask(umask)
+    try:
+        await DirectoryConnector(root, mode).put("my-bucket", REGION, "a/b/c.jpg", source, headers={}, metadata={}, acl="private")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((root / "my-bucket" / name).stat().st_mode) for name in ("", "a", "a/b", "a/b/c.jpg")]
+    assert modes == [0o711, entered, entered, mode]
 
 
 @pytest.mark.parametrize("key", ["../x.jpg", "a/../../x.jpg", "/etc/x.jpg", "a//b", ".", "", "folder/"])

@@ -47,6 +47,27 @@ def test_the_example_explains_a_configuration_that_loads() -> None:
     assert "products" == load(data, {"WATCHER_COMPRESSOR__API_KEY": "k"}).folders[0].name
 
 
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        ("0644", ""),
+        ("664", ""),
+        (420, "is written like"),
+        ("644a", "is written like"),
+        ("0888", "is written like"),
+        ("0044", "the owner has"),
+    ],
+    ids=repr,
+)
+def test_file_modes_are_octal_and_leave_the_owner_his_rights(mode: object, says: str) -> None:
+    """As a text: TOML's own numbers would be decimal."""
+    data = good(engine={"connectors": {"local": {"kind": "directory", "path": "/b", "file_mode": mode}}})
+    if says:
+        assert any(says in problem for problem in problems(data))
+    else:
+        assert load(data).engine.connectors["local"].file_mode == int(str(mode), 8)  # type: ignore[union-attr]
+
+
 def test_every_problem_is_listed_with_its_place() -> None:
     """One run tells all that is wrong, so that nobody has to start ten times."""
     found = problems(
