@@ -39,7 +39,11 @@ _MOST_KEYS: Final = 12
 
 _REASON: Final = "SELECT reason FROM outputs WHERE image = images.number AND state = 'failed' ORDER BY position LIMIT 1"
 _FAILED: Final = f"SELECT number, ({_REASON}) FROM images WHERE {overview.UNSETTLED} ORDER BY number DESC LIMIT ?"  # noqa: S608 - constants
-_BY_REASON: Final = f"SELECT ({_REASON}) AS why, count(*) FROM images WHERE {overview.UNSETTLED} GROUP BY why"  # noqa: S608 - constants
+_BY_REASON: Final = f"""
+SELECT why, count(*) FROM (
+    SELECT ({_REASON}) AS why FROM images WHERE {overview.UNSETTLED} ORDER BY number LIMIT {overview.ALL_ROWS}
+) AS unsettled GROUP BY why
+"""  # noqa: S608 - constants
 _OF_REASON: Final = f"SELECT id FROM images WHERE {overview.UNSETTLED} AND ({_REASON}) = ? ORDER BY number"  # noqa: S608 - constants
 _BUCKETS: Final = """
 WITH RECURSIVE known (bucket) AS (
@@ -101,12 +105,18 @@ class PageViews(JournalViews):
 
     def _failures(self) -> list[FailureGroup]:
         """The largest group first. The counts are of all, the images those among the newest failures."""
+        newest = self._connection.execute(_FAILED, (FAILED_READ,)).fetchall()
         first: dict[str, list[int]] = {}
-        for number, reason in self._connection.execute(_FAILED, (FAILED_READ,)):
-            if len(numbers := first.setdefault(reason, [])) < FAILED_SHOWN:
-                numbers.append(number)
-        counts = Counter(dict(self._connection.execute(_BY_REASON).fetchall()) if first else {})
-        return [FailureGroup(reason, count, tuple(self.shown(first.get(reason, ())))) for reason, count in counts.most_common()]
+        for number, reason in newest:
+            first.setdefault(reason, []).append(int(number))
+        if len(newest) < FAILED_READ:
+            counts = Counter({reason: len(numbers) for reason, numbers in first.items()})
+        else:
+            counts = Counter(dict(self._connection.execute(_BY_REASON).fetchall()))
+        return [
+            FailureGroup(reason, count, tuple(self.shown(first.get(reason, ())[:FAILED_SHOWN])))
+            for reason, count in counts.most_common()
+        ]
 
     # --- images ---------------------------------------------------------------------------------------------------------------
 

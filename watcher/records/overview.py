@@ -32,7 +32,12 @@ OLDEST: Final = "SELECT min(detected_at) FROM images WHERE state = 'open'"
 OF_LATE: Final = "SELECT outcome, count(*) FROM images WHERE outcome IS NOT NULL AND ended_at >= ? GROUP BY outcome"
 UNSETTLED: Final = "images.outcome = 'failed' AND images.newest = 1 AND images.dismissed_at IS NULL"
 """Failures that nobody has retried, replaced or dismissed."""
-FAILED: Final = f"SELECT folder, count(*) FROM images WHERE {UNSETTLED} GROUP BY folder"  # noqa: S608 - a constant
+ALL_ROWS: Final = 1 << 62
+FAILED: Final = f"""
+SELECT folder, count(*) FROM (SELECT folder FROM images WHERE {UNSETTLED} ORDER BY number LIMIT {ALL_ROWS}) AS unsettled
+GROUP BY folder
+"""  # noqa: S608 - constants
+"""The order and the limit have SQLite read the small index of failures; to group by folder it would read all newest images."""
 LAST_ERRORS: Final = f"""
 SELECT endings.record FROM images CROSS JOIN endings
 WHERE endings.image_id = images.id AND endings.event = 'image.failed' AND {UNSETTLED} ORDER BY images.number DESC LIMIT ?

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 1.0
 """So often the journal is asked whether anything has changed."""
 SHORTEST_PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 0.8
+LONGEST_PAUSE: Final = 1.2
 COST_SHARE: Final = 40.0
 """After a picture that took t seconds the next one is made no sooner than this many t later, as far as the longest pause goes."""
 STALE_SECONDS: Final = 10.0
