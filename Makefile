@@ -26,7 +26,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@touch $@
 
 demo: $(VENV)/.run ## Show the main job on this machine, no account needed: FOLDER=... for your own pictures
-	$(BIN)/compressor-watcher demo $(if $(FOLDER),'$(FOLDER)')
+	$(BIN)/compressor-watcher demo $${FOLDER:+"$$FOLDER"}
 
 test: $(VENV)/.dev lint ## Run lint, types, layers and all tests (what the machine lacks is skipped with a reason)
 	@$(BIN)/python -m compileall -q watcher tests/support   # hundreds of processes are started; none should compile it anew

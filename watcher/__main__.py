@@ -13,6 +13,7 @@ from watcher.service import early
 
 def main() -> None:
     """Entry point of the command `compressor-watcher`."""
+    early.require_linux()
     early.open_standard_streams()
     early.insist_on_utf_8()
     if any(command in sys.argv[1:] for command in ("run", "engine")):

@@ -83,7 +83,11 @@ def note(message: str) -> None:
 
 def write_json(value: object) -> None:
     """One JSON value on a line of its own, in UTF-8 whatever the locale."""
-    write_bytes(json.dumps(printable(value), ensure_ascii=False).encode() + b"\n")
+    try:
+        line = json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a name that is no text stands in it
+        line = json.dumps(printable(value), ensure_ascii=False).encode()
+    write_bytes(line + b"\n")
 
 
 def write_text(text: str) -> None:

@@ -24,6 +24,15 @@ _PATIENCE_SECONDS: Final = 1.0
 """For threads that are about to end."""
 
 
+def require_linux(platform: str = sys.platform) -> None:
+    """End with one sentence on other systems, before something that only Linux has breaks in a traceback."""
+    if platform != "linux":
+        sys.exit(
+            f"compressor-watcher needs Linux (inotify, leases, /proc); this is {platform}. "
+            "Run it in a Linux machine or container; folders of other systems reach it as shares (docs/howto/nas.md)."
+        )
+
+
 def open_standard_streams() -> None:
     """Lead what was closed by who started us to /dev/null: else a journal or a socket gets the number that is written to."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
