@@ -28,6 +28,9 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 demo: $(VENV)/.run ## Show the main job on this machine, no account needed: FOLDER=... for your own pictures
 	$(BIN)/compressor-watcher demo $${FOLDER:+"$$FOLDER"}
 
+# What pytest makes of the tests' assertions is kept, also where the environment says to keep no bytecode: each process would
+# make it anew, for four seconds.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev lint ## Run lint, types, layers and all tests (what the machine lacks is skipped with a reason)
 	@$(BIN)/python -m compileall -q watcher tests/support   # hundreds of processes are started; none should compile it anew
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations 10

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -226,5 +227,15 @@ class Journey(RuleBasedStateMachine):
                     assert there.sha1 == sha1_of(content), key
 
 
-Journey.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None, derandomize=True)
-TestJourney = Journey.TestCase
+class TestJourney(Journey.TestCase):  # type: ignore[name-defined,misc]
+    """The same histories in every run."""
+
+    settings = settings(max_examples=40, stateful_step_count=40, deadline=None, derandomize=True)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+class TestManyMoreJourneys(Journey.TestCase):  # type: ignore[name-defined,misc]
+    """Histories that nobody has seen before."""
+
+    settings = settings(max_examples=1_000, stateful_step_count=60, deadline=None)
