@@ -92,10 +92,11 @@ class FakeSource:
 
 @dataclass
 class FakeOriginals:
-    """The folder. `broken` is raised by whatever is asked next."""
+    """The folder. `broken` is raised by whatever is asked next, `opening` by the opening of an original alone."""
 
     source: FakeSource = field(default_factory=FakeSource)
     broken: Exception | None = None
+    opening: Exception | None = None
     there: bool = True
     root_is_there: bool = True
     same_version: bool = True
@@ -108,6 +109,8 @@ class FakeOriginals:
 
     async def open(self, file: FileRef, observation: Observation, sha1: str | None = None) -> FakeSource:
         self._called("open", file.relative, sha1)
+        if self.opening is not None:
+            raise self.opening
         return self.source
 
     async def delete(self, file: FileRef, observation: Observation) -> bool:
