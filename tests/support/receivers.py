@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -47,6 +48,8 @@ class ReceivingServer:
     hangs: bool = False
     delay: float = 0.0
     answer_headers: dict[str, str] = field(default_factory=dict)
+    answer: Callable[[Call], bytes] = lambda _: b"ok"
+    """What the body of its answer is."""
     calls: list[Call] = field(default_factory=list)
     port: int = 0
 
@@ -85,14 +88,15 @@ class ReceivingServer:
         """`seq` of what was confirmed, in order."""
         return [call.object["seq"] for call in self.confirmed]
 
-    def take(self, method: str, path: str, headers: dict[str, str], body: bytes) -> int:
-        """Judge a request; gives the status to answer with."""
+    def take(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Call:
+        """Judge a request."""
         if self.hangs:
             self._released.wait(120)
         time.sleep(self.delay)
         status = self.status if self._is_signed(headers, body) else 401
-        self.calls.append(Call(method, path, headers, body, time.time(), status))
-        return status
+        call = Call(method, path, headers, body, time.time(), status)
+        self.calls.append(call)
+        return call
 
     def _is_signed(self, headers: dict[str, str], body: bytes) -> bool:
         if self.secret is None:
@@ -135,16 +139,17 @@ def _handler(receiver: ReceivingServer) -> type[BaseHTTPRequestHandler]:
         def _take(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status = receiver.take(self.command, self.path, headers, body)
-            self.send_response(status)
+            call = receiver.take(self.command, self.path, headers, body)
+            self.send_response(call.answered)
             for name, value in receiver.answer_headers.items():
                 self.send_header(name, value)
-            if status == 204:
+            if call.answered == 204:
                 self.end_headers()
                 return
-            self.send_header("Content-Length", "2")
+            answer = receiver.answer(call)
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(b"ok")
+            self.wfile.write(answer)
 
         do_POST = do_GET = _take
 

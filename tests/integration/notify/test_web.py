@@ -147,14 +147,12 @@ async def test_an_answer_without_end_confirms_all_the_same(monkeypatch: pytest.M
 
 def _answer_for_ever(listener: socket.socket) -> None:
     connection, _ = listener.accept()
-    connection.recv(65_536)
-    try:
+    with connection, contextlib.suppress(OSError):
+        connection.recv(65_536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
             connection.sendall(b"5\r\nhello\r\n")
             time.sleep(0.01)
-    except OSError:
-        return
 
 
 async def test_nonsense_is_no_answer() -> None:

@@ -74,7 +74,7 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     """A new kind needs a test."""
-    assert {block.language for block in BLOCKS} - READ_ELSEWHERE == {"toml", "sh", "json"}
+    assert {block.language for block in BLOCKS} - READ_ELSEWHERE == {"toml", "sh", "json", "python"}
 
 
 @pytest.mark.parametrize("block", of("toml"), ids=str)
@@ -101,6 +101,12 @@ def secrets_of(data: dict[str, Any]) -> dict[str, str]:
 def test_json_is_json(block: Block) -> None:
     """Samples can be parsed."""
     assert json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", of("python"), ids=str)
+def test_programs_are_python(block: Block) -> None:
+    """They compile; tests/system/test_recipes.py runs them."""
+    compile(block.text, str(block), "exec")
 
 
 def commands(block: Block) -> list[str]:
