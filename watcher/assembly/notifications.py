@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from watcher.records.bell import Bell
     from watcher.service.observed_log import ObservedLog
 
+LOOK_SECONDS: Final = 0.05
+"""Receivers are told to look no oftener than that: what was written meanwhile they find in one look."""
 STOP_SECONDS: Final = 2.0
 """A stop gives receivers so long for the last endings; what they do not confirm by then is told after the next start."""
 
@@ -71,8 +73,10 @@ def plans(settings: Settings) -> list[Plan]:
 
 
 async def _ring(written: Bell, office: Office) -> None:
+    """At once for the first line after a while; while many come, now and then."""
     listener = written.listen()
     while True:
         await listener.wait()
         listener.clear()
         office.look()
+        await asyncio.sleep(LOOK_SECONDS)

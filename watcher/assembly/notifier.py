@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from watcher.model import AuditLine, Record
 
-GATHER_SECONDS: Final = 0.02
-"""What is confirmed within so long is told in one line."""
+GATHER_SECONDS: Final = 0.25
+"""What is confirmed within so long is told in one line, and noted in one change of the journal; what is confirmed last, at once.
+A crash repeats no more than that."""
 _LONGEST_LINE: Final = 16_000_000
 
 
@@ -73,6 +74,10 @@ class Voice:
         self._confirmed[name] = seq
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)
+
+    def idle(self) -> None:
+        """See `Report.idle`."""
+        self.flush()
 
     def unavailable(self, name: str, message: str, hint: str) -> None:
         """See `Report.unavailable`."""

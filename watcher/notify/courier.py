@@ -37,6 +37,9 @@ class Report(Protocol):
     def confirmed(self, name: str, seq: int) -> None:
         """Every line up to this one is dealt with."""
 
+    def idle(self) -> None:
+        """There is nothing more to tell it for now."""
+
     def unavailable(self, name: str, message: str, hint: str) -> None:
         """It did not confirm, and why. Told at each failure: whoever logs it says it once."""
 
@@ -115,6 +118,8 @@ class Courier:
 
     async def _rest(self) -> None:
         self.is_idle = not self._news.is_set()
+        if self.is_idle:
+            self._report.idle()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._news.wait()

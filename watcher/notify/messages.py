@@ -44,10 +44,8 @@ class Message:
 
 
 def ending_message(line: AuditLine) -> Message:
-    """One ending: the object of its line in the audit file, as it is."""
-    gathered = Gathered()
-    gathered.add(line)
-    return Message(ending_id(line), encoded(line.record), gathered.title, gathered.text)
+    """One ending for a program: the object of its line in the audit file, as it is."""
+    return Message(ending_id(line), encoded(line.record))
 
 
 def ending_id(line: AuditLine) -> str:

@@ -73,9 +73,10 @@ def test_people_read_what_happened_what_failed_and_where_the_rest_is() -> None:
 
 def test_a_single_rendition_is_named() -> None:
     """Two outputs of one file are not the same."""
-    text = ending_message(line(rendition="thumb", link="https://cdn/1.jpg", url="https://b/1.jpg")).text
+    gathered = Gathered()
+    gathered.add(line(rendition="thumb", link="https://cdn/1.jpg", url="https://b/1.jpg"))
 
-    assert "stühle 1.jpg (thumb)  https://cdn/1.jpg" in text
+    assert "stühle 1.jpg (thumb)  https://cdn/1.jpg" in gathered.text
 
 
 def test_a_digest_for_a_program_holds_every_ending() -> None:
