@@ -8,6 +8,7 @@ which writes it down. It ends when its stdin ends, hence never outlives the daem
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from watcher.clock import SystemClock
 from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
+from watcher.model import AuditLine
 from watcher.network.proxies import Proxies
 from watcher.notify.desk import Desk, Ways
 from watcher.notify.plan import Plan
@@ -30,35 +32,50 @@ from watcher.records.threads import ReadThread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from watcher.model import AuditLine, Record
+    from watcher.model import Record
 
 GATHER_SECONDS: Final = 0.25
 """What is confirmed within so long is told in one line, and noted in one change of the journal; what is confirmed last, at once.
 A crash repeats no more than that."""
+_numbers: Final = itertools.count()
 _LONGEST_LINE: Final = 16_000_000
 
 
 class Lines:
-    """Reads the lines of the audit file out of the journal, beside the daemon that writes it."""
+    """Reads the lines of the audit file out of the journal, beside the daemon that writes it; or asks the daemon for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
         self._path: Path | None = None
         self._reader: ReadThread | None = None
+        self._asked: dict[int, asyncio.Future[Sequence[AuditLine]]] = {}
 
-    def use(self, path: Path) -> None:
-        """Read from this journal."""
-        if path != self._path:
+    def use(self, path: Path | None) -> None:
+        """Read from this journal; where none is named, the daemon has one that only it reads."""
+        if path is not None and path != self._path:
             self._path = path
             self._reader = ReadThread(database.open_beside(path, database.schema().version, writable=False))
+
+    def answered(self, number: int, lines: Sequence[Sequence[Any]]) -> None:
+        """What the daemon says to a question."""
+        if (asked := self._asked.pop(number, None)) is not None and not asked.done():
+            asked.set_result([AuditLine(*each) for each in lines])
 
     async def after(self, seq: int, limit: int) -> Sequence[AuditLine]:
         """The lines behind `seq`, in order. Raises Unavailable where the journal cannot be read now."""
         if self._reader is None:
-            return ()
+            return await self._ask(seq, limit)
         try:
             return await self._reader.ask(lambda connection: lines_after(connection, seq, limit))
         except sqlite3.Error as error:
             raise Unavailable(f"the journal cannot be read: {error}") from error
+
+    async def _ask(self, seq: int, limit: int) -> Sequence[AuditLine]:
+        number = next(_numbers)
+        future: asyncio.Future[Sequence[AuditLine]] = asyncio.get_running_loop().create_future()
+        self._asked[number] = future
+        self._voice.say({"after": seq, "limit": limit, "number": number})
+        return await future
 
 
 class Voice:
@@ -104,7 +121,7 @@ class Voice:
 
 async def serve(voice: Voice) -> None:
     """Do what the daemon says until it says no more."""
-    lines = Lines()
+    lines = Lines(voice)
     ways = Ways(Proxies.of_environment(os.environ), dict(os.environ))
     desk = Desk(ways, lines.after, voice, SystemClock(), random.random)
     async for message in _heard():
@@ -114,8 +131,10 @@ async def serve(voice: Voice) -> None:
 async def _obey(message: Record, desk: Desk, lines: Lines, voice: Voice) -> None:
     match message:
         case {"use": plans, "positions": positions, "journal": journal}:
-            lines.use(Path(journal))
+            lines.use(None if journal is None else Path(journal))
             await desk.use([Plan.from_json(each) for each in plans], positions)
+        case {"lines": found, "number": number}:
+            lines.answered(number, found)
         case {"look": _}:
             desk.look()
         case {"outage": record, "id": identity}:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import uuid
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.backoff import exponential
@@ -40,9 +41,9 @@ class Office:
     """Receivers come and go by `use`. The process reads what they are told from `journal`, in the order of the audit file."""
 
     def __init__(
-        self, journal: str, followers: Followers, events: EventLog, clock: Clock, command: Sequence[str] = COMMAND
+        self, journal: str | None, followers: Followers, events: EventLog, clock: Clock, command: Sequence[str] = COMMAND
     ) -> None:
-        """`journal` is where the process finds it."""
+        """`journal` is the file that the process reads; None where only this process can, which is then asked for each line."""
         self._journal = journal
         self._followers = followers
         self._events = events
@@ -64,6 +65,11 @@ class Office:
     def states(self) -> tuple[ReceiverState, ...]:
         """How each receiver does."""
         return tuple(self._states.values())
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the process that tells receivers; None while there is none."""
+        return None if self._process is None else self._process.pid
 
     @property
     def is_quiet(self) -> bool:
@@ -159,7 +165,7 @@ class Office:
         try:
             self._say_plans()
             while process.stdout is not None and (line := await process.stdout.readline()).endswith(b"\n"):
-                self._hear(json.loads(line))
+                await self._hear(json.loads(line))
         finally:
             self._process = None
             await _end(process)
@@ -178,8 +184,11 @@ class Office:
 
     # --- what it says -----------------------------------------------------------------------------------------------------------
 
-    def _hear(self, message: Record) -> None:
+    async def _hear(self, message: Record) -> None:
         match message:
+            case {"after": seq, "limit": limit, "number": number}:
+                lines = await self._followers.lines_after(seq, limit)
+                self._say({"lines": [astuple(line) for line in lines], "number": number})
             case {"confirmed": positions}:
                 self._confirmed.update(positions)
                 self._confirming.set()

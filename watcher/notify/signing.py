@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks import Webhook
 
 
 def signed_headers(identity: str, body: bytes, secret: str, now: float) -> dict[str, str]:
