@@ -79,6 +79,8 @@ class JournalFigures:
     """Files that are waited for, since they are not whole."""
     ignored: int = 0
     """Files that lie in the folders and are not taken for what they are."""
+    unreadable: int = 0
+    """Those of them that the daemon may not read."""
     last_minute: Throughput = Throughput()
     last_hour: Throughput = Throughput()
     unwritten_audit_lines: int = 0
@@ -103,6 +105,7 @@ class JournalFigures:
             "outputs": dict(self.outputs),
             "not_whole": self.not_whole,
             "ignored": self.ignored,
+            "unreadable": self.unreadable,
             "throughput": {"last_minute": self.last_minute.fields(), "last_hour": self.last_hour.fields()},
             "unwritten_audit_lines": self.unwritten_audit_lines,
             "last_errors": list(self.last_errors),

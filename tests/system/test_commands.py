@@ -381,3 +381,22 @@ def test_once_says_that_a_folder_is_away(config: Path, drop: Path) -> None:
     done = ask(config, "once", status=1, environment=KEY)
     assert "folder products is away" in done.stderr
     assert "0 stored in" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take rights away from a process")
+def test_once_fails_where_files_cannot_be_read_and_status_counts_them(config: Path, drop: Path) -> None:
+    """Nothing was sent of them, and nobody would notice: a line each, a sum at the end, and the exit status."""
+    for number in range(3):
+        (drop / f"{number}.jpg").write_bytes(jpeg(60 + number, 40))
+        (drop / f"{number}.jpg").chmod(0)
+    closed = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", COMMAND)
+    done = subprocess.run([*closed, "once", "--config", config], capture_output=True, text=True, env=clean_environment(**KEY))
+
+    assert 1 == done.returncode, done.stderr
+    assert "3 files or folders cannot be read by this user, and nothing of that was sent" in done.stderr
+    lines = [line for line in map(json.loads, done.stdout.splitlines()) if line["event"] == "image.ignored"]
+    told = [(each["level"], each["reason"], each["message"]) for each in lines]
+    assert [("warning", "unreadable", "Permission denied")] * 3 == told
+    status = json_of(config, "status", status=3)
+    assert (3, 3) == (status["unreadable"], status["ignored"])
+    assert "3 ignored (`list --state ignored`), 3 of them may not be read by the daemon" in ask(config, "status", status=3).stdout

@@ -25,7 +25,7 @@ def run(config: ConfigOption = None) -> None:
 def once(config: ConfigOption = None) -> None:
     """Take what lies in the folders now, and end when every image has ended.
 
-    Shows a progress bar on a terminal. Exit status 1 if any image failed.
+    Shows a progress bar on a terminal. Exit status 1 if any image failed or cannot be read.
     """
     from watcher.commands.run import run_once
 

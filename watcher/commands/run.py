@@ -65,7 +65,7 @@ async def run_daemon(settings: Settings, config: Path) -> int:
 
 
 async def run_once(settings: Settings) -> int:
-    """What lies in the folders now. Exit status 1 if any of it failed, a folder is away, or the API refuses us altogether."""
+    """What lies in the folders now. Exit status 1 if any of it failed or cannot be read, a folder is away, or the API refuses."""
     control = Control()
     control.catch_signals()
     tally, since = Tally(), time.monotonic()
@@ -83,13 +83,17 @@ async def run_once(settings: Settings) -> int:
         await app.notifications.settle(NOTIFY_SECONDS, hurry=True)
         failed = (await app.records.journal.totals()).failed - before.failed
         held, paused = await app.records.journal.pauses.held(), await app.records.journal.pauses.paused()
+        unreadable = await app.records.journal.unreadable() + app.intake.unreadable()
         waiting, away = app.intake.waiting(), [each.name for each in app.intake.status() if each.mode == "lost"]
     sys.stderr.write(tally.summary(time.monotonic() - since, waiting) + "\n")
     for name in away:
         note(f"folder {name} is away: nothing in it was looked at")
+    if unreadable:
+        what = "1 file or folder" if unreadable == 1 else f"{unreadable} files or folders"
+        note(f"{what} cannot be read by this user, and nothing of that was sent (`compressor-watcher list --state ignored`)")
     if held:
         note(f"{held_words(held, paused)}: nothing of them was sent (`compressor-watcher resume`)")
-    return 0 if done and not failed and not away and not held else 1
+    return 0 if done and not (failed or away or held or unreadable) else 1
 
 
 def held_words(held: int, paused: Mapping[str | None, float]) -> str:

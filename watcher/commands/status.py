@@ -105,7 +105,7 @@ def _lines(status: Record) -> list[tuple[str, str | Text]]:
         *((name.replace("_", " "), _rate_words(status["throughput"][name])) for name in ("last_minute", "last_hour")),
     ]
     if status["not_whole"] or status["ignored"]:
-        lines.insert(4, ("files", _file_words(status["not_whole"], status["ignored"])))
+        lines.insert(4, ("files", _file_words(status)))
     if status["paused"]:
         words = f"nothing is sent since {_readable(status['paused'])} (`compressor-watcher resume` goes on)"
         lines.insert(1, ("paused", Text(words, "bold yellow")))
@@ -121,11 +121,14 @@ def _folder_words(folder: Record) -> Text:
     return Text(f"{plain(folder['name'])} {plain(folder['path'])} ").append(words, style).append(paused, "bold yellow")
 
 
-def _file_words(not_whole: int, ignored: int) -> Text:
+def _file_words(status: Record) -> Text:
+    not_whole, ignored, unreadable = (status[name] for name in ("not_whole", "ignored", "unreadable"))
     words = Text(f"{not_whole} not whole (`list --state waiting`)" if not_whole else "", "yellow")
-    return words.append(", " if not_whole and ignored else "").append(
-        f"{ignored} ignored (`list --state ignored`)" if ignored else ""
-    )
+    if ignored:
+        words.append(", " if not_whole else "").append(f"{ignored} ignored (`list --state ignored`)")
+    if unreadable:
+        words.append(f", {unreadable} of them may not be read by the daemon", "bold red")
+    return words
 
 
 def _daemon_words(status: Record) -> Text:

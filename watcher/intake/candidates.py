@@ -12,6 +12,7 @@ from watcher.intake.files import OWN_PREFIX
 from watcher.intake.inspection import Inspector, Unsuitable, inspect_file, uninspected
 from watcher.intake.pools import made_progress
 from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Inspection, Leave, NotYet, Take, settle, unfinished
+from watcher.intake.unreadable import UnreadableWords
 from watcher.model import Event, FileRef, IgnoredReason, Observation, Sighting
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ CHUNK: Final = 128
 """Files looked at in one go of a thread, and taken in one commit."""
 WAITING_LIMIT: Final = 20_000
 """Files waited for at most; the others are found again by a scan when there is room."""
+UNREADABLE_FEW: Final = 50
+"""Files that may not be read and are looked at every few seconds; where there are more, it is once a minute."""
 UNREADABLE_LIMIT: Final = 500
-"""Files that may not be read and are looked at every few seconds; more than that are for the scans."""
+"""Files that may not be read and are looked at so; more than that are for the scans."""
 HANGING_RETRY_SECONDS: Final = 60.0
 """Until a file on which a call hung is looked at again."""
 TOLD_AFTER_SECONDS: Final = 10.0
@@ -44,10 +47,11 @@ Judgement = Take | GiveUp | Leave | Unsuitable
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """`unreadable`: nothing is expected to happen to the file by itself, so nobody need stay for it."""
+    """`unreadable`: nothing is expected to happen to the file by itself, so nobody need stay for it; `known`: to the journal."""
 
     wait: NotYet
     unreadable: bool = False
+    known: bool = False
     first: float = 0.0
     """When the wait for the file began, whatever version it had (Unix seconds)."""
 
@@ -88,6 +92,9 @@ class Candidates:
         self._turn = asyncio.Lock()
         """One look and what follows from it at a time: what was seen earlier is never taken later."""
         self._born = context.clock.now()
+        self._unreadable = 0
+        """Those of the waiting files that cannot be read."""
+        self._words = UnreadableWords(context.events)
         self.overflowed = False
 
     @property
@@ -96,8 +103,17 @@ class Candidates:
         return len(self._waiting) - self._unreadable
 
     @property
-    def _unreadable(self) -> int:
-        return sum(each.unreadable for each in self._waiting.values())
+    def unreadable_for_now(self) -> int:
+        """Files that cannot be read for another reason than rights, which may pass."""
+        return sum(each.unreadable and not each.known for each in self._waiting.values())
+
+    def say_unreadable(self, relative: bytes, message: str) -> None:
+        """A file or directory that cannot be read."""
+        self._words.say(self._file(relative), message)
+
+    def scanned(self, *, all_readable: bool) -> None:
+        """The folder was looked through."""
+        self._words.scanned(self._file(b""), all_readable=all_readable)
 
     def is_waited_for(self, relative: bytes) -> bool:
         """Whether the file has its own time to be looked at."""
@@ -188,7 +204,7 @@ class Candidates:
         """A file among them hangs, or the share that they lie on: look again later, and let nobody else wait."""
         now = self._context.clock.monotonic()
         for number, relative in enumerate(relatives):
-            before = self._waiting.pop(relative, None)
+            before = self._stop_waiting(relative)
             wait = before.wait if before is not None else NotYet(Observation(0, 0, 0, 0), now, now)
             later = now + (HANGING_RETRY_SECONDS if number == 0 else LONGEST_WAIT_CONTENT)
             self._wait(relative, _Waiting(replace(wait, check_at=later), unreadable=True))
@@ -208,14 +224,11 @@ class Candidates:
 
     def _judge(self, relative: bytes, inspection: Inspection | Unsuitable | None) -> Judgement | None:
         """What to do now about a file; None for nothing, or nothing yet. Keeps the book of what is waited for."""
-        waiting = self._waiting.pop(relative, None)
+        waiting = self._stop_waiting(relative)
         if inspection is None:
             return None
         if isinstance(inspection, Unsuitable):
-            if inspection.reason is IgnoredReason.UNREADABLE and self._unreadable < UNREADABLE_LIMIT:
-                check_at = self._context.clock.monotonic() + LONGEST_WAIT_CONTENT
-                self._wait(relative, _Waiting(NotYet(inspection.observation, 0.0, check_at), unreadable=True))
-            return inspection
+            return self._unsuitable(relative, inspection, waiting)
         clock = self._context.clock
         before = waiting.wait if waiting is not None else None
         decision = settle(before, inspection, clock.monotonic(), clock.now(), self._context.patience)
@@ -225,11 +238,30 @@ class Candidates:
             return None
         return decision
 
+    def _unsuitable(self, relative: bytes, found: Unsuitable, waiting: _Waiting | None) -> Unsuitable | None:
+        """The judgement; None where nothing is new. A file that cannot be read is looked at again: rights change unseen."""
+        if found.reason is not IgnoredReason.UNREADABLE:
+            return found
+        same = waiting is not None and waiting.unreadable and waiting.wait.observation == found.observation
+        if self._unreadable < UNREADABLE_LIMIT:
+            pause = LONGEST_WAIT_CONTENT if self._unreadable < UNREADABLE_FEW else HANGING_RETRY_SECONDS
+            again = NotYet(found.observation, 0.0, self._context.clock.monotonic() + pause)
+            self._wait(relative, _Waiting(again, unreadable=True, known=found.lasting))
+        return None if same else found
+
+    def _stop_waiting(self, relative: bytes) -> _Waiting | None:
+        waiting = self._waiting.pop(relative, None)
+        if waiting is not None:
+            self._unreadable -= waiting.unreadable
+        return waiting
+
     def _wait(self, relative: bytes, waiting: _Waiting) -> None:
         if len(self._waiting) >= WAITING_LIMIT:
             self.overflowed = True
             return
+        self._stop_waiting(relative)
         self._waiting[relative] = waiting
+        self._unreadable += waiting.unreadable
         self._alarm.ring_at(waiting.wait.check_at)
 
     async def _without_known(self, judgements: dict[bytes, Judgement | None]) -> dict[bytes, Judgement | None]:
@@ -283,6 +315,9 @@ class Candidates:
             message = {"message": judgement.message} if judgement.message else {}
             if not isinstance(judgement, Unsuitable) or judgement.lasting:
                 await journal.ignore(file, judgement.observation, judgement.reason, judgement.message)
+            if judgement.reason is IgnoredReason.UNREADABLE:
+                self.say_unreadable(relative, judgement.message)
+                return
             self._context.events.event(Event.IMAGE_IGNORED, **file.fields(), reason=judgement.reason, **message)
 
 

@@ -92,6 +92,10 @@ class WatchedFolder:
         """Files being waited for."""
         return self._candidates.waiting
 
+    def unreadable(self) -> int:
+        """See `Intake.unreadable`."""
+        return self._last.closed + self._candidates.unreadable_for_now
+
     def out_of_reach(self) -> Iterator[Subtree]:
         """What cannot be had at this moment, since it is away or hangs."""
         if self._context.pools.hangs(self.root, HANGING_SECONDS):

@@ -201,6 +201,10 @@ class Intake:
         """Files that are being waited for until they are complete."""
         return sum(folder.waiting() for folder in self._folders.values())
 
+    def unreadable(self) -> int:
+        """Directories and files that cannot be read, besides the files that the journal knows as such."""
+        return sum(folder.unreadable() for folder in self._folders.values())
+
     def alive(self) -> bool:
         """Whether everything works that has to, and the guard makes its rounds; observers that are being replaced count."""
         late = self._clock.monotonic() - self._round_at - self._context.settings.guard

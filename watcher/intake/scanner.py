@@ -12,7 +12,7 @@ from watcher.errors import NotAnswering
 from watcher.intake.candidates import Recent
 from watcher.intake.pools import Lane
 from watcher.intake.scan import PIECE_DIRECTORIES, Digests, Walk, absent, gone, news, unreadable
-from watcher.model import Event, FileRef, IgnoredReason, KnownDirectory
+from watcher.model import KnownDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ _NOTHING: Final = KnownDirectory({}, {})
 class ScanResult:
     """What a scan saw. `inodes`: the readable directories by (device, inode). `complete`: every directory could be read.
 
-    `unreadable`: files that may not be read.
+    `unreadable`: files that may not be read; `closed`: directories.
     """
 
     files: int = 0
@@ -41,6 +41,7 @@ class ScanResult:
     complete: bool = True
     inodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
     unreadable: int = 0
+    closed: int = 0
 
     def add(self, other: ScanResult) -> None:
         """Count another part of the same tree in."""
@@ -50,6 +51,7 @@ class ScanResult:
         self.complete &= other.complete
         self.inodes |= other.inodes
         self.unreadable += other.unreadable
+        self.closed += other.closed
 
 
 class Scanner:
@@ -84,6 +86,7 @@ class Scanner:
         if result.complete:
             seen = set().union(*(walk.seen for walk in walks))
             await self._forget_directories(self._digests.forget_others(seen))
+        self._candidates.scanned(all_readable=not result.unreadable and not result.closed)
         return result
 
     async def trees(self, directories: Iterable[bytes]) -> None:
@@ -129,7 +132,7 @@ class Scanner:
         while not walk.finished and self._context.roots.is_armed(root):
             listings = await self._context.in_thread(place.threads, walk.piece)
             await self._look_up(listings, result, backlog=backlog)
-        result.complete = walk.finished and walk.errors == 0
+        result.complete, result.closed = walk.finished and walk.errors == 0, walk.errors
         result.files, result.seconds = walk.files, clock.monotonic() - started
         return result
 
@@ -180,10 +183,7 @@ class Scanner:
         if error is None or isinstance(error, FileNotFoundError | NotADirectoryError):
             return
         if self._unreadable.is_new(listing.directory, error.errno):
-            file = FileRef(self.rules.rule.folder, self.rules.rule.root, listing.directory)
-            self._context.events.event(
-                Event.IMAGE_IGNORED, **file.fields(), reason=IgnoredReason.UNREADABLE, message=error.strerror
-            )
+            self._candidates.say_unreadable(listing.directory, error.strerror or str(error))
 
     async def _forget_directories(self, directories: Sequence[bytes]) -> None:
         for start in range(0, len(directories), PIECE_DIRECTORIES):

@@ -48,14 +48,18 @@ LEVELS: Final[dict[Event, Level]] = {
 _NUMBERS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-_TOLD_WHEN_IGNORED: Final = frozenset({IgnoredReason.NOT_AN_IMAGE, IgnoredReason.UNSUPPORTED})
+_IGNORED: Final[dict[str, Level]] = {
+    IgnoredReason.NOT_AN_IMAGE: "info",
+    IgnoredReason.UNSUPPORTED: "info",
+    IgnoredReason.UNREADABLE: "warning",
+}
 """Reasons that whoever dropped the file wants to know; the others follow from names and settings."""
 
 
 def level_of(event: Event, reason: object = None) -> Level:
     """The level an event is logged at; of files that are ignored it depends on the reason."""
-    if event is Event.IMAGE_IGNORED and reason in _TOLD_WHEN_IGNORED:
-        return "info"
+    if event is Event.IMAGE_IGNORED and reason is not None:
+        return _IGNORED.get(str(reason), LEVELS[event])
     return LEVELS.get(event, "info")
 
 

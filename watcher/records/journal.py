@@ -218,6 +218,10 @@ class ThreadedJournal:
             return (await self.totals()).unfinished_images
         return await self._ask(partial(queries.unfinished, away=away))
 
+    async def unreadable(self) -> int:
+        """How many files were left since they could not be read."""
+        return await self._ask(watched.unreadable)
+
     async def figures(self, now: float) -> JournalFigures:
         """What `status` and the page show; `now` in Unix seconds."""
         return await self._ask(partial(overview.journal_figures, now=now))

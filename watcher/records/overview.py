@@ -48,9 +48,11 @@ def journal_figures(connection: Connection, now: float) -> JournalFigures:
     """All of them; `now` in Unix seconds."""
     totals = queries.totals(connection)
     not_whole, ignored = watched.counts(connection)
+    unreadable = watched.unreadable(connection)
     return JournalFigures(
         not_whole=not_whole,
         ignored=ignored,
+        unreadable=unreadable,
         folders=counts_by_folder(connection),
         outputs={str(state): getattr(totals, state) for state in OutputState},
         oldest_open=oldest_open(connection),

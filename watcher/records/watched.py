@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from watcher.model import IgnoredReason
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -67,6 +69,14 @@ def counts(connection: Connection) -> tuple[int, int]:
         "SELECT count(*) FROM (SELECT /*! DISTINCT */ folder, directory, name FROM files WHERE ignored IS NOT NULL) AS seen"
     ).fetchone()
     return int(waits), int(leaves)
+
+
+def unreadable(connection: Connection) -> int:
+    """How many of the ignored files could not be read."""
+    query = """SELECT count(*) FROM (
+                   SELECT /*! DISTINCT */ folder, directory, name FROM files WHERE ignored IS NOT NULL AND ignored = ?
+               ) AS seen"""
+    return int(connection.execute(query, (str(IgnoredReason.UNREADABLE),)).fetchone()[0])
 
 
 def _bounds(folder: str | None, limit: int) -> dict[str, object]:

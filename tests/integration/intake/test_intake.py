@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from tests.support.publishing import wait_until
 from tests.support.rights import DAC_OVERRIDE, DAC_READ_SEARCH, LEASE, without
 from tests.support.ways import picture
 from watcher.errors import SourceChanged
+from watcher.intake.candidates import HANGING_RETRY_SECONDS
 from watcher.intake.intake import IntakeSettings
+from watcher.intake.unreadable import NAMED
 from watcher.model import Event
 
 
@@ -86,6 +89,16 @@ class TestCompleteness:
                 await bench.until_taken("a.jpg")
 
 
+def _kept(calls: list[object], method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The method, its calls kept."""
+
+    async def keeping(*arguments: object) -> None:
+        calls.append(arguments)
+        await method(*arguments)
+
+    return keeping
+
+
 class TestRights:
     async def test_a_file_made_readable_is_taken_without_a_restart(self, tmp_path: Path) -> None:
         """Said once, looked at again by itself."""
@@ -107,6 +120,39 @@ class TestRights:
                 path.chmod(0o644)
                 bench.clock.move(6)
                 await bench.until_taken("a.jpg")
+
+    async def test_thousands_that_cannot_be_read_cost_little_and_are_counted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first ones are named, the others counted; looking again writes nothing to the journal and says nothing."""
+        count = 1_500
+        with without(DAC_OVERRIDE, DAC_READ_SEARCH):
+            async with drops(tmp_path, started=False) as bench:
+                for number in range(count):
+                    path = bench.root / f"{number}.jpg"
+                    path.write_bytes(b"")
+                    path.write_bytes(picture())
+                    path.chmod(0)
+                await bench.start()
+                await bench.until_scanned()
+                told = bench.said(Event.IMAGE_IGNORED)
+                assert len(told) == NAMED + 1
+                assert told[-1]["message"].startswith(f"{count - NAMED} more files or folders cannot be read")
+                assert await bench.journal.unreadable() == count
+
+                written: list[object] = []
+                monkeypatch.setattr(bench.journal, "ignore", _kept(written, bench.journal.ignore))
+                bench.clock.move(HANGING_RETRY_SECONDS + 1)
+                await bench.intake.rescan()
+                bench.clock.move(HANGING_RETRY_SECONDS + 1)
+                await bench.intake.rescan()
+                await bench.until_heard()
+                assert len(bench.said(Event.IMAGE_IGNORED)) == NAMED + 2
+                assert len(written) == 1
+
+                (bench.root / "7.jpg").chmod(0o644)
+                await bench.intake.rescan()
+                await bench.until_taken("7.jpg")
 
     async def test_a_file_made_readable_while_down_is_taken(self, tmp_path: Path) -> None:
         """Rights that change no stat value (a group given to the service) are found out at the next start."""
