@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks import daemon_journal, engine, idle, journal, latency, notifications, serving, start, throughput
+from benchmarks import daemon_journal, engine, idle, journal, latency, notifications, page, serving, start, throughput
 from benchmarks.common import say, table
 
 ALL = {
@@ -24,6 +24,7 @@ ALL = {
     "journal": journal.measure,
     "daemon_journal": daemon_journal.measure,
     "notifications": notifications.measure,
+    "page": page.measure,
 }
 
 

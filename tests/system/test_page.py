@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from tests.support.browser import SECOND_MS, Tab, chromium, tab
 from tests.support.daemon import Daemon, command, wait_until
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 WHOLE = jpeg(320, 200)
+FORMS = {"url": "URL", "markdown": "Markdown", "html": "HTML", "picture": "Picture with renditions"}
 REFUSED = Fault("status", status=422, file="bad*", message="the picture is broken")
 
 
@@ -178,6 +180,37 @@ def test_a_pause_is_made_and_ended_on_the_page(place: Place, seen: Tab) -> None:
     seen.page.locator("#latest .image", has_text="chair.jpg").wait_for()
 
 
+def test_addresses_are_copied_in_every_form(browser: Browser, tmp_path: Path) -> None:
+    """What `links` prints; by pointer and by keyboard, and Escape closes the menu."""
+    with StandinProcess() as standin:
+        rendition = {"name": "thumb", "store": {"path": "thumbs/{name}"}}
+        folder = {"name": "products", "path": tmp_path / "drop", "renditions": [rendition]}
+        world = World(tmp_path, standin, changes={"admin": {"listen": "127.0.0.1:0"}, "folders": [folder]})
+        with Daemon(world.config, KEY) as daemon, tab(browser, admin_address(daemon)) as seen:
+            seen.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=seen.base)
+            world.put("red chair.jpg", WHOLE)
+            daemon.wait_for("image.stored", 2)
+            page = seen.open()
+            menu = page.locator("#latest details.menu")
+            for form, name in (
+                ("url", "URL"),
+                ("markdown", "Markdown"),
+                ("html", "HTML"),
+                ("picture", "Picture with renditions"),
+            ):
+                menu.locator("summary").click()
+                menu.get_by_role("button", name=name).click()
+                page.get_by_text("Copied.").wait_for()
+                printed = command("links", "--as", form, world.drop / "red chair.jpg", "--config", world.config).stdout
+                wanted = printed.strip() if form == "picture" else printed.splitlines()[0]
+                assert page.evaluate("navigator.clipboard.readText()") == wanted
+                page.locator("#notice").evaluate("(notice) => { notice.textContent = '' }")
+            page.keyboard.press("Enter")
+            assert menu.get_attribute("open") is not None
+            page.keyboard.press("Escape")
+            assert menu.get_attribute("open") is None
+
+
 def test_forged_forms_change_nothing(place: Place) -> None:
     """Another origin, none, no token, a wrong one: 403, and the failure stays."""
     place.standin.set_faults(REFUSED)
@@ -262,6 +295,27 @@ def test_nothing_scrolls_sideways_on_a_phone(browser: Browser, place: Place, sch
             phone.open(path)
             assert not phone.scrolls_sideways(), path
         assert [each for each in phone.trouble if "404" not in each] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Browser, place: Place, scheme: str) -> None:
+    """On the page with something of everything, an image's history, and a search; not even small things."""
+    place.standin.set_faults(REFUSED)
+    for name in ("bad.jpg", "chair.jpg", "table.jpg"):
+        place.world.put(name, WHOLE + name.encode())
+    place.world.put("notes.jpg", b"words")
+    place.daemon.wait_for("image.stored", 2)
+    line = place.daemon.wait_for("image.failed")[0]
+    place.daemon.wait_for("image.ignored")
+    command("pause", "--config", place.world.config)
+    with tab(browser, place.base, color_scheme=scheme, reduced_motion="reduce") as seen:
+        for path in ("/", f"/images/{line['id']}", "/search?q=chair", "/search?q=nothing"):
+            page = seen.open(path)
+            found = Axe().run(page)
+            assert [] == [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]], path
+        page = seen.open()
+        page.locator("#latest details.menu summary").first.click()
+        assert [] == Axe().run(page, "#latest").response["violations"]
 
 
 def test_everything_is_reached_by_keyboard(place: Place, seen: Tab) -> None:

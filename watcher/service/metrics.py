@@ -59,11 +59,15 @@ class Metrics:
         self._in_flight = self._gauge("in_flight", "Images with a request or a job on its way.")
         self._failed = self._gauge("failed", "Images that have failed and that nobody has retried, replaced or dismissed.")
         self._oldest = self._gauge("oldest_waiting_timestamp_seconds", "When the oldest open image was detected; 0 for none.")
+        self._not_whole = self._gauge("files_not_whole", "Files that are waited for, since they are not whole yet.")
+        self._ignored = self._gauge("files_ignored", "Files that lie in the folders and are not taken for what they are.")
         self._by_folder = self._gauge("folder_images", "Images now waiting, in flight or failed, by folder.", "folder", "state")
         self._watched = self._gauge("folder_available", "1 while drops into the folder are found, 0 while it is away.", "folder")
         self._paused = self._gauge("folder_paused", "1 while nothing of the folder is sent because somebody paused it.", "folder")
         self._api = self._gauge("api_available", "1 while requests may be sent, 0 while the API is out, refuses or throttles.")
         self._api_state = self._gauge("api_state", "1 for the state that the way to the API is in.", "state")
+        self._backlog = self._gauge("receiver_backlog", "Endings that a receiver has yet to confirm.", "receiver")
+        self._receiving = self._gauge("receiver_available", "1 while a receiver takes what it is sent, else 0.", "receiver")
         self._audit_behind = self._gauge("audit_unwritten_lines", "Endings that are not in the audit file yet.")
         self._audit = self._gauge("audit_available", "1 while the audit file can be written.")
         self._journal = self._gauge("journal_available", "1 while the journal can be written.")
@@ -131,6 +135,8 @@ class Metrics:
         self._waiting.set(counts.waiting)
         self._in_flight.set(counts.in_flight)
         self._failed.set(counts.failed)
+        self._not_whole.set(status.journal.not_whole)
+        self._ignored.set(status.journal.ignored)
         self._oldest.set(status.journal.oldest_open or 0)
         self._audit_behind.set(status.journal.unwritten_audit_lines)
         self._up.set(alive)
@@ -139,6 +145,7 @@ class Metrics:
         for word in API_WORDS:
             self._api_state.labels(word).set(word == status.api.state)
         self._show_folders(status)
+        self._show_receivers(status)
         return generate_latest(self.registry)
 
     def _show_folders(self, status: Status) -> None:
@@ -151,3 +158,10 @@ class Metrics:
             self._paused.labels(name).set(each.paused is not None)
             for state in ("waiting", "in_flight", "failed"):
                 self._by_folder.labels(name, state).set(getattr(each.counts, state))
+
+    def _show_receivers(self, status: Status) -> None:
+        self._backlog.clear()
+        self._receiving.clear()
+        for each in status.receivers:
+            self._backlog.labels(each.receiver.name).set(each.backlog)
+            self._receiving.labels(each.receiver.name).set(each.receiver.is_fine)
