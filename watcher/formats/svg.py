@@ -56,6 +56,10 @@ def is_svg(data: Bytes) -> bool:
 def find_root(data: Bytes) -> Root | None:
     """The root element; None where there is none within the first 4 MiB."""
     parser = expat.ParserCreate()
+    if hasattr(
+        parser, "SetReparseDeferralEnabled"
+    ):  # Expat 2.6 keeps long comments back, and what follows them in the same bytes
+        parser.SetReparseDeferralEnabled(False)
 
     def opened(name: str, attributes: dict[str, str]) -> None:
         raise _Found(Root(name.rpartition(":")[2], attributes))
