@@ -30,7 +30,7 @@ def test_an_original_whose_rights_changed_on_the_way_is_put_away_all_the_same(tm
         "store": {"id": "connector", "bucket": "my-bucket", "region": "eu-central-003"},
         "folders": [{"path": drop, "on_success": "delete"}],
     }
-    standin.set_faults(Fault("delay_after", seconds=0.5))
+    standin.set_faults(Fault("delay_after", seconds=2.0))
     environment = {"WATCHER_COMPRESSOR__API_KEY": DEFAULT_KEY}
     with Daemon(write_config(tmp_path / "config.toml", data), environment) as daemon:
         (drop / "chair.jpg").write_bytes(jpeg())

@@ -334,7 +334,7 @@ def test_a_missing_folder_is_told_and_taken_when_it_comes(tmp_path: Path, drop: 
 
 
 def test_ready_comes_fast(tmp_path: Path, drop: Path, standin: StandinProcess) -> None:
-    """From start to `service.ready`: 1.5 s on a warm, quiet machine; here the best of three, with room for a busy one."""
+    """From start to `service.ready`: 1.5 s on a warm, quiet machine; here the best of three, with more room on a busy one."""
     path = config(tmp_path, drop, standin.url)
     times = []
     for _ in range(3):
@@ -342,7 +342,8 @@ def test_ready_comes_fast(tmp_path: Path, drop: Path, standin: StandinProcess) -
         with Daemon(path, KEY):
             times.append(time.monotonic() - started)
 
-    assert min(times) < 5, times
+    waiting_for_each_core = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert min(times) < 5 * max(1.0, waiting_for_each_core), (times, waiting_for_each_core)
 
 
 def test_python_dash_m_is_the_same_command() -> None:

@@ -137,9 +137,8 @@ class Observers:
 
     @property
     def slots(self) -> tuple[ObserverSlot, ...]:
-        """The observers in use."""
-        with self._lock:
-            return tuple(self._slots)
+        """The observers in use. Asked by the event loop, so without the lock: observers are started under it."""
+        return tuple(self._slots)
 
     def arm(self, folder: str, root: WatchedRoot) -> ObserverSlot:
         """Watch a root. Raises OSError: no inotify instance (EMFILE) or watch (ENOSPC) left, or no such directory."""
@@ -214,13 +213,11 @@ class Observers:
 
     def watches(self, folder: str) -> bool:
         """Whether an observer in use has the folder."""
-        with self._lock:
-            return self._slot_of(folder) is not None
+        return self._slot_of(folder) is not None
 
     def distrust(self, folder: str) -> None:
         """The folder's observer does not hear everything."""
-        with self._lock:
-            slot = self._slot_of(folder)
+        slot = self._slot_of(folder)
         if slot is not None:
             self._report(slot, ObserverFault.DEAF)
 
@@ -231,7 +228,7 @@ class Observers:
         return set() if slot is None else set(inodes) - watched_inodes(slot.observer)
 
     def _slot_of(self, folder: str) -> ObserverSlot | None:
-        return next((slot for slot in self._slots if folder in slot.watched), None)
+        return next((slot for slot in self.slots if folder in slot.watched), None)
 
     def _roomiest(self) -> ObserverSlot:
         """One that has nothing to do, or a new one; where there may be no more, the one with the fewest roots."""
