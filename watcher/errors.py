@@ -25,6 +25,9 @@ CANNOT_TELL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors of a call on a file that say nothing of the file: this process, or the machine, has nothing left to ask with."""
 
 
+NO_DESCRIPTOR: Final = "this process has too few descriptors or too little memory: raise LimitNOFILE= of the service (ulimit -n)"
+
+
 class WatcherError(Exception):
     """The root of all our own errors."""
 

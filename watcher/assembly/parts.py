@@ -32,6 +32,7 @@ from watcher.publish.serve import TemporaryUrls
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
 from watcher.records.sqlite_journal import SqliteJournal
+from watcher.service import descriptors
 from watcher.service.instance import InstanceLock, instance_id
 from watcher.service.observed_api import ObservedApi
 from watcher.service.systemd import Notifier, confinement
@@ -283,10 +284,11 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
         random=random.random,
         look_again=intake.look_at,
     )
+    used = descriptors.in_use()
     pipeline = Pipeline(
         ports,
         _policy(context.settings),
-        concurrency=context.settings.compressor.concurrency,
+        concurrency=_concurrency(context.settings, used),
         new_ticket=lambda now: _new_ticket(now, _policy(context.settings)),
     )
     dispatcher = Dispatcher(
@@ -294,7 +296,7 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
         pipeline,
         context.events,
         context.clock,
-        slots=_slots(context.settings),
+        slots=_concurrency(context.settings, used) * TURNS_PER_REQUEST,
         random=random.random,
         out_of_reach=intake.out_of_reach,
     )
@@ -309,8 +311,8 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
 
     def reload(settings: Settings) -> None:
         pipeline.policy = _policy(settings)
-        pipeline.limit(settings.compressor.concurrency)
-        dispatcher.slots = _slots(settings)
+        pipeline.limit(_concurrency(settings, used))
+        dispatcher.slots = _concurrency(settings, used) * TURNS_PER_REQUEST
         dispatcher.wake()
 
     async def close_pools() -> None:
@@ -322,8 +324,10 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
     return dispatcher
 
 
-def _slots(settings: Settings) -> int:
-    return settings.compressor.concurrency * TURNS_PER_REQUEST
+def _concurrency(settings: Settings, used: int) -> int:
+    """How many requests may be out at once: as configured, or as many as there are descriptors for besides those `used`."""
+    of_one = descriptors.OF_ONE_REQUEST_TO_ENGINE if settings.compressor.embedded else descriptors.OF_ONE_REQUEST
+    return descriptors.affordable(settings.compressor.concurrency, of_one=of_one, limit=descriptors.granted(), used=used)
 
 
 def _policy(settings: Settings) -> Policy:

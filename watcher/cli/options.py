@@ -63,10 +63,12 @@ def wait(task: Coroutine[Any, Any, int]) -> int:
 def work(task: Coroutine[Any, Any, int]) -> int:
     """The same for what works on its own: who reads its output may hang."""
     from watcher.log.output import queued_output
+    from watcher.service.descriptors import take_all
     from watcher.service.process import require_proc
 
     try:
         require_proc()
+        take_all()
         with queued_output():
             return wait(task)
     finally:

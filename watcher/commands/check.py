@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from watcher.commands.checks.descriptors import check_descriptors
 from watcher.commands.checks.finding import State
 from watcher.commands.checks.folders import check_folders
 from watcher.commands.checks.identity import describe, service_user
@@ -56,7 +57,7 @@ def is_running(settings: Settings) -> bool:
 def check_machine(settings: Settings) -> list[Finding]:
     """Files and folders, with the rights of whom the daemon runs as."""
     user = service_user(settings.state_dir)
-    return [describe(user), *check_folders(settings, user), *look_at_state(settings, user)]
+    return [describe(user), *check_folders(settings, user), *look_at_state(settings, user), *check_descriptors(settings)]
 
 
 async def check_ways(settings: Settings, *, running: bool) -> list[Finding]:

@@ -30,6 +30,7 @@ import aiohttp
 import httpx
 
 from watcher.compressor.source_words import speaks_of_fetching
+from watcher.errors import CANNOT_TELL, NO_DESCRIPTOR
 from watcher.model import Event, Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ _PROXY: Final = Trouble("the proxy cannot be used", "check HTTPS_PROXY and NO_PR
 _TLS: Final = Trouble("no TLS connection", CHECK_TLS, unreachable=True)
 _DNS: Final = Trouble("the API's name cannot be resolved", CHECK_DNS, unreachable=True)
 _BAD_ADDRESS: Final = Trouble("compressor.url cannot be used", WRONG_ADDRESS, kind=FailureKind.PERMANENT)
+_NO_DESCRIPTOR: Final = Trouble("this process has no descriptor left for a connection", NO_DESCRIPTOR, unreachable=True)
 _NO_CONNECTION_FREE: Final = Trouble("no connection became free in time")
 
 EXCEPTIONS: Final[Mapping[type[BaseException], Trouble]] = {
@@ -121,6 +123,8 @@ def trouble_of(error: BaseException) -> Trouble:
     """The entry of the table for an exception. Where no connection came about, what is below says why (DNS, TLS)."""
     told = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     trouble = _entry(told)
+    if trouble is _NOT_CONNECTED and any(isinstance(each, OSError) and each.errno in CANNOT_TELL for each in _causes(told)):
+        return _NO_DESCRIPTOR
     if trouble is _NOT_CONNECTED:
         deeper = [_entry(cause) for cause in _causes(told)]
         return next((each for each in deeper if each in (_DNS, _TLS)), trouble)
@@ -197,7 +201,7 @@ def failure_of_reply(reply: Reply, secrets: Iterable[str] = ()) -> Failure:
 
 
 def _failure_of_status(status: int, reply: Reply, message: str) -> Failure:
-    if status == 429 or (status == 503 and reply.retry_after is not None):
+    if status == 429 or (status in (503, 507) and reply.retry_after is not None):
         return Failure(FailureKind.THROTTLED, message, status=status, retry_after=reply.retry_after)
     if status == 401:
         return Failure(FailureKind.BLOCKED, message, CHECK_KEY, status=status, event=Event.API_UNAUTHORIZED)

@@ -6,6 +6,8 @@ The decisions are in `circuit`; here are the waiting, the clock, the call of `GE
 from __future__ import annotations
 
 import asyncio
+import sys
+import traceback
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -13,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 from watcher.compressor import circuit as rules
 from watcher.compressor.circuit_state import Circuit, Phase, Request, Step
 from watcher.errors import CallFailed
+from watcher.model import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from watcher.model import Event, Failure
+    from watcher.model import Event
     from watcher.ports import Clock, EventLog
 
 _CATCH_UP_SECONDS: Final = 0.1
@@ -88,7 +91,6 @@ class Gate:
         self._timer_at: float | None = None
         self._probing: asyncio.Task[None] | None = None
         self._closed = False
-        self._broken: BaseException | None = None
 
     @property
     def state(self) -> ApiState:
@@ -108,7 +110,7 @@ class Gate:
             self._apply(Step(rules.hastened(self._circuit, self._clock.monotonic())))
 
     async def enter(self, name: str) -> None:
-        """Wait until `name` may send. Raises what broke the probe, should it ever break."""
+        """Wait until `name` may send."""
         try:
             await self._admission(name)
         except asyncio.CancelledError:
@@ -134,8 +136,6 @@ class Gate:
         return True
 
     async def _turn(self, name: str) -> None:
-        if self._broken is not None:
-            raise self._broken
         self._circuit = rules.waits(self._circuit, name)
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = name
@@ -231,7 +231,6 @@ class Gate:
             self._apply(rules.woke(self._circuit))
         else:
             self._probing = asyncio.create_task(self._probe(), name="gate-probe")
-            self._probing.add_done_callback(self._probe_ended)
 
     async def _probe(self) -> None:
         try:
@@ -239,18 +238,13 @@ class Gate:
             failure = None
         except CallFailed as error:
             failure = error.failure
+        except Exception as error:  # noqa: BLE001 - a defect of ours in one probe must not keep everybody waiting for ever
+            traceback.print_exception(error, file=sys.stderr)
+            message = f"internal error ({type(error).__name__}); this is a fault of compressor-watcher, please report it"
+            failure = Failure(FailureKind.TRANSIENT, message)
         self._probing = None
         idle = not self._waiting
         self._apply(rules.probed(self._circuit, failure, self._clock.monotonic(), self._random(), idle=idle))
-
-    def _probe_ended(self, probe: asyncio.Task[None]) -> None:
-        """A probe that breaks is a defect of ours: whoever waits must hear of it, or all would wait for ever."""
-        if probe.cancelled() or (error := probe.exception()) is None:
-            return
-        self._probing = None
-        self._broken = error
-        for turn in self._awaiting_turns():
-            turn.set_exception(error)
 
 
 def _wake(turn: asyncio.Future[None]) -> None:

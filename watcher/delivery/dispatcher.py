@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from watcher.backoff import backoff
-from watcher.errors import Unavailable
+from watcher.errors import CANNOT_TELL, NO_DESCRIPTOR, Unavailable
 from watcher.model import Event
 
 if TYPE_CHECKING:
@@ -74,13 +74,23 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
+        broken = 0
         while True:
-            self._wake.clear()
-            await self._use_slots()
-            if self._used() >= self.slots:
-                await self._wait(REACH_SECONDS)
-            else:
-                await self._wait_for_work()
+            try:
+                await self._dispatch()
+                broken = 0
+            except Exception as error:  # noqa: BLE001 - whatever a look at the journal brings must not end all deliveries
+                traceback.print_exception(error, file=sys.stderr)
+                broken += 1
+                await self._clock.sleep(max(1.0, backoff(broken, self._random())))
+
+    async def _dispatch(self) -> None:
+        self._wake.clear()
+        await self._use_slots()
+        if self._used() >= self.slots:
+            await self._wait(REACH_SECONDS)
+        else:
+            await self._wait_for_work()
 
     async def _use_slots(self) -> None:
         """Start turns until the slots or the due images are used up."""
@@ -148,9 +158,7 @@ class Dispatcher:
         except Unavailable as error:
             await self._broken_off(image, str(error))
         except Exception as error:  # noqa: BLE001 - the boundary of one image: a fault of ours must not stop the others
-            traceback.print_exception(error, file=sys.stderr)
-            name = type(error).__name__
-            await self._broken_off(image, f"internal error ({name}); this is a fault of compressor-watcher, please report it")
+            await self._broken_off(image, _what_broke(error))
         else:
             self._resting.pop(image.id, None)
 
@@ -180,3 +188,11 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
         return len(pending)
+
+
+def _what_broke(error: Exception) -> str:
+    """Words for an exception that nobody foresaw; but that there is no descriptor left is nobody's fault."""
+    if isinstance(error, OSError) and error.errno in CANNOT_TELL:
+        return f"{error.strerror} ({NO_DESCRIPTOR})"
+    traceback.print_exception(error, file=sys.stderr)
+    return f"internal error ({type(error).__name__}); this is a fault of compressor-watcher, please report it"

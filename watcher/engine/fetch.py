@@ -22,6 +22,7 @@ from yarl import URL
 
 from watcher.config.units import human_duration, human_size
 from watcher.engine.refusal import Refusal, disk_trouble, unprocessable
+from watcher.errors import CANNOT_TELL
 
 if TYPE_CHECKING:
     import io
@@ -244,6 +245,9 @@ def _credentials(url: str) -> str:
 
 def _unreachable(error: Exception, url: str) -> Refusal:
     """Words for a connection that did not come about; of the URL only host and port are repeated."""
+    system = getattr(error, "os_error", error)
+    if isinstance(system, OSError) and system.errno in CANNOT_TELL and (trouble := disk_trouble(system)):
+        return trouble
     parts = urlsplit(url)
     place = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     if _caused_by(error, _Forbidden):

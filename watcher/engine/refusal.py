@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from watcher.errors import WatcherError
+from watcher.errors import CANNOT_TELL, WatcherError
 
 
 class Refusal(WatcherError):
@@ -37,13 +37,13 @@ def corrupt(format_name: str) -> Refusal:
 
 DISK_TROUBLE: Final = 507
 """The code of a trouble of the engine's own: no fault of the image or of who asks, and it may pass."""
-_OWN_DISK: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EMFILE, errno.ENFILE}
-)
+_OWN_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
 
 
 def disk_trouble(error: OSError) -> Refusal | None:
-    """What an error of the engine's own files means for the caller; None where it is no such error."""
+    """What an error of the engine's own files, or the want of descriptors, means for the caller; None where it is neither."""
+    if error.errno in CANNOT_TELL:
+        return Refusal(DISK_TROUBLE, f"the engine has no descriptor or memory left: {error.strerror}", retry_after=2)
     if error.errno not in _OWN_DISK:
         return None
     return Refusal(DISK_TROUBLE, f"the engine cannot work with its own files: {error.strerror}", retry_after=30)

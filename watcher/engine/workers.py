@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.config.units import human_duration
-from watcher.engine.refusal import unprocessable
+from watcher.engine.refusal import DISK_TROUBLE, Refusal, disk_trouble, unprocessable
 from watcher.engine.work import read_answer
 from watcher.errors import Unavailable
 
@@ -88,15 +88,7 @@ class WorkerPool:
         return message
 
     async def _spawn(self) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=_environment(),
-            limit=_LONGEST_ANSWER,
-            start_new_session=True,
-        )
+        process = await self._begin()
         self._alive.add(process)
         try:
             async with asyncio.timeout(_START_LIMIT):
@@ -108,6 +100,21 @@ class WorkerPool:
             await self._end(process)
             raise
         return process
+
+    async def _begin(self) -> Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=_environment(),
+                limit=_LONGEST_ANSWER,
+                start_new_session=True,
+            )
+        except OSError as error:  # no descriptor, no memory, no process more
+            problem = f"the engine cannot begin a worker process: {error.strerror}"
+            raise disk_trouble(error) or Refusal(DISK_TROUBLE, problem, retry_after=30) from None
 
     async def _end(self, process: Process) -> None:
         self._alive.discard(process)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from watcher.errors import NotAnswering, SourceChanged, SourceGone, Unavailable
+from watcher.errors import CANNOT_TELL, NO_DESCRIPTOR, NotAnswering, SourceChanged, SourceGone, Unavailable
 from watcher.formats.containers import judge
 from watcher.formats.sizes import pixel_size
 from watcher.intake.durable import delete_version, move_version, was_deleted
@@ -256,6 +256,8 @@ def _unavailable(what: str, path: Path, error: OSError) -> Unavailable:
     hint = "check the owner, mode and mount of the file and its folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "make room there"
+    elif error.errno in CANNOT_TELL:
+        hint = NO_DESCRIPTOR
     elif error.errno == errno.EROFS:
         hint = "the folder is read-only for this process: see ReadWritePaths= of the service, or the mount"
     return Unavailable(f"{path} {what}: {error.strerror}", hint)

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from watcher.config.schema import split_address
-from watcher.errors import ConfigurationError, NotAnswering, Unavailable
+from watcher.errors import CANNOT_TELL, ConfigurationError, NotAnswering, Unavailable
 from watcher.model import Event
 from watcher.network.listening import listening_sockets, origin
 from watcher.ports import Publication
@@ -169,8 +169,8 @@ class TemporaryUrls:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 return await answers_ok(f"{self.local_url}/t/", self.connections.own)
-        except (TimeoutError, OSError):
-            return False
+        except OSError as error:  # TimeoutError is one
+            return _cannot_tell(error)
 
     @property
     def downloads(self) -> int:
@@ -265,6 +265,9 @@ class TemporaryUrls:
             return self._refuse(request, pinned)
         try:
             return await self._serve(request, found, pinned)
+        except Exception:
+            found.traffic.turned_away += 1  # whatever it was, it was ours; the server's log tells of it
+            raise
         finally:
             found.source.start(pinned.close)
 
@@ -299,7 +302,7 @@ class TemporaryUrls:
     async def _serve(self, request: web.BaseRequest, published: Published, file: io.FileIO) -> web.StreamResponse:
         look = await self._look(published, file)
         if isinstance(look, Denial):
-            published.traffic.turned_away += look is Denial.SHARE_HANGS
+            published.traffic.turned_away += look in (Denial.SHARE_HANGS, Denial.BUSY)
             return self._refuse(request, look)
         facts = published.source.facts
         changed = min(look.status.st_mtime, self._clock.now())  # a date to come must not be told (RFC 9110, 8.8.2.1)
@@ -321,8 +324,8 @@ class TemporaryUrls:
             look = await published.source.run(partial(_look_at, published.source, file))
         except NotAnswering:
             return Denial.SHARE_HANGS
-        except (OSError, ValueError):  # a stale handle, a disk that fails, a source that was closed meanwhile
-            return Denial.CHANGED
+        except (OSError, ValueError) as error:  # a stale handle, a disk that fails, a source that was closed meanwhile
+            return Denial.BUSY if _cannot_tell(error) else Denial.CHANGED
         inode = (look.status.st_dev, look.status.st_ino)
         same = inode == published.inode and look.status.st_size == published.source.facts.size
         return look if look.intact and same else Denial.CHANGED
@@ -347,7 +350,11 @@ class TemporaryUrls:
             try:
                 await sending.send(request, response, published.source, file, span, self._register.note_sent, small)
                 sent = span.count
-            except (OSError, NotAnswering):  # the client is gone or was cut off, the file shrank, its disk or share failed
+            except (
+                OSError,
+                NotAnswering,
+            ) as error:  # a client that is gone or was cut off, a file that shrank, a disk in trouble
+                traffic.turned_away += isinstance(error, NotAnswering) or _cannot_tell(error)
                 if request.transport is not None:
                     sending.cut_off(request.transport)
                 return
@@ -386,6 +393,11 @@ def _pin(published: Published) -> io.FileIO | Denial:
         return Denial.CHANGED
     except OSError as error:
         return Denial.CHANGED if error.errno == errno.EBADF else Denial.BUSY
+
+
+def _cannot_tell(error: Exception) -> bool:
+    """Whether an error says nothing of what was asked for: this process has no descriptor left to ask with."""
+    return isinstance(error, OSError) and error.errno in CANNOT_TELL
 
 
 def _look_at(source: Source, file: io.FileIO) -> _Look:

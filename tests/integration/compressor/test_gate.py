@@ -244,18 +244,21 @@ async def test_a_new_key_is_tried_at_once(parts: Parts) -> None:
     assert parts.events == [Event.API_UNAUTHORIZED, Event.API_RECOVERED]
 
 
-async def test_a_probe_that_breaks_is_not_hidden(parts: Parts) -> None:
-    """A defect of ours reaches whoever waits and whoever comes."""
-    parts.account.failure = ZeroDivisionError("a defect")
+async def test_a_probe_that_breaks_keeps_nobody_waiting_for_ever(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
+    """A defect of ours is told in full, counts as a failed probe, and the next one may find out that all is well."""
     await parts.gate.enter("a")
     parts.gate.failed("a", DOWN)
+    parts.account.failure = ZeroDivisionError("a defect")
     tasks = entering(parts.gate, "b")
     await settle()
     parts.clock.move(1)
-    with pytest.raises(ZeroDivisionError):
-        await tasks["b"]
-    with pytest.raises(ZeroDivisionError):
-        await parts.gate.enter("c")
+    await parts.asked(1)
+    await settle()
+    assert not tasks["b"].done()
+    assert "ZeroDivisionError: a defect" in capsys.readouterr().err
+    parts.account.failure = None
+    parts.clock.move(60)
+    await asyncio.wait_for(tasks["b"], 10)
 
 
 async def test_the_state_tells_since_when_and_why(parts: Parts) -> None:

@@ -204,3 +204,25 @@ async def test_a_clock_that_is_set_stops_nobody(hours: int) -> None:
         the.clock.move(61)
         the.dispatcher.wake()
         await wait_until(lambda: the.turns.count[late] == 2)
+
+
+async def test_a_look_at_the_journal_that_breaks_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever it raises is told in full, and a little later all goes on."""
+    async with bench(2) as the:
+        plain, faults = the.journal.due, [1, 1]
+
+        async def due(*arguments: object) -> list[Image]:
+            if faults:
+                faults.pop()
+                raise ZeroDivisionError("a row that nobody can read")
+            return await plain(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(the.journal, "due", due)
+        await the.take(1)
+        for _ in range(2):
+            await wait_until(lambda: the.clock.sleepers or the.turns.running)
+            the.clock.move(61)
+        await wait_until(lambda: the.turns.running)
+    assert capsys.readouterr().err.count("ZeroDivisionError: a row that nobody can read") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -124,3 +125,19 @@ async def test_a_routine_that_breaks_is_begun_again(monkeypatch: pytest.MonkeyPa
     task = asyncio.create_task(server_module.kept_alive(routine, "test"))
     await asyncio.wait_for(done.wait(), 10)
     task.cancel()
+
+
+async def test_a_want_of_descriptors_is_not_a_source_that_cannot_be_reached(sources: Sources) -> None:
+    """No socket for the way there: 507, to be tried again soon."""
+    fetcher = Fetcher(AddressPolicy.of(("127.0.0.1/32",), ()), 30.0, 1_000_000)
+    await fetcher.start()
+    url = sources.add("/a.jpg", jpeg())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+    try:
+        with pytest.raises(Refusal, match="no descriptor") as refused:
+            await fetcher.fetch(url, {}, FULL_DISK, lambda _: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await fetcher.stop()
+    assert (refused.value.code, refused.value.retry_after) == (DISK_TROUBLE, 2)

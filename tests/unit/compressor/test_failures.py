@@ -200,6 +200,8 @@ NONE, UNKNOWN, MAYBE = (False, False), (True, False), (False, True)
         (Reply(502, html=True), FailureKind.TRANSIENT, MAYBE, None),
         (Reply(503), FailureKind.TRANSIENT, NONE, None),
         (Reply(503, retry_after=3.0), FailureKind.THROTTLED, NONE, None),
+        (Reply(507, retry_after=30.0), FailureKind.THROTTLED, NONE, None),
+        (Reply(507), FailureKind.TRANSIENT, MAYBE, None),
         (Reply(504), FailureKind.TRANSIENT, MAYBE, None),
         (Reply(599), FailureKind.TRANSIENT, MAYBE, None),
         (Reply(200, Refused("no", code=422, enveloped=True)), FailureKind.PERMANENT, NONE, None),
