@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -204,7 +203,7 @@ def _start_routines(app: App, overview: Overview) -> None:
 
 async def _heartbeat(app: App, overview: Overview) -> None:
     """Once a second: the status line, the daemon's report, its health, and a look whether somebody else changed the journal."""
-    reports = Reports(app.records.journal, socket.gethostname())
+    reports = Reports(app.records.journal, app.context.settings.host)
     while True:
         await app.context.clock.sleep(HEARTBEAT_SECONDS)
         app.context.notifier.status(await app.status())

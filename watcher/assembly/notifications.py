@@ -51,8 +51,10 @@ class Ear:
 async def start_notifications(context: Context, records: Records, ear: Ear) -> Office:
     """Begin to tell the receivers of the configuration."""
     life, relay = context.life, records.relay
-    office = Office(str(context.settings.journal_path), records.journal.followers, context.events, context.clock)
-    await office.use(plans(context.settings))
+    settings = context.settings
+    file = str(settings.journal_path) if settings.journal is None else None
+    office = Office(file, records.journal.followers, context.events, context.clock)
+    await office.use(plans(settings))
     ear.use(office)
     life.run(_ring(relay.written, office), "notifications")
 

@@ -12,7 +12,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from watcher.compressor.client import CompressorClient
@@ -31,6 +31,8 @@ from watcher.network.listening import origin
 from watcher.publish.serve import TemporaryUrls
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
+from watcher.records.place import JournalPlace
+from watcher.records.sightings import HostFolder
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service import descriptors
 from watcher.service.instance import InstanceLock, instance_id
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from watcher.network.proxies import Proxies
     from watcher.ports import Api, Clock, ObjectStore, Publisher
     from watcher.publish.presign import StagedLinks
+    from watcher.records.journal import ThreadedJournal
     from watcher.service.control import Control
     from watcher.service.lifecycle import Lifecycle
     from watcher.service.metrics import Metrics
@@ -82,7 +85,7 @@ class Context:
 class Records:
     """The journal, and the relay from it to the audit file."""
 
-    journal: SqliteJournal
+    journal: ThreadedJournal
     relay: OutboxRelay
 
 
@@ -117,21 +120,38 @@ def take_state(context: Context) -> None:
 async def start_records(context: Context) -> Records:
     """Open the journal and write what the audit file lacks."""
     settings, life = context.settings, context.life
-    journal = SqliteJournal.open(
-        settings.journal_path,
-        events=context.events,
-        clock=context.clock,
-        keep=settings.keep,
-        new_id=_new_id,
-        audit=settings.audit_path,
-        roots={folder.name: folder.path for folder in settings.folders},
-    )
+    journal = await _open_journal(context)
     life.on_stop(journal.close)
     relay = OutboxRelay(journal, AuditFile(settings.audit_path), context.events)
     await relay.start()
     life.on_stop(relay.stop)
     life.on_reopen(relay.reopen)
     return Records(journal, relay)
+
+
+async def _open_journal(context: Context) -> ThreadedJournal:
+    settings, place = context.settings, JournalPlace.of(context.settings)
+    means: dict[str, Any] = {"events": context.events, "clock": context.clock, "keep": settings.keep, "new_id": _new_id}
+    if not place.is_shared:
+        roots = {folder.name: folder.path for folder in settings.folders}
+        return SqliteJournal.open(place.path, **means, audit=settings.audit_path, roots=roots)
+    from watcher.records.postgres.journal import PostgresJournal  # an extra: only who shares a journal needs its parts
+
+    instance, folders = instance_id(settings.state_dir), host_folders(settings)
+    journal = await PostgresJournal.open(place.server, instance=instance, **means, audit=settings.audit_path, folders=folders)
+    journal.woken = context.control.wake
+
+    def reload(settings: Settings) -> None:
+        journal.folders = host_folders(settings)
+
+    context.life.on_reload(reload)
+    return journal
+
+
+def host_folders(settings: Settings) -> dict[str, HostFolder]:
+    """The folders as this host has them."""
+    rules = [each.rule for each in folder_rules(settings).values()]
+    return {rule.folder: HostFolder(rule.root, rule.on_success, rule.on_failure) for rule in rules}
 
 
 async def start_publishing(context: Context, records: Records) -> Publishing:

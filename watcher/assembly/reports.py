@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from watcher.compressor.gate import ApiState
     from watcher.intake.folder import FolderStatus
-    from watcher.records.sqlite_journal import SqliteJournal
+    from watcher.records.journal import ThreadedJournal
 
 _PHASES: Final = {
     Phase.CLOSED: "reachable",
@@ -46,7 +46,7 @@ def folder_state(status: FolderStatus) -> FolderState:
 class Reports:
     """Keeps the journal's report up to date."""
 
-    def __init__(self, journal: SqliteJournal, name: str) -> None:
+    def __init__(self, journal: ThreadedJournal, name: str) -> None:
         """`name` is the daemon's, where several share one journal."""
         self._journal = journal
         self._name = name

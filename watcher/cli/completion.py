@@ -42,9 +42,10 @@ def failed_images(context: typer.Context, incomplete: str) -> Found:
 
 
 def _failed(settings: Settings) -> Found:
+    from watcher.records.place import JournalPlace
     from watcher.records.views import JournalViews
 
-    with JournalViews.open(settings.journal_path) as journal:
+    with JournalViews.at(JournalPlace.of(settings)) as journal:
         return [(image.id, str(image.file.path.name)) for image in journal.images(state="failed", limit=MOST_IDS)]
 
 

@@ -125,12 +125,16 @@ def tail(
     leave(tail_audit(settings, lines=lines, form=form, follow=follow))
 
 
-def verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def verify(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    hosts: Annotated[bool, typer.Option("--cluster", help="Check what all hosts that share the journal say of theirs.")] = False,
+) -> None:
     """Check the audit file: one line per ended image, in order, none missing, none twice, none changed."""
     from watcher.commands.verify import verify_audit
 
     settings, _ = load(config, "read")
-    leave(verify_audit(settings, as_json=as_json))
+    leave(verify_audit(settings, as_json=as_json, all_hosts=hosts))
 
 
 def schema() -> None:

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from watcher.commands.output import note
-from watcher.errors import Unavailable
+from watcher.records.place import JournalPlace
 from watcher.records.views import JournalViews
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from watcher.config.schema import Settings
 
@@ -19,21 +18,10 @@ if TYPE_CHECKING:
 @contextmanager
 def reading(settings: Settings) -> Iterator[JournalViews | None]:
     """The journal, or None and a note where no daemon has made one yet. Raises Unavailable where it cannot be read."""
-    path = settings.journal_path
-    if not is_there(path):
-        note(f"nothing is recorded yet: there is no journal at {path} (the daemon makes it when it first runs)")
+    place = JournalPlace.of(settings)
+    if not place.is_there():
+        note(f"nothing is recorded yet: there is no journal at {place.name} (the daemon makes it when it first runs)")
         yield None
         return
-    with JournalViews.open(path) as reader:
+    with JournalViews.at(place) as reader:
         yield reader
-
-
-def is_there(path: Path) -> bool:
-    """Whether a file is at the path. Raises Unavailable where this user may not even know."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror}", "run this as the daemon's user or as root") from None
-    return True

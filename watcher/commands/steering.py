@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.clock import SystemClock
 from watcher.commands.checks.identity import acting_as, service_user
-from watcher.commands.reading import is_there
 from watcher.config.words import did_you_mean
 from watcher.errors import WatcherError
 from watcher.log import JsonLog
 from watcher.log.console import Look, plain
+from watcher.records.place import JournalPlace
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import LOCK_NAME, InstanceLock, running_pid
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from watcher.config.schema import Settings
+    from watcher.records.journal import ThreadedJournal
 
 PROC: Final = Path("/proc")
 
@@ -43,12 +44,17 @@ def check_folder(settings: Settings, name: str | None, also: Collection[str | No
 
 
 @asynccontextmanager
-async def steered(settings: Settings, *, begin: bool = False) -> AsyncIterator[SqliteJournal]:
+async def steered(settings: Settings, *, begin: bool = False) -> AsyncIterator[ThreadedJournal]:
     """The journal beside a daemon, or without one. `begin`: one that is not there yet is made. Raises Unavailable."""
-    path = settings.journal_path
-    if begin and not is_there(path):
-        await _begin(settings)
-    journal = SqliteJournal.attach(path, **_means(settings))
+    place = JournalPlace.of(settings)
+    if place.is_shared:
+        from watcher.records.postgres.journal import PostgresJournal  # an extra: only who shares a journal needs its parts
+
+        journal: ThreadedJournal = await PostgresJournal.attach(place.server, **_means(settings), begin=begin)
+    else:
+        if begin and not place.is_there():
+            await _begin(settings)
+        journal = SqliteJournal.attach(place.path, **_means(settings))
     try:
         yield journal
     finally:

@@ -9,12 +9,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Literal
 
 from watcher.commands.output import flush, note, write_bytes, write_text
-from watcher.commands.reading import is_there
 from watcher.commands.terminal import terminal_look
 from watcher.errors import Unavailable
 from watcher.links import stored_address
 from watcher.log.console import render
 from watcher.records.chain import read_line
+from watcher.records.place import is_file
 from watcher.records.rotated import READ_ERRORS, audit_files, open_lines
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _BLOCK: Final = 1 << 16
 def tail_audit(settings: Settings, *, lines: int, form: TailForm, follow: bool) -> int:
     """Print the last lines, then those that come, across rotation, until Ctrl-C (or not, where `follow` is False)."""
     path = settings.audit_path
-    if not is_there(path):
+    if not is_file(path):
         note(f"there is no audit file at {path} yet" + (": waiting for the first ending" if follow else ""))
     show = {"json": write_bytes, "urls": _show_url}.get(form) or _shower(settings)
     follower = Follower(path)

@@ -186,6 +186,7 @@ def secret_paths(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
     engine, receivers = data.get("engine"), data.get("notify")
     connectors = engine.get("connectors") if isinstance(engine, dict) else None
     return [
+        ("journal_password",),
         ("compressor", "api_key"),
         ("admin", "password"),
         ("engine", "api_keys"),

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 EMBEDDED: Final = "embedded"
+LEAST_LEASE_SECONDS: Final = 3.0
+MOST_LEASE_SECONDS: Final = 3600.0
 MOST_REQUESTS: Final = 1024
 """What `compressor.concurrency` may be at most."""
 PRESIGN_LIMIT_SECONDS: Final = 604_800
@@ -446,6 +448,35 @@ class AdminSettings(Section):
     """What the page and `/metrics` ask for, with any user name. Needed unless `listen` is a loopback address."""
 
 
+def _postgres_url(value: str) -> str:
+    parts = urlsplit(value)
+    query = parse_qs(parts.query)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ValueError("must begin with postgresql://; where it is not set, the journal is a SQLite file in state_dir")
+    if parts.password is not None or "password" in query:
+        raise ValueError(
+            "must not hold a password; set WATCHER_JOURNAL_PASSWORD, a credential named journal_password, or ~/.pgpass"
+        )
+    if not parts.path.strip("/") and "dbname" not in query:
+        raise ValueError("must name a database: postgresql://user@host/database")
+    return value
+
+
+def _lease(value: float) -> float:
+    if not LEAST_LEASE_SECONDS <= value <= MOST_LEASE_SECONDS:
+        raise ValueError(f"must be between {LEAST_LEASE_SECONDS:.0f}s and {MOST_LEASE_SECONDS:.0f}s")
+    return value
+
+
+class ClusterSettings(Section):
+    """`[cluster]`: with a journal on PostgreSQL, which several hosts may share."""
+
+    name: Name | None = None
+    """This host's name, unlike that of any other host. Default: the host name."""
+    lease: Annotated[Duration, AfterValidator(_lease)] = 30.0
+    """After so long without a word a host counts as gone, and others go on with what it had in hand."""
+
+
 class DirectoryConnectorSettings(Section):
     """A folder that plays the bucket: `<path>/<bucket>/<key>`."""
 
@@ -517,6 +548,10 @@ class Settings(BaseSettings):
 
     state_dir: AbsolutePath = Field(default_factory=lambda: default_state_dir(os.environ))
     """Where the journal, the lock and the audit file lie. Default: `$STATE_DIRECTORY`, else the user's state folder."""
+    journal: Annotated[str, AfterValidator(_postgres_url)] | None = None
+    """`postgresql://user@host/database`: a journal that several hosts share. Default: a SQLite file in `state_dir`."""
+    journal_password: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """Of the user in `journal`. Better in the environment, a credential, or ~/.pgpass."""
     rescan: Duration = 300.0
     """How often the folders are scanned for what events did not tell."""
     settle: DurationOrZero = 2.0
@@ -541,6 +576,12 @@ class Settings(BaseSettings):
     notify: dict[ReceiverName, ReceiverSettings] = Field(default_factory=dict)
     """Who is told of endings, by name."""
     engine: EngineSettings = EngineSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @property
+    def host(self) -> str:
+        """The name of this host among those that share a journal."""
+        return self.cluster.name or os.uname().nodename
 
     @property
     def audit_path(self) -> Path:
@@ -549,7 +590,7 @@ class Settings(BaseSettings):
 
     @property
     def journal_path(self) -> Path:
-        """Where the journal lies."""
+        """Where the journal lies, unless it is on PostgreSQL."""
         return self.state_dir / "journal.db"
 
     @classmethod

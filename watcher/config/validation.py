@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
@@ -32,11 +33,26 @@ def check_whole(
     """
     if purpose == "engine":
         return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
-    problems = [*_check_folders(settings, real_paths), *_check_publish(settings), *_check_receivers(settings, purpose)]
+    problems = [
+        *_check_journal(settings),
+        *_check_folders(settings, real_paths),
+        *_check_publish(settings),
+        *_check_receivers(settings, purpose),
+    ]
     if purpose == "daemon":
         problems += [*_check_daemon(settings), *_check_proxies(settings, Proxies.of_environment(environment))]
         problems += apprise_problems(settings.notify)
     return problems
+
+
+def _check_journal(settings: Settings) -> Iterator[str]:
+    if settings.journal is None:
+        if settings.cluster.name is not None:
+            yield "cluster.name: is for a journal that hosts share; set `journal` to a postgresql:// URL"
+        if settings.journal_password is not None:
+            yield "journal_password: is for a journal on PostgreSQL; set `journal` to a postgresql:// URL"
+    elif find_spec("psycopg") is None:
+        yield "journal: PostgreSQL needs the extra `postgres`: pip install 'compressor-watcher[postgres]'"
 
 
 def _check_proxies(settings: Settings, proxies: Proxies) -> Iterator[str]:

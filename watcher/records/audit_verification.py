@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from watcher.records.chain import NEW_CHAIN, AuditLine, read_line
+from watcher.records.ranges import Ranges
 from watcher.records.rotated import READ_ERRORS, audit_files, open_lines, rotated_files, unreadable_files
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 TRIES: Final = 3
 """How often files that change under the check are checked."""
-SHOWN_NUMBERS: Final = 5
-"""So many ranges of missing lines are named; a count says how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,45 +77,6 @@ def _verify(path: Path, journal: JournalViews | None) -> Verification:
     if journal is not None:
         check.against_journal(journal, audited)
     return Verification(tuple(check.problems), tuple(check.notes), check.lines, tuple(files), check.seen.first, check.seen.last)
-
-
-class Ranges:
-    """A set of numbers that mostly follow each other."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-
-    def add(self, number: int) -> bool:
-        """False where it was there."""
-        if number in self:
-            return False
-        index = bisect_right(self._starts, number)
-        if index and self._ends[index - 1] == number - 1:
-            self._ends[index - 1] = number
-        else:
-            self._starts.insert(index, number)
-            self._ends.insert(index, number)
-        return True
-
-    def __contains__(self, number: int) -> bool:
-        index = bisect_right(self._starts, number)
-        return bool(index) and number <= self._ends[index - 1]
-
-    @property
-    def first(self) -> int | None:
-        """The least."""
-        return self._starts[0] if self._starts else None
-
-    @property
-    def last(self) -> int | None:
-        """The greatest."""
-        return max(self._ends, default=None)
-
-    def __str__(self) -> str:
-        shown = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(self._starts, self._ends, strict=True)]
-        more = len(shown) - SHOWN_NUMBERS
-        return ", ".join(shown[:SHOWN_NUMBERS]) + (f" and {more} more ranges" if more > 0 else "")
 
 
 @dataclass(slots=True)

@@ -136,7 +136,7 @@ class PageViews(JournalViews):
     def _fates(self, numbers: Sequence[int]) -> dict[str, Fate]:
         dialect = dialect_of(self._connection)
         query = f"""SELECT id, coalesce(outcome, 'open'), ended_at, dismissed_at, newest FROM images
-                    WHERE number IN {dialect.values}"""  # noqa: S608 - a constant
+                    WHERE number {dialect.among}"""  # noqa: S608 - a constant
         rows = self._connection.execute(query, (dialect.pack(numbers),))
         return {row[0]: Fate(row[1], row[2], row[3], bool(row[4])) for row in rows}
 

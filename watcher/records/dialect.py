@@ -49,8 +49,8 @@ class Connection(Protocol):
 class Dialect:
     """What an engine says in its own words."""
 
-    values: str
-    """A set of values as one parameter, behind `IN`."""
+    among: str
+    """`IN` a set of values that is one parameter."""
     pack: Callable[[Sequence[Any]], Any]
     """That parameter."""
     each: str
@@ -70,7 +70,7 @@ class Dialect:
 
 
 SQLITE: Final = Dialect(
-    values="(SELECT value FROM json_each(?))",
+    among="IN (SELECT value FROM json_each(?))",
     pack=lambda values: json.dumps(list(values)),
     each="json_each(?) AS each",
     version="PRAGMA data_version",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from watcher.records.reprocessing import Again
     from watcher.records.retention import Place, Portion, Prune
     from watcher.records.threads import ReadThread, WriteThread
+    from watcher.records.viewing import Viewing
 
 Answer = TypeVar("Answer")
 
@@ -66,6 +67,8 @@ class ThreadedJournal:
         self.pauses = JournalPauses(self._change, self._ask)
         self.objects_changed = Bell()
         """Rings when something was stored, or a file has gone."""
+        self.views: Viewing | None = None
+        """For the page: a reader of its own."""
         self.endings_added = asyncio.Event()
         """Set whenever an ending was committed; who follows the endings clears it before looking."""
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from watcher.ports import EventLog
     from watcher.records.audit_file import AuditFile
+    from watcher.records.journal import ThreadedJournal
     from watcher.records.queries import NumberedEnding
-    from watcher.records.sqlite_journal import SqliteJournal
 
 Answer = TypeVar("Answer")
 
@@ -43,7 +43,7 @@ class OutboxRelay:
     lines follow when there is room.
     """
 
-    def __init__(self, journal: SqliteJournal, audit: AuditFile, events: EventLog) -> None:
+    def __init__(self, journal: ThreadedJournal, audit: AuditFile, events: EventLog) -> None:
         self._journal = journal
         self._audit = audit
         self._events = events

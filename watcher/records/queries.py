@@ -207,7 +207,7 @@ def failed_images(
     if image_ids is None:
         rows = connection.execute(f"{query} AND dismissed_at IS NULL ORDER BY number")
     else:
-        rows = connection.execute(f"{query} AND id IN {dialect.values} ORDER BY number", (dialect.pack(list(image_ids)),))
+        rows = connection.execute(f"{query} AND id {dialect.among} ORDER BY number", (dialect.pack(list(image_ids)),))
     numbers = [int(row[0]) for row in rows]
     found = []
     for number, image in zip(numbers, load_images(connection, numbers), strict=True):

@@ -38,11 +38,11 @@ SELECT images.number, images.id, images.folder, images.relative, rules.body, ima
        images.inode, images.detected_at, images.state, images.name, images.sha1, images.bytes, images.format, images.width,
        images.height, images.no_formal_end, images.token, images.secret, images.expires_at
 FROM images JOIN rules ON rules.digest = images.rule
-WHERE images.number IN {values}
+WHERE images.number {among}
 """
 _OUTPUTS: Final = """
 SELECT image, rendition, state, key, attempts, tries, doubt, job_id, due_at
-FROM outputs WHERE image IN {values} ORDER BY image, position
+FROM outputs WHERE image {among} ORDER BY image, position
 """
 
 
@@ -53,16 +53,16 @@ def load_images(connection: Connection, numbers: Sequence[int]) -> list[Image]:
     for start in range(0, len(numbers), _CHUNK):
         chunk = dialect.pack(numbers[start : start + _CHUNK])
         outputs: dict[int, list[Output]] = {}
-        for row in connection.execute(_with_values(_OUTPUTS, dialect), (chunk,)):
+        for row in connection.execute(_with_among(_OUTPUTS, dialect), (chunk,)):
             outputs.setdefault(row[0], []).append(output_of(row[1:]))
-        for row in connection.execute(_with_values(_IMAGES, dialect), (chunk,)):
+        for row in connection.execute(_with_among(_IMAGES, dialect), (chunk,)):
             images[row[0]] = _image_of(row, tuple(outputs.get(row[0], ())))
     return [images[number] for number in numbers if number in images]
 
 
 @cache
-def _with_values(query: str, dialect: Dialect) -> str:
-    return query.format(values=dialect.values)
+def _with_among(query: str, dialect: Dialect) -> str:
+    return query.format(among=dialect.among)
 
 
 def output_of(row: Row) -> Output:

@@ -5,14 +5,27 @@ Functions of a connection. On SQLite there is one host, and an observation is al
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.records.dialect import dialect_of
 from watcher.records.rows import observation_values, split_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from watcher.model import FileRef, Sighting
     from watcher.records.dialect import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class HostFolder:
+    """A folder as one host has it: where it is, and what becomes of originals there."""
+
+    root: Path
+    on_success: str = "keep"
+    on_failure: str = "keep"
+
 
 _NOTE: Final = """
 INSERT INTO seen (image, host, ctime_ns, inode)

@@ -16,6 +16,7 @@ from watcher.model import Event
 from watcher.records import database, queries, upkeep
 from watcher.records.journal import ThreadedJournal
 from watcher.records.outage import Outage
+from watcher.records.place import JournalPlace
 from watcher.records.rebuild import rebuild
 from watcher.records.sqlite_engine import SqliteEngine
 from watcher.records.threads import ReadThread, WriteThread
@@ -80,7 +81,7 @@ class SqliteJournal(ThreadedJournal):
             connection.close()
             raise
         journal = cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
-        journal.views = None if reading is None else Viewing(Path(path))
+        journal.views = None if reading is None else Viewing(JournalPlace(Path(path)))
         return journal
 
     async def close(self) -> None:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from typing import TYPE_CHECKING, TypeVar
 
 from watcher.errors import Unavailable
-from watcher.records import database
 from watcher.records.browsing import PageViews
 from watcher.records.threads import ReadThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from watcher.records.dialect import Connection
+    from watcher.records.place import JournalPlace
 
 Answer = TypeVar("Answer")
 
 
 class Viewing:
-    """Answers questions about a journal file in a thread of its own, which begins with the first question."""
+    """Answers questions about a journal in a thread of its own, which begins with the first question."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, place: JournalPlace) -> None:
+        self._place = place
         self._thread: ReadThread | None = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -34,8 +32,11 @@ class Viewing:
         thread = await self._ready()
         try:
             return await thread.ask(lambda connection: _at_one_moment(connection, question))
-        except sqlite3.Error as error:
-            raise Unavailable(f"the journal cannot be read: {error}", "look at its disk; it is tried again") from error
+        except self._place.errors as error:
+            if self._place.is_shared and thread is self._thread:  # the connection may be of no use any more
+                thread.accept_no_more()
+                self._thread = None
+            raise Unavailable(f"the journal cannot be read: {error}", "look at its disk or server; it is tried again") from error
 
     async def close(self) -> None:
         """Let go of the file. May be called twice."""
@@ -50,15 +51,13 @@ class Viewing:
             if self._closed:
                 raise Unavailable("the journal is closed")
             if self._thread is None:
-                version = database.schema().version
-                connection = await asyncio.to_thread(database.open_beside, self._path, version, writable=False)
-                self._thread = ReadThread(connection)
+                self._thread = ReadThread(await asyncio.to_thread(self._place.connect))
             return self._thread
 
 
 def _at_one_moment(connection: Connection, question: Callable[[PageViews], Answer]) -> Answer:
     """In one transaction: numbers and lists of one answer fit each other."""
-    connection.execute("BEGIN")
+    connection.execute("BEGIN /*! ISOLATION LEVEL REPEATABLE READ */")
     try:
         return question(PageViews(connection))
     finally:

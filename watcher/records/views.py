@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from watcher.model import Event, ImageState, OutputState
-from watcher.records import database, overview, published, queries, reprocessing, watched
+from watcher.records import cluster, database, overview, published, queries, reprocessing, watched
 from watcher.records.dialect import dialect_of
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from watcher.figures import DaemonReport, JournalFigures
     from watcher.model import Image, PublishedObject, Record
+    from watcher.records.cluster import HostEndings, HostFigures
     from watcher.records.dialect import Connection
+    from watcher.records.place import JournalPlace
     from watcher.records.published import Place
     from watcher.records.queries import OutboxCursor, Totals
     from watcher.records.reprocessing import StoredFile
@@ -31,7 +33,7 @@ SHORTEST_ID: Final = 4
 """So many characters of an id are needed to name an image."""
 _ENDING: Final = "SELECT seq, image_id, rendition, record FROM endings"
 _LAST_RECORDS: Final = """
-SELECT image_id, rendition, record FROM endings WHERE image_id IN {values} ORDER BY seq
+SELECT image_id, rendition, record FROM endings WHERE image_id {among} ORDER BY seq
 """
 _PUBLISHED: Final = """
 SELECT each.value ->> 0, each.value ->> 1, objects.published FROM {each}
@@ -66,6 +68,11 @@ class JournalViews:
     def open(cls, path: Path) -> JournalViews:
         """Open the journal at `path`. Raises Unavailable where there is none, or it is of another version."""
         return cls(database.open_beside(path, database.schema().version, writable=False))
+
+    @classmethod
+    def at(cls, place: JournalPlace) -> Self:
+        """Open the journal at a place. Raises Unavailable."""
+        return cls(place.connect())
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +150,7 @@ class JournalViews:
         found: dict[tuple[str, str | None], Record] = {}
         dialect = dialect_of(self._connection)
         names = dialect.pack([image.id for image in images])
-        for identity, rendition, record in self._connection.execute(_LAST_RECORDS.format(values=dialect.values), (names,)):
+        for identity, rendition, record in self._connection.execute(_LAST_RECORDS.format(among=dialect.among), (names,)):
             found[identity, rendition] = json.loads(record)
         places = json.dumps([place for image in images for place in _places_of_unchanged(image)])
         for identity, rendition, facts in self._connection.execute(_PUBLISHED.format(each=dialect.each), (places,)):
@@ -187,6 +194,21 @@ class JournalViews:
         rows = self._connection.execute(query, (number,))
         detected = HistoryStep(image.detected_at, str(Event.IMAGE_DETECTED), None, {})
         return (detected, *(HistoryStep(at, event, rendition, json.loads(detail)) for at, event, rendition, detail in rows))
+
+    # --- hosts that share the journal -----------------------------------------------------------------------------------------
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several hosts may work with the journal."""
+        return dialect_of(self._connection).shared
+
+    def hosts(self) -> list[HostFigures]:
+        """Those that share the journal; none where it belongs to this one alone."""
+        return cluster.hosts(self._connection) if self.is_shared else []
+
+    def endings_of_hosts(self) -> list[HostEndings]:
+        """What each host says of its audit file, compared with its endings."""
+        return cluster.verify_endings(self._connection) if self.is_shared else []
 
     # --- what is published ----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from watcher.config.units import parse_duration
 
 REPOSITORY = Path(__file__).parents[3]
 EXAMPLE = (REPOSITORY / "config.example.toml").read_text(encoding="utf-8")
-UNDESCRIBED = {"compressor", "publish", "serve", "presign", "verify", "log", "admin", "engine", "kind"}
+UNDESCRIBED = {"compressor", "publish", "serve", "presign", "verify", "log", "admin", "engine", "cluster", "kind"}
 """Tables whose class says what they are for, and the word that tells connectors apart."""
 
 

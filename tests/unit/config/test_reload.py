@@ -10,6 +10,7 @@ from watcher.config.schema import Settings
 
 BEFORE: dict[str, Any] = {
     "state_dir": "/var/lib/x",
+    "journal": "postgresql://watcher@db/images",
     "compressor": {"api_key": "old"},
     "store": {"id": "connector", "bucket": "my-bucket", "region": "eu-central-003"},
     "publish": {
@@ -26,6 +27,9 @@ BEFORE: dict[str, Any] = {
 }
 ONLY_AT_A_RESTART: dict[str, dict[str, Any]] = {
     "state_dir": {"state_dir": "/var/lib/y"},
+    "journal": {"journal": "postgresql://watcher@elsewhere/images"},
+    "journal_password": {"journal_password": "new"},
+    "cluster": {"cluster": {"name": "other"}},
     "keep": {"keep": "1d"},
     "publish": {"publish": {"mode": "serve", "serve": {"public_url": "https://drops.example.com"}}},
     "verify.url": {"verify": {"url": "https://elsewhere.example.com/{bucket}/{key}"}},

@@ -1,6 +1,6 @@
 """Sets of numbers that mostly follow each other."""
 
-from watcher.records.audit_verification import Ranges
+from watcher.records.ranges import Ranges
 
 
 def ranges(*numbers: int) -> Ranges:

@@ -11,6 +11,7 @@ from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.folders import RIGHTS_HINT, existing, file_system
 from watcher.config.units import human_size
 from watcher.errors import NotAnswering, Unavailable
+from watcher.records.place import JournalPlace
 from watcher.records.views import JournalViews
 from watcher.service.instance import running_pid
 
@@ -42,7 +43,7 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     yield _state_dir(settings.state_dir)
     yield from _room("state_dir: disk", settings.state_dir)
     yield _daemon(settings.state_dir)
-    yield from _journal(settings.journal_path)
+    yield from _journal(JournalPlace.of(settings))
     yield _audit(settings)
     if settings.audit_path.parent != settings.state_dir:
         yield from _room("audit file: disk", settings.audit_path.parent)
@@ -90,11 +91,14 @@ def _daemon(state_dir: Path) -> Finding:
     return ok("daemon", f"runs with this state (pid {pid}): its port is asked, and none is opened here")
 
 
-def _journal(path: Path) -> Iterator[Finding]:
-    if not os.path.lexists(path):
+def _journal(place: JournalPlace) -> Iterator[Finding]:
+    if not place.is_shared and not os.path.lexists(place.path):
         return
     try:
-        with JournalViews.open(path) as journal:
+        if not place.is_there():
+            yield ok("journal", f"{place.name} answers; the first daemon makes the tables")
+            return
+        with JournalViews.at(place) as journal:
             waiting = journal.totals().open
     except Unavailable as error:
         yield fail("journal", error.message, error.hint)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from watcher.records.dialect import Rows
 
 POSTGRES: Final = Dialect(
-    values="(SELECT unnest(?))",
+    among="= ANY(?)",
     pack=list,
     each="json_array_elements(CAST(? AS JSON)) AS each (value)",
     version="SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT)",

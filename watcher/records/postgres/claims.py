@@ -18,10 +18,10 @@ from watcher.records.rows import DUE, load_images, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
     from watcher.model import Image, Subtree
     from watcher.records.dialect import Connection
+    from watcher.records.sightings import HostFolder
 
 _CLAIMABLE: Final = f"""
 SELECT outputs.image, images.id FROM outputs JOIN images ON images.number = outputs.image
@@ -40,15 +40,6 @@ WHERE images.state = 'ended' AND images.due_at <= ?
 AND (images.claimed_by IS NULL OR images.claimed_by = here()) AND images.id <> ALL(?) {WITHIN_REACH}
 ORDER BY images.due_at, images.number LIMIT ? FOR NO KEY UPDATE OF images SKIP LOCKED
 """  # noqa: S608 - a constant
-
-
-@dataclass(frozen=True, slots=True)
-class HostFolder:
-    """A folder as this host has it: where it is, and what becomes of originals here."""
-
-    root: Path
-    on_success: str = "keep"
-    on_failure: str = "keep"
 
 
 # --- hosts ------------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ Answer = TypeVar("Answer")
 
 NAMESPACE: Final = "compressor_watcher"
 """The schema of the database in which the tables lie: a database may be shared with others."""
+ERRORS: Final = (psycopg.Error,)
+"""What the driver raises."""
 CONNECT_SECONDS: Final = 10
 OLDEST_SERVER: Final = 130_000
 ADVICE: Final = "look at the PostgreSQL server and the way to it; work goes on by itself"

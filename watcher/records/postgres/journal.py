@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import Event, KnownDirectory
@@ -12,22 +13,23 @@ from watcher.records import changes, queries
 from watcher.records.jobs import call
 from watcher.records.journal import ThreadedJournal
 from watcher.records.outage import Outage
+from watcher.records.place import JournalPlace
 from watcher.records.postgres import claims, database
 from watcher.records.postgres.engine import HostEngine, PostgresEngine
 from watcher.records.postgres.threads import CHANNEL, Listener, PatientReadThread
 from watcher.records.rebuild import rebuild
 from watcher.records.threads import WriteThread
+from watcher.records.viewing import Viewing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from pathlib import Path
 
     from watcher.model import Image, Sighting, Subtree
     from watcher.ports import Clock, EventLog
     from watcher.records.dialect import Connection
     from watcher.records.postgres.adapter import PostgresConnection
-    from watcher.records.postgres.claims import HostFolder
     from watcher.records.postgres.database import Server
+    from watcher.records.sightings import HostFolder
 
 CALL_SECONDS: Final = 0.25
 """Other hosts are called at most so often: a call makes the commits of all hosts wait for each other."""
@@ -99,19 +101,24 @@ class PostgresJournal(ThreadedJournal):
         make = partial(cls, server, engine, outage=outage, events=events, clock=clock, keep=keep, new_id=new_id, folders=folders)
         journal = await asyncio.to_thread(database.explained, server, make)
         journal.listen(server)
+        journal.views = Viewing(JournalPlace(Path(), server.url, server.password, server.host, server.lease))
         events.event(Event.CLUSTER_JOINED, host=server.host)
         return journal
 
     @classmethod
     async def attach(
-        cls, server: Server, *, events: EventLog, clock: Clock, keep: float, new_id: Callable[[], str]
+        cls, server: Server, *, events: EventLog, clock: Clock, keep: float, new_id: Callable[[], str], begin: bool = False
     ) -> PostgresJournal:
-        """Open the journal beside the hosts, to steer them (`retry`). Nothing is repaired. Raises Unavailable."""
+        """Open the journal beside the hosts, to steer them (`retry`). `begin`: make it where it is not there yet.
+
+        Nothing is repaired. Raises Unavailable.
+        """
         outage = Outage(events, clock)
         outage.loop = asyncio.get_running_loop()
 
         def make() -> PostgresJournal:
-            connection = database.open_beside(server, database.schema(), writable=True)
+            schema = database.schema()
+            connection = database.open_own(server, schema) if begin else database.open_beside(server, schema, writable=True)
             engine = PostgresEngine(server, connection)
             return cls(server, engine, outage=outage, events=events, clock=clock, keep=keep, new_id=new_id, folders={})
 
@@ -127,6 +134,8 @@ class PostgresJournal(ThreadedJournal):
         if listener is not None:
             await asyncio.to_thread(listener.stop)
         await super().close()
+        if self.views is not None:
+            await self.views.close()
         if listener is not None:
             self._events.event(Event.CLUSTER_LEFT, host=self._host)
 

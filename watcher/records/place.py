@@ -1,0 +1,96 @@
+"""Where a journal is: a SQLite file, or a PostgreSQL database that several hosts share; only then its driver is loaded."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from watcher.errors import Unavailable
+from watcher.records import database
+
+if TYPE_CHECKING:
+    from watcher.config.schema import Settings
+    from watcher.records.dialect import Connection
+    from watcher.records.postgres.database import Server
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPlace:
+    """A file at `path`, or with `url` a database. `host` is the name of the host that speaks, `lease` its lease in seconds."""
+
+    path: Path
+    url: str | None = None
+    password: str | None = field(default=None, repr=False)
+    host: str = ""
+    lease: float = 30.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The one of a configuration."""
+        secret = settings.journal_password
+        password = None if secret is None else secret.get_secret_value()
+        return cls(settings.journal_path, settings.journal, password, settings.host, settings.cluster.lease)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several hosts may work with it."""
+        return self.url is not None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return str(self.path) if self.url is None else self.server.name
+
+    @property
+    def server(self) -> Server:
+        """Of a database."""
+        from watcher.records.postgres.database import Server  # an extra: only who shares a journal needs its parts
+
+        return Server(self.url or "", self.password, self.host, self.lease)
+
+    def is_there(self) -> bool:
+        """Whether a daemon has made it. May wait for the database. Raises Unavailable where that cannot be known."""
+        if self.url is None:
+            return is_file(self.path)
+        from watcher.records.postgres import database as postgres
+
+        return postgres.is_there(self.server)
+
+    def connect(self) -> Connection:
+        """A connection that only reads. May wait for the database. Raises Unavailable."""
+        if self.url is None:
+            return database.open_beside(self.path, database.schema().version, writable=False)
+        from watcher.records.postgres import database as postgres
+
+        return postgres.open_beside(self.server, postgres.schema(), writable=False)
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What its driver raises."""
+        if self.url is None:
+            return (sqlite3.Error,)
+        from watcher.records.postgres import database as postgres
+
+        return postgres.ERRORS
+
+    def to_json(self) -> dict[str, Any]:
+        """With the password, for a process of our own."""
+        return {**asdict(self), "path": str(self.path)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """What `to_json` gave."""
+        return cls(**{**data, "path": Path(data["path"])})
+
+
+def is_file(path: Path) -> bool:
+    """Whether anything is at the path. Raises Unavailable where this user may not even know."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}", "run this as the daemon's user or as root") from None
+    return True
