@@ -6,11 +6,12 @@ The only module that knows both the delivery of images and the edges; `app` call
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -286,7 +287,11 @@ async def start_intake(context: Context, intake: Intake) -> None:
 
 
 def _intake_settings(settings: Settings) -> IntakeSettings:
-    return IntakeSettings(rescan=settings.rescan, settle=settings.settle, max_wait=settings.max_wait)
+    times = IntakeSettings(rescan=settings.rescan, settle=settings.settle, max_wait=settings.max_wait)
+    if settings.canary == "auto":
+        return times
+    interval = math.inf if settings.canary is False else float(settings.canary)
+    return replace(times, canary=interval, canary_longest=interval)
 
 
 def start_delivery(context: Context, records: Records, publishing: Publishing, api: ApiAccess, intake: Intake) -> Dispatcher:

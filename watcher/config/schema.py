@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     SecretStr,
     Tag,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_settings import (
@@ -34,7 +35,7 @@ from watcher.compressor.wire import STORE_HEADERS
 from watcher.config.keys import template_problem
 from watcher.config.receivers import ReceiverName, ReceiverSettings
 from watcher.config.section import Section
-from watcher.config.units import Duration, DurationOrZero, FileMode, Size, parse_colour
+from watcher.config.units import DURATION_SCHEMA, Duration, DurationOrZero, FileMode, Size, parse_colour, parse_duration
 from watcher.model import OutputFormat
 
 if TYPE_CHECKING:
@@ -229,6 +230,26 @@ def _polling(value: object) -> object:
     if value != "auto" and not isinstance(value, bool):
         raise ValueError('is "auto", true or false')
     return value
+
+
+def _canary(value: object) -> object:
+    if value in ("auto", False, "false"):  # the environment has texts only
+        return value if value == "auto" else False
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise ValueError('is "auto", false or an interval like "10m"')
+    return seconds
+
+
+Canary = Annotated[
+    Literal["auto"] | bool | float,
+    BeforeValidator(_canary),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"const": False}, DURATION_SCHEMA]}),
+]
+"""`auto`, False, or seconds."""
 
 
 def _after_kind(value: object) -> str:
@@ -558,6 +579,8 @@ class Settings(BaseSettings):
     """How long size and times must stand still where the close of a file cannot be seen."""
     max_wait: Duration = 3600.0
     """A file that stays cut or empty so long is given up. One that lacks only its formal end is sent then, with a warning."""
+    canary: Canary = "auto"
+    """Small files that prove a watcher alive: `auto` (rare where nothing changes), every so often, or `false`."""
     drain: DurationOrZero = 20.0
     """How long requests in flight may take to end at a stop."""
     keep: Duration = 90 * 86_400.0

@@ -36,7 +36,9 @@ class IntakeSettings:
     guard: float = 5.0
     """Between checks of the folders' roots and the observers' threads."""
     canary: float = 60.0
-    """Between proofs that a watched folder's events arrive."""
+    """Until the first proof that a watched folder's events arrive; infinite where none is wanted."""
+    canary_longest: float = 3600.0
+    """Between two of them in the end: while nothing else is heard, each time between them is twice the one before."""
     canary_patience: float = 5.0
     """How long the event of a canary may take."""
     rearm: float = 60.0
@@ -45,6 +47,11 @@ class IntakeSettings:
     """The shortest time between two scans of a polled folder."""
     pause: float = 1.0
     """Between an observer thrown away and the next one, so that a storm can pass."""
+
+    @property
+    def canary_times(self) -> tuple[float, float]:
+        """The first and the longest time between canaries."""
+        return self.canary, max(self.canary, self.canary_longest)
 
 
 @dataclass(slots=True)

@@ -32,6 +32,8 @@ class Hints:
         self._files: set[bytes] = set()
         self._trees: set[bytes] = set()
         self._everything = False
+        self.heard = 0
+        """How many hints came so far."""
 
     def file(self, relative: bytes) -> None:
         """A file appeared, was closed or was moved to here."""
@@ -44,6 +46,7 @@ class Hints:
     def _add(self, paths: set[bytes], relative: bytes) -> None:
         with self._lock:
             silent = self._is_empty()
+            self.heard += 1
             if len(self._files) + len(self._trees) < self._limit:
                 paths.add(relative)
             else:

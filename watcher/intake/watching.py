@@ -42,7 +42,7 @@ class Watching:
         self._root = root
         self._context = context
         self._hints = hints
-        self._canaries = Canaries(root, context)
+        self._canaries = Canaries(root, context, hints)
         self._coverage = Coverage(name, root, context)
         self._retry_at = float("inf")
         self._failed_limit: int | None = None

@@ -68,6 +68,20 @@ def test_file_modes_are_octal_and_leave_the_owner_his_rights(mode: object, says:
         assert load(data).engine.connectors["local"].file_mode == int(str(mode), 8)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("canary", "means"),
+    [("auto", "auto"), (False, False), ("10m", 600.0), (True, None), ("never", None), ("0s", None), (60, None)],
+    ids=repr,
+)
+def test_canaries_are_rare_regular_or_none(canary: object, means: object) -> None:
+    """An interval has a unit; in the environment all is text."""
+    if means is None:
+        assert ['canary: is "auto", false or an interval like "10m"'] == problems(good(canary=canary))
+        return
+    assert load(good(canary=canary)).canary == means
+    assert load(good(), {"WATCHER_CANARY": str(canary).lower()}).canary == means
+
+
 def test_every_problem_is_listed_with_its_place() -> None:
     """One run tells all that is wrong, so that nobody has to start ten times."""
     found = problems(
