@@ -280,3 +280,28 @@ def test_a_service_that_refuses_is_said_without_its_tokens(place: NotifiedPlace,
     receiver.status = 200
     assert command("notify", "test", "team", "--config", place.config).returncode == 0
     assert receiver.confirmed[-1].object["title"] == "A test of compressor-watcher"
+
+
+def test_check_says_whether_programs_can_be_run(place: NotifiedPlace, tmp_path: Path) -> None:
+    """And what stands behind each receiver, with nothing secret in it."""
+    hook = program(tmp_path / "hook", "pass")
+    receivers = {
+        "cms": {"url": "https://cms.example.com/planted-token"},
+        "there": {"command": hook},
+        "gone": {"command": [str(tmp_path / "nothing")]},
+        "found": {"command": ["true"]},
+    }
+    place.write(receivers)
+
+    done = command("check", "--json", "--config", place.config, environment=KEY)
+    checks = {each["what"]: each for each in json.loads(done.stdout)["checks"] if each["what"].startswith("notify.")}
+
+    assert done.returncode == 1
+    assert {name: each["state"] for name, each in checks.items()} == {
+        "notify.cms": "ok",
+        "notify.there": "ok",
+        "notify.gone": "fail",
+        "notify.found": "ok",
+    }
+    assert checks["notify.cms"]["found"].startswith("url cms.example.com, not signed")
+    assert "planted" not in done.stdout + done.stderr
