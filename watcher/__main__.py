@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from watcher.service import early
+from watcher.service import early, pid_one
 
 
 def main() -> None:
     """Entry point of the command `compressor-watcher`."""
     early.require_linux()
     early.open_standard_streams()
+    pid_one.stand_in()
     early.insist_on_utf_8()
     if any(command in sys.argv[1:] for command in ("run", "engine")):
         early.catch_signals()

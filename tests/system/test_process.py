@@ -108,11 +108,44 @@ def catches(pid: int, number: signal.Signals) -> bool:
     return bool(int(status["SigCgt"], 16) & 1 << (number - 1))
 
 
-def test_a_second_signal_ends_process_1_of_a_container(world: World, standin: StandinProcess) -> None:
-    """The kernel keeps signals with the default action from it, so it ends itself."""
-    isolated = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
-    if subprocess.run([*isolated, "true"], capture_output=True).returncode:
+@pytest.fixture
+def isolated() -> tuple[str, ...]:
+    """What makes a command process 1 of a namespace, as a container does."""
+    words = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    if subprocess.run([*words, "true"], capture_output=True).returncode:
         pytest.skip("needs the right to make a process namespace (root, and not in every container)")
+    return words
+
+
+def test_process_1_reaps_orphans_and_ends_as_the_command_ends(isolated: tuple[str, ...]) -> None:
+    """What a receiver or worker leaves behind does not pile up as zombies, and nobody's child is taken from it."""
+    code = """
+from watcher.service import pid_one
+pid_one.stand_in()
+import os, subprocess, sys, time
+assert subprocess.run(["sh", "-c", "(sleep 0.2 &) ; exit 5"]).returncode == 5
+deadline = time.monotonic() + 20
+def others():
+    return [each for each in os.listdir("/proc") if each.isdigit() and int(each) not in (1, os.getpid())]
+while others() and time.monotonic() < deadline:
+    time.sleep(0.05)
+sys.exit(7 if os.getpid() != 1 and not others() else 1)
+"""
+    assert subprocess.run([*isolated, sys.executable, "-c", code], timeout=60).returncode == 7
+
+
+def test_process_1_hands_signals_on(isolated: tuple[str, ...], world: World) -> None:
+    """A container runtime sends SIGTERM to process 1: the daemon stops in order."""
+    daemon = Daemon(world.config, KEY, within=isolated)
+    daemon.wait_for("service.ready")
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGTERM)
+    daemon.wait_for("service.stopped")
+    assert daemon.wait(20) == 0
+
+
+def test_a_second_signal_ends_process_1_of_a_container(isolated: tuple[str, ...], world: World, standin: StandinProcess) -> None:
+    """The kernel keeps signals with the default action from it, so it ends itself."""
     world.write_config(drain="60s")
     standin.set_faults(Fault("never_after", times=1))
     daemon = Daemon(world.config, KEY, within=isolated)
