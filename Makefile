@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak bench reference docs lock clean install uninstall
+.PHONY: help demo test lint soak platforms bench reference docs lock clean install uninstall
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ uninstall: ## Take the service away again (as root); configuration, state and lo
 
 soak: $(VENV)/.dev ## Ten minutes with every fault mixed in; memory, descriptors and threads must be flat
 	$(BIN)/python -m pytest -m soak --timeout 1800
+
+platforms: $(VENV)/.dev ## The container image, and fresh Debian 12 and 13, in roots made by mmdebstrap (as root)
+	$(BIN)/python -m pytest -m platforms tests/platforms
 
 bench: $(VENV)/.dev ## Measure against the bars of docs/BENCHMARKS.md
 	$(BIN)/python -m benchmarks

@@ -110,12 +110,15 @@ class Box:
 
 
 @contextmanager
-def running_box() -> Iterator[Box]:
-    """A box that is up, with the sources and the wheels in it; down afterwards, whatever happens."""
-    box = Box(f"watcher-{os.getpid()}")
-    binds = (f"{REPOSITORY}:{SOURCE}", f"{wheels()}:{WHEELS}")
+def running_box(root: Path | None = None) -> Iterator[Box]:
+    """A box that is up, over this machine's own files with the sources and the wheels in it, or over the files of another root;
+    down afterwards, whatever happens.
+    """
+    box = Box(f"watcher-{os.getpid()}" + (f"-{root.name}" if root is not None else ""))
+    binds = (f"{REPOSITORY}:{SOURCE}", f"{wheels()}:{WHEELS}") if root is None else ()
+    below = () if root is None else ("--root", root)
     try:
-        box.call("up", "--net", "host", *(argument for bind in binds for argument in ("--bind-ro", bind)))
+        box.call("up", "--net", "host", *below, *(argument for bind in binds for argument in ("--bind-ro", bind)))
         box.pid = int(box.call("pid").stdout)
         yield box
     finally:
