@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from watcher import __version__
 from watcher.assembly import parts
 from watcher.assembly.admin import Overview, make_metrics, start_admin_port
+from watcher.assembly.manifests import start_manifests
 from watcher.assembly.notifications import Ear, start_notifications
 from watcher.assembly.parts import Context
 from watcher.assembly.reports import Reports
@@ -172,6 +173,7 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     ear = Ear(context.events)
     records = await parts.start_records(context)
     notifications = await start_notifications(context, records, ear)
+    await start_manifests(context, records)
     context.life.on_stop(context.life.end_tasks)
     publishing = await parts.start_publishing(context, records)
     api = await parts.start_api(context, publishing)
@@ -212,13 +214,15 @@ async def _heartbeat(app: App, overview: Overview) -> None:
         if health.alive and not health.problems:
             app.notifications.healthy()
         if app.records.journal.changed_by_others():
+            app.records.journal.objects_changed.ring_all()
             app.dispatcher.wake()
 
 
 async def _housekeeping(app: App) -> None:
     """Now and once an hour: endings older than `keep` leave the journal."""
     while True:
-        await app.records.journal.prune(app.context.clock.now())
+        listed = [folder.name for folder in app.context.settings.folders if folder.manifest is not None]
+        await app.records.journal.prune(app.context.clock.now(), listed)
         await app.context.clock.sleep(HOUSEKEEPING_SECONDS)
 
 

@@ -6,8 +6,10 @@ folders' own threads (`watcher.intake.pools`); this is for what comes before it,
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from watcher.errors import NotAnswering
@@ -86,3 +88,26 @@ def _still_hangs(key: Hashable) -> bool:
         del _hanging[key]
         return False
     return True
+
+
+def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """The same for a loop, without an end to the patience: the future has what comes of the call, whenever that is."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    call = _Call(work)
+
+    def settle() -> None:
+        if future.done():
+            return
+        if call.error is not None:
+            future.set_exception(call.error)
+        else:
+            future.set_result(call.result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        call.run()
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle)
+
+    threading.Thread(target=run, name="call in time", daemon=True).start()
+    return future

@@ -11,19 +11,19 @@ import io
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import quote
 
 from watcher.model import Event, FileRef, PublishedObject, path_fields
-from watcher.result_records import printable
+from watcher.result_records import link_address, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from watcher.model import Record
+    from watcher.model import Record, Rule
 
 Form = Literal["url", "markdown", "html", "picture", "json", "csv"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
@@ -63,15 +63,15 @@ class PublishedFile:
     outputs: tuple[PublishedObject, ...]
 
     @classmethod
-    def of(
-        cls, root: Path, outputs: Iterable[PublishedObject], order: Mapping[str | None, int] | None = None
-    ) -> PublishedFile | None:
-        """Of objects of one file, below the folder's path. `order`: the places of its renditions; others are left out.
-
-        None where nothing is left.
+    def of(cls, root: Path, outputs: Iterable[PublishedObject], rule: Rule | None = None) -> PublishedFile | None:
+        """Of objects of one file, below the folder's path. `rule`: the folder's of today, which says the `link` of each output;
+        what it has no output for is left out. None where nothing is left.
         """
-        found = [each for each in outputs if order is None or each.rendition in order]
-        places = order or {}
+        found = list(outputs)
+        places: dict[str | None, int] = {}
+        if rule is not None:
+            places = {each.rendition: place for place, each in enumerate(rule.outputs)}
+            found = [_linked(each, rule.outputs[places[each.rendition]].link) for each in found if each.rendition in places]
         if not found:
             return None
         found.sort(key=lambda each: (places.get(each.rendition, 0), each.rendition is not None, each.rendition or ""))
@@ -84,6 +84,12 @@ class PublishedFile:
         stem = os.fsdecode(self.file.relative).rpartition("/")[2].rpartition(".")[0]
         words = " ".join(stem.split())
         return "".join(each for each in printable(words) if each.isprintable())
+
+
+def _linked(output: PublishedObject, template: str | None) -> PublishedObject:
+    """The output with the link that the configuration gives it today."""
+    facts = {name: value for name, value in output.facts.items() if name != "link"}
+    return replace(output, facts={**facts, "link": link_address(template, output.key)} if template else facts)
 
 
 def address(output: PublishedObject) -> str:
@@ -214,8 +220,8 @@ def csv_lines(file: PublishedFile) -> list[str]:
 def csv_line(values: Iterable[Any]) -> str:
     """One row, quoted where need be. Line feeds in names stay inside their quotes."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow([printable(value) for value in values])
-    return out.getvalue()
+    csv.writer(out, lineterminator="\r\n").writerow([printable(value) for value in values])  # so that both are quoted in names
+    return out.getvalue().removesuffix("\r\n")
 
 
 _LINES: Final[Mapping[Form, Callable[[PublishedFile], list[str]]]] = {
@@ -236,6 +242,26 @@ def lines(files: Iterable[PublishedFile], form: Form) -> Iterator[str]:
         yield from _LINES[form](file)
 
 
+# --- manifests --------------------------------------------------------------------------------------------------------------
+
+MANIFEST_COLUMNS: Final = tuple(name for name in CSV_COLUMNS if name != "folder")
+
+
 def manifest_key(relative: bytes) -> str:
     """How a manifest names a file: its path inside the folder."""
     return str(path_fields("file", relative)["file"])
+
+
+def manifest_entry(file: PublishedFile) -> str:
+    """A file of a JSON manifest: `"path": [outputs]`."""
+    exact = {name: value for name, value in path_fields("file", file.file.relative).items() if name != "file"}
+    outputs = [{**output_record(output), **exact} for output in file.outputs]
+    name, told = manifest_key(file.file.relative), printable(outputs)
+    return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(told, ensure_ascii=False)}"
+
+
+def manifest_rows(file: PublishedFile) -> list[str]:
+    """The rows of a file in a CSV manifest, one for each output; MANIFEST_COLUMNS say what stands where."""
+    name = manifest_key(file.file.relative)
+    rows = ({**flat_record(output_record(output)), "file": name} for output in file.outputs)
+    return [csv_line([row.get(column) for column in MANIFEST_COLUMNS]) for row in rows]

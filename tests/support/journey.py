@@ -45,7 +45,7 @@ from watcher.model import (
 )
 from watcher.ports import Publication, Source
 from watcher.records import database, queries, upkeep
-from watcher.records.bell import Bell
+from watcher.records.bell import FolderBells
 from watcher.records.sqlite_journal import SqliteJournal
 
 BUCKET, REGION = "bucket", "eu-central-003"
@@ -125,7 +125,7 @@ class StraightJournal(SqliteJournal):
         self._connection = connection
         self._new_id = lambda: f"image-{next(_numbers)}"
         self.endings_added = asyncio.Event()
-        self.objects_changed = Bell()
+        self.objects_changed = FolderBells()
         self._handed_over: list[Callable[..., Any]] = []
         connection.execute("BEGIN IMMEDIATE")
         upkeep.recover(connection, clock.now())

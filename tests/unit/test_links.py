@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.records import rule
 from watcher.links import (
     CSV_COLUMNS,
     FORMS,
@@ -82,13 +83,13 @@ def candidates(srcset: str | None) -> dict[str, str]:
 def test_the_own_output_comes_first_then_the_renditions_as_configured() -> None:
     """Renditions that the folder does not have any more are left out; a file of which nothing is left is none."""
     outputs = [published(rendition=each) for each in ("b", "a", "old")] + [published()]
-    order = {None: 0, "a": 1, "b": 2}
+    today = rule("a", "b")
 
-    file = PublishedFile.of(ROOT, outputs, order)
+    file = PublishedFile.of(ROOT, outputs, today)
     assert file is not None
     assert [each.rendition for each in file.outputs] == [None, "a", "b"]
     assert [each.rendition for each in file_of(*outputs).outputs] == [None, "a", "b", "old"]
-    assert PublishedFile.of(ROOT, outputs[2:3], order) is None
+    assert PublishedFile.of(ROOT, outputs[2:3], today) is None
 
 
 def test_urls_prefer_the_link() -> None:

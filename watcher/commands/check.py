@@ -11,6 +11,7 @@ from watcher.commands.checks.descriptors import check_descriptors
 from watcher.commands.checks.finding import State
 from watcher.commands.checks.folders import check_folders
 from watcher.commands.checks.identity import describe, service_user
+from watcher.commands.checks.manifests import check_manifests
 from watcher.commands.checks.outputs import check_outputs
 from watcher.commands.checks.receivers import check_receivers
 from watcher.commands.checks.remote import check_api, check_staging, check_stores, check_verify
@@ -59,7 +60,7 @@ def check_machine(settings: Settings) -> list[Finding]:
     """Files and folders, with the rights of whom the daemon runs as."""
     user = service_user(settings.state_dir)
     findings = [*check_folders(settings, user), *look_at_state(settings, user), *check_descriptors(settings)]
-    return [describe(user), *findings, *check_receivers(settings, user)]
+    return [describe(user), *findings, *check_manifests(settings, user), *check_receivers(settings, user)]
 
 
 async def check_ways(settings: Settings, *, running: bool) -> list[Finding]:

@@ -9,6 +9,7 @@ from watcher.commands.naming import place_in_folders, places_of, root_of
 from watcher.commands.output import flush, note, write_text
 from watcher.commands.reading import reading
 from watcher.commands.steering import check_folder
+from watcher.config.rules import folder_rules
 from watcher.links import FORMS, Form, PublishedFile, lines
 from watcher.log.console import plain
 from watcher.model import timestamp
@@ -60,7 +61,7 @@ class Gathering:
         self._journal = journal
         self._settings = settings
         self._since = None if since is None else timestamp(since)
-        self._orders = {each.name: rendition_order(settings, each.name) for each in settings.folders}
+        self._rules = {name: rules.rule for name, rules in folder_rules(settings).items()}
         self.found = 0
         self.missing: list[str] = []
 
@@ -113,13 +114,7 @@ class Gathering:
         if not outputs or (self._since is not None and all(str(each.facts.get("at")) < self._since for each in outputs)):
             return None
         folder = outputs[0].folder
-        file = PublishedFile.of(root_of(self._settings, folder), outputs, self._orders.get(folder))
+        file = PublishedFile.of(root_of(self._settings, folder), outputs, self._rules.get(folder))
         if file is not None:
             self.found += 1
         return file
-
-
-def rendition_order(settings: Settings, folder: str) -> dict[str | None, int]:
-    """The outputs of a folder by their place in the configuration: its own first."""
-    renditions = next(each.renditions for each in settings.folders if each.name == folder)
-    return {name: place for place, name in enumerate((None, *(each.name for each in renditions)))}

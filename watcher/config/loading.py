@@ -97,7 +97,9 @@ def load_settings(
 
 def _real_paths(settings: Settings, say: Callable[[str], None] | None) -> dict[Path, Path]:
     """Where the folders' paths lead to; without those on a share that does not answer."""
-    calls = {folder.path: partial(os.path.realpath, folder.path) for folder in settings.folders}
+    places = [folder.path for folder in settings.folders]
+    places += [folder.manifest.parent for folder in settings.folders if folder.manifest is not None]
+    calls = {place: partial(os.path.realpath, place) for place in places}
     found = answered(calls)
     for folder in settings.folders:
         if folder.path not in found and say is not None:

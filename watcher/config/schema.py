@@ -93,7 +93,14 @@ def is_loopback(host: str | None) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def _manifest(value: Path) -> Path:
+    if value.suffix not in (".json", ".csv"):
+        raise ValueError("ends in .json or .csv")
+    return _absolute(value)
+
+
 Address = Annotated[str, AfterValidator(_address)]
+ManifestPath = Annotated[Path, AfterValidator(_manifest)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")]
@@ -301,6 +308,8 @@ class Folder(Section):
     """What becomes of an original of which an output failed: `keep` or `{ move = "/folder" }`."""
     link: str | None = None
     """Logged beside `url` with `{key}` replaced, for a CDN in front of the bucket."""
+    manifest: ManifestPath | None = None
+    """A file kept up to date: which files the folder has, and what lies in the bucket of each. Ends in `.json`, or `.csv`."""
     image: ImageTable = Field(default_factory=dict)
     """The API's own `image` object; unknown keys are passed on."""
     store: StoreTable = StoreTable()

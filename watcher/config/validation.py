@@ -123,6 +123,7 @@ def _check_folders(settings: Settings, real_paths: Mapping[Path, Path]) -> Itera
         place = f"folders[{number}]"
         yield from _check_names(f"{place}.renditions", [rendition.name for rendition in folder.renditions])
         yield from _check_stores(settings, folder, place)
+    yield from _check_manifests(settings, real_paths)
 
 
 def _check_names(place: str, names: Sequence[str]) -> Iterator[str]:
@@ -138,6 +139,25 @@ def _check_overlaps(folders: Sequence[Folder], real_paths: Mapping[Path, Path]) 
             inside = path.is_relative_to(above) and number != other
             if inside and (folders[other].recursive or path == above) and not (path == above and other > number):
                 yield f"folders[{number}].path: lies in folders[{other}].path; watched folders must not overlap"
+
+
+def _check_manifests(settings: Settings, real_paths: Mapping[Path, Path]) -> Iterator[str]:
+    """A manifest in a watched folder would be looked at as a drop at every change; two in one place would take turns."""
+    seen: dict[Path, int] = {}
+    for number, folder in enumerate(settings.folders):
+        if folder.manifest is None:
+            continue
+        place = f"folders[{number}].manifest"
+        real = real_paths.get(folder.manifest.parent, folder.manifest.parent) / folder.manifest.name
+        for other, watched in enumerate(settings.folders):
+            roots = {watched.path, real_paths.get(watched.path, watched.path)}
+            if any(path.is_relative_to(root) for path in (folder.manifest, real) for root in roots):
+                yield f"{place}: lies in folders[{other}].path; put it outside of the watched folders"
+        if real in seen:
+            yield f"{place}: is that of folders[{seen[real]}] as well; each needs a file of its own"
+        seen[real] = number
+        if real in (settings.audit_path, settings.journal_path):
+            yield f"{place}: is a file of the daemon itself; choose another one"
 
 
 def _check_stores(settings: Settings, folder: Folder, place: str) -> Iterator[str]:

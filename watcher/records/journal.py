@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from watcher.records import changes, overview, queries, reprocessing, retention, upkeep, watched
-from watcher.records.bell import Bell
+from watcher.records import changes, overview, published, queries, reprocessing, retention, upkeep, watched
+from watcher.records.bell import FolderBells
 from watcher.records.followers import JournalFollowers
 from watcher.records.pauses import JournalPauses
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         KnownDirectory,
         Observation,
         Postponement,
+        PublishedObject,
         Rule,
         Sighting,
         SourceFacts,
@@ -65,8 +66,8 @@ class ThreadedJournal:
         self._writer = writer
         self.followers = JournalFollowers(self._change, self._ask)
         self.pauses = JournalPauses(self._change, self._ask)
-        self.objects_changed = Bell()
-        """Rings when something was stored, or a file has gone."""
+        self.objects_changed = FolderBells()
+        """Rings when something of a folder was stored, or a file of it has gone."""
         self.views: Viewing | None = None
         """For the page: a reader of its own."""
         self.endings_added = asyncio.Event()
@@ -142,7 +143,7 @@ class ThreadedJournal:
     async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
         """See `Journal.forget`."""
         await self._change(partial(changes.forget, folder=folder, versions=versions))
-        self.objects_changed.ring()
+        self.objects_changed.ring(folder)
 
     async def due(self, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()) -> list[Image]:
         """See `Journal.due`."""
@@ -189,7 +190,9 @@ class ThreadedJournal:
     async def unchanged(self, image_id: str, rendition: str | None, key: str, stored: StoredObject, now: float) -> bool:
         """See `Journal.unchanged`."""
         change = partial(changes.unchanged, image_id=image_id, rendition=rendition, key=key, stored=stored, now=now)
-        return await self._change(change)
+        done = await self._change(change)
+        self.objects_changed.ring(stored.folder)
+        return done
 
     async def dismiss(self, image_id: str, reason: IgnoredReason, now: float) -> None:
         """See `Journal.dismiss`; this version of the file is ignored from now on."""
@@ -198,7 +201,10 @@ class ThreadedJournal:
     async def end(self, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
         """See `Journal.end`."""
         change = partial(changes.end, image_id=image_id, rendition=rendition, ending=ending, now=now)
-        return await self._change(change, ends=True)
+        done = await self._change(change, ends=True)
+        if ending.stored is not None:
+            self.objects_changed.ring(ending.stored.folder)
+        return done
 
     async def finish(self, image_id: str, note: str, now: float) -> None:
         """See `Journal.finish`."""
@@ -235,6 +241,10 @@ class ThreadedJournal:
 
     # --- what the operator wants ----------------------------------------------------------------------------------------------
 
+    async def published_page(self, folder: str, after: bytes | None, limit: int) -> tuple[list[PublishedObject], bytes | None]:
+        """What lies in the store of the files that belong to a folder, by their paths; see `published.page`."""
+        return await self._ask(partial(published.page, folder=folder, after=after, limit=limit))
+
     async def retry(self, image_ids: Collection[str] | None, rule_for: Callable[[str], Rule | None], now: float) -> list[str]:
         """Take failed images again, under the rule that `rule_for` gives for their folder (None: not taken). Gives the new ids.
 
@@ -256,15 +266,17 @@ class ThreadedJournal:
         step = partial(reprocessing.requeue, now=now, new_id=self._new_id)
         return sum([await self._change(partial(step, wanted=each)) for each in slices])
 
-    async def prune(self, now: float) -> None:
+    async def prune(self, now: float, listed: Collection[str] = ()) -> None:
         """Let go of finished images, and of endings that stand in the audit file, older than `keep`.
 
-        Which files are known, and what lies at the keys of present files, stays.
+        Which files are known, and what lies at the keys of present files, stays. So does, in the folders that are `listed`, what
+        came of originals that were put away when they were stored: their manifests go on to tell of it.
         """
-        portion = retention.Portion(now - self._keep, now)
+        portion = retention.Portion(now - self._keep, now, listed=frozenset(listed))
         for prune in (retention.prune_images, retention.prune_endings, retention.prune_objects):
             await self._in_portions(prune, portion)
         await self._change(partial(retention.prune_rest, portion=portion))
+        self.objects_changed.ring_all()
 
     async def _in_portions(self, prune: Prune, portion: Portion) -> None:
         """Others write at least as long as this does: a rest follows each portion."""

@@ -5,7 +5,9 @@ Functions of a connection.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.records import changes
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 _COUNTS: Final = "folder = ? AND newest = 1 AND relative > ?"
 _LAST_OF_PAGE: Final = f"SELECT relative FROM objects WHERE {_COUNTS} ORDER BY relative LIMIT 1 OFFSET ?"  # noqa: S608 - constants
-_OF_FOLDER: Final = f"SELECT relative, rendition, key, rule, kept, at, sha1 FROM objects WHERE {_COUNTS}"  # noqa: S608 - constants
+_OF_FOLDER: Final = f"SELECT relative, rendition, key, rule, kept, at, sha1, published FROM objects WHERE {_COUNTS}"  # noqa: S608 - constants
 _FORGET_RULE: Final = """
 UPDATE objects SET rule = '' WHERE folder = ? AND relative = ? AND newest = 1 AND rendition IS NOT DISTINCT FROM ?
 """
@@ -73,15 +75,23 @@ def page(connection: Connection, folder: str, after: bytes, limit: int) -> tuple
     bound: tuple[Any, ...] = () if last is None else (last[0],)
     query = f"{_OF_FOLDER}{' AND relative <= ?' if bound else ''} ORDER BY relative"
     outputs: dict[bytes, list[StoredOutput]] = {}
-    for relative, rendition, key, rule, kept, at, sha1 in connection.execute(query, (folder, after, *bound)):
+    for relative, rendition, key, rule, kept, at, sha1, published in connection.execute(query, (folder, after, *bound)):
         made_under = rule if sha1 else ""  # a request that failed may have put something else there
-        outputs.setdefault(bytes(relative), []).append(StoredOutput(rendition, key, made_under, at, bool(kept)))
+        outputs.setdefault(bytes(relative), []).append(
+            StoredOutput(rendition, key, made_under, _stored_at(published, at), bool(kept))
+        )
     newest = _newest(connection, folder, outputs)
     files = []
     for relative, found in outputs.items():
         number, image = newest.get(relative, (None, None))
         files.append(StoredFile(folder, relative, _known(connection, folder, relative), number, image, tuple(found)))
     return files, None if last is None else bytes(last[0])
+
+
+def _stored_at(published: str | None, touched: float) -> float:
+    """When it was stored; where that is not known, when the journal last had to do with it."""
+    at = json.loads(published).get("at") if published else None
+    return datetime.fromisoformat(at).timestamp() if isinstance(at, str) else touched
 
 
 def _newest(connection: Connection, folder: str, relatives: Iterable[bytes]) -> dict[bytes, tuple[int, Image]]:

@@ -45,7 +45,7 @@ _DROP_ENDING: Final = f"""
 DELETE FROM endings WHERE seq = ? AND image_id = ? AND seq <= {_WRITTEN_DOWN}
 AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = endings.image_id)
 """  # noqa: S608 - a constant
-_OLD_OBJECTS: Final = "SELECT bucket, key, folder, relative FROM objects WHERE at < ? LIMIT ?"
+_OLD_OBJECTS: Final = "SELECT bucket, key, folder, relative, newest > kept FROM objects WHERE at < ? LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class Portion:
     now: float
     after: Place = BEGINNING
     limit: int = FIRST_PORTION
+    listed: frozenset[str] = frozenset()
+    """Folders whose manifests go on to tell of originals that were put away when they were stored."""
 
 
 class Prune(Protocol):
@@ -87,12 +89,12 @@ def prune_endings(connection: Connection, portion: Portion) -> Place | None:
 
 
 def prune_objects(connection: Connection, portion: Portion) -> Place | None:
-    """Objects whose file is gone from the tree go; those of present files are looked at again after another `keep`."""
+    """Objects whose file is gone from the tree go; those that stay are looked at again after another `keep`."""
     rows = connection.execute(_OLD_OBJECTS, (portion.before, portion.limit)).fetchall()
-    for bucket, key, folder, relative in rows:
+    for bucket, key, folder, relative, was_put_away in rows:
         place = (folder, *split_path(relative))
         present = connection.execute("SELECT 1 FROM files WHERE folder = ? AND directory = ? AND name = ?", place).fetchone()
-        if present:
+        if present or (was_put_away and folder in portion.listed):
             connection.execute("UPDATE objects SET at = ? WHERE bucket = ? AND key = ?", (portion.now, bucket, key))
         else:
             connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))

@@ -71,9 +71,11 @@ class Metrics:
         self._audit_behind = self._gauge("audit_unwritten_lines", "Endings that are not in the audit file yet.")
         self._audit = self._gauge("audit_available", "1 while the audit file can be written.")
         self._journal = self._gauge("journal_available", "1 while the journal can be written.")
+        self._manifest = self._gauge("manifest_available", "1 while the manifests can be written.")
         self._up = self._gauge("up", "1 while every part of the daemon moves.")
         self._ready = self._gauge("ready", "1 while all folders are watched, the API is usable and nothing stops.")
         self._audit.set(1)
+        self._manifest.set(1)
         self._journal.set(1)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -113,7 +115,10 @@ class Metrics:
         elif event is Event.SERVE_DENIED:
             self._denied.labels(str(fields.get("reason"))).inc(int(fields.get("count") or 1))
         elif event in _HEALTH:
-            (self._audit if fields.get("what") == "audit" else self._journal).set(_HEALTH[event])
+            self._health(str(fields.get("what", "journal"))).set(_HEALTH[event])
+
+    def _health(self, what: str) -> Gauge:
+        return {"audit": self._audit, "manifest": self._manifest}.get(what, self._journal)
 
     def _stored(self, folder: str, fields: dict[str, Any]) -> None:
         size, saved = (fields.get("output") or {}).get("size"), fields.get("saved_bytes")
