@@ -44,7 +44,7 @@ app.add_typer(notify_app, name="notify", rich_help_panel="Steer")
 service_app = typer.Typer(cls=Group, help="The systemd service on this machine.", no_args_is_help=True)
 app.add_typer(service_app, name="service", rich_help_panel="Work")
 
-WORKING: Final = (working.run, working.once, working.init, working.check, working.engine, working.demo)
+WORKING: Final = (working.run, working.once, working.init, working.check, working.preview, working.engine, working.demo)
 READING: Final = (reading.status, reading.list_, reading.show, reading.links, reading.explain, reading.tail, reading.schema)
 STEERING: Final = (steering.retry, steering.reprocess, steering.pause, steering.resume)
 for panel, commands in (("Work", WORKING), ("Look", READING), ("Steer", STEERING)):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from watcher.cli import completion
 from watcher.cli.options import ConfigOption, JsonOption, leave, load, wait, work
 
 
@@ -96,6 +97,36 @@ def check(
 
     settings, _ = load(config, "daemon")
     leave(wait(check_all(settings, probe=probe, as_json=as_json)))
+
+
+def preview(
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH]...", help="Pictures, or folders that have some.", show_default=False)
+    ] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose rules to use, for pictures outside of the watched folders; without a PATH: all of this folder.",
+            autocompletion=completion.folders,
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many pictures, spread over the tree; 0 for all.")] = 20,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the sheet is written (HTML).")] = Path(
+        "preview.html"
+    ),
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a folder's rules would give, by the embedded engine: sizes, keys, and a sheet of before and after.
+
+    Sends nothing and stores nothing. Exit status 1: nothing to show, or a picture would fail.
+    """
+    from watcher.commands.preview import preview as preview_pictures
+
+    if not paths and folder is None:
+        raise typer.BadParameter("name pictures or folders, or say --folder")
+    settings, _ = load(config, "read")
+    leave(wait(preview_pictures(settings, paths or [], folder=folder, limit=limit, output=output, as_json=as_json)))
 
 
 def engine(config: ConfigOption = None) -> None:

@@ -64,8 +64,12 @@ def explanation(settings: Settings, file: Path) -> dict[str, Any]:
     rules = next((each for each in folder_rules(settings).values() if file.is_relative_to(each.folder.path)), None)
     if rules is None or file == rules.folder.path:
         return {**path_fields("file", file), "verdict": "outside", "message": "it lies in none of the watched folders"}
-    relative = str(file.relative_to(rules.folder.path))
-    answer: dict[str, Any] = {**path_fields("file", file), "folder": rules.folder.name}
+    return explain_below(settings, rules, str(file.relative_to(rules.folder.path)))
+
+
+def explain_below(settings: Settings, rules: FolderRules, relative: str) -> dict[str, Any]:
+    """What would happen to a file of a folder, by its path inside it."""
+    answer: dict[str, Any] = {**path_fields("file", rules.folder.path / relative), "folder": rules.folder.name}
     if reason := rules.ignores(relative):
         return {**answer, "verdict": "ignored", "reason": str(reason), "message": WHY[reason]}
     facts, problem = _facts_if_it_answers(rules, relative)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 THUMBNAIL_PIXELS: Final = 480
 """The longer side of a picture on the sheet."""
+DETAIL_PIXELS: Final = (320, 240)
+"""Width and height of a detail: no larger than pictures are shown, so that it is shown as it is."""
+SAME_SHAPE: Final = 0.02
+"""Pictures whose shape differs by more show different parts."""
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8884; --soft: #666; --good: #0a7d38; --bad: #c4231c; --paper: #fff; --ink: #1a1a1a }
@@ -32,6 +36,7 @@ article { border-top: 1px solid var(--line); padding: 1rem 0 } p { margin: .25re
 figure { margin: 0; min-width: 0 } figcaption { font-size: .86rem; overflow-wrap: anywhere }
 img { display: block; max-width: 100%; height: 15rem; object-fit: contain; object-position: left; margin-bottom: .4rem;
   background: repeating-conic-gradient(#8882 0 25%, #0000 0 50%) 0 0 / 16px 16px }
+img.exact { object-fit: none; max-width: 100% }
 .none { height: 15rem; display: grid; place-items: center; border: 1px dashed var(--line); margin-bottom: .4rem;
   color: var(--soft) }
 .soft { color: var(--soft) } .stored, .saved { color: var(--good) } .failed { color: var(--bad) }
@@ -58,6 +63,8 @@ class Picture:
     height: int | None = None
     format: str = ""
     preview: bytes = b""
+    exact: bool = False
+    """It is shown with its own pixels, neither larger nor smaller."""
     link: str = ""
     """An http(s) or file address that the label leads to."""
 
@@ -104,7 +111,8 @@ def entry_markup(entry: Entry) -> str:
 def _figure(picture: Picture, before: int | None) -> str:
     if picture.preview:
         data = base64.b64encode(picture.preview).decode()
-        shown = f'<img src="data:image/webp;base64,{data}" alt="{escape(picture.label)}" loading="lazy">'
+        kind = ' class="exact"' if picture.exact else ""
+        shown = f'<img{kind} src="data:image/webp;base64,{data}" alt="{escape(picture.label)}" loading="lazy">'
     else:
         shown = '<div class="none">no picture</div>'
     label = escape(picture.label)
@@ -133,6 +141,34 @@ def saved_words(before: int | None, after: int | None) -> str:
     if after and percent > 99:
         return f"-{min(percent, 99.99):.2f} %" if percent > 99.9 else f"-{percent:.1f} %"
     return f"{'-' if percent >= 0.5 else '+' if percent <= -0.5 else ''}{abs(percent):.0f} %"
+
+
+def details(source: Path, output: Path) -> tuple[bytes, bytes]:
+    """The middle of an original and of what came out of it, cut out at the scale of the output: one pixel of it is one here.
+
+    Both empty where the output shows another part of the picture, or one of them cannot be read. Needs libvips.
+    """
+    import pyvips  # an extra: comes with the engine
+
+    try:
+        size = pyvips.Image.thumbnail(os.fspath(output), 1 << 24, size="down")
+        width, height = size.width, size.height
+        whole = pyvips.Image.thumbnail(os.fspath(source), 1 << 24, size="down")
+        if abs(whole.width / whole.height - width / height) > SAME_SHAPE * width / height:
+            return b"", b""
+        return _middle(source, width, height), _middle(output, width, height)
+    except pyvips.Error:
+        return b"", b""
+
+
+def _middle(path: Path, width: int, height: int) -> bytes:
+    import pyvips  # as above
+
+    image = pyvips.Image.thumbnail(os.fspath(path), width, height=height, size="force", export_profile="srgb")
+    wide, high = min(DETAIL_PIXELS[0], width), min(DETAIL_PIXELS[1], height)
+    cut = image.crop((width - wide) // 2, (height - high) // 2, wide, high)
+    result: bytes = cut.webpsave_buffer(Q=96, keep="none")
+    return result
 
 
 def thumbnail(path: Path, pixels: int = THUMBNAIL_PIXELS) -> bytes:

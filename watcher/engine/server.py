@@ -75,6 +75,12 @@ class Capacity:
     stop_seconds: float = 20.0
 
 
+def require_extras() -> None:
+    """Raises ConfigurationError where packages of the engine are not installed."""
+    if missing := [name for name in _EXTRAS if importlib.util.find_spec(name) is None]:
+        raise ConfigurationError([f"the embedded engine needs {', '.join(missing)}: {_INSTALL_HINT}"])
+
+
 class Engine:
     """The Compressor API on this machine.
 
@@ -95,8 +101,7 @@ class Engine:
         random: Callable[[], float] = random.random,
         proxies: Proxies | None = None,
     ) -> None:
-        if missing := [name for name in _EXTRAS if importlib.util.find_spec(name) is None]:
-            raise ConfigurationError([f"the embedded engine needs {', '.join(missing)}: {_INSTALL_HINT}"])
+        require_extras()
         if not any(api_keys):
             raise ConfigurationError(["the engine has no API key: set [engine] api_keys, or the credential engine_api_keys"])
         self._capacity = capacity or Capacity()
