@@ -33,6 +33,13 @@ def pools() -> Iterator[RootPools]:
         yield made
 
 
+@pytest.fixture
+def patient_pools() -> Iterator[RootPools]:
+    """Pools whose patience a busy machine does not use up."""
+    with contextlib.closing(RootPools(patience=1.0)) as made:
+        yield made
+
+
 async def test_results_and_errors_come_back(pools: RootPools) -> None:
     """What the work returns or raises is what the caller gets."""
     assert await pools.run(LOCAL, Lane.INTAKE, lambda: 42) == 42
@@ -89,8 +96,8 @@ async def test_a_share_that_comes_back_is_used_again(pools: RootPools, dead_shar
     assert await pools.run(NAS, Lane.PROBE, lambda: "back") == "back"
 
 
-async def test_slow_work_that_moves_is_not_given_up(pools: RootPools) -> None:
-    """A large file takes as long as it takes, also for those who wait behind it."""
+async def test_slow_work_that_moves_is_not_given_up(patient_pools: RootPools) -> None:
+    """A large file takes as long as it takes, also for those who wait behind it: longer than the patience here."""
     steps = threading.Semaphore(0)
 
     def read() -> str:
@@ -99,14 +106,15 @@ async def test_slow_work_that_moves_is_not_given_up(pools: RootPools) -> None:
             made_progress()
         return "read"
 
+    pools = patient_pools
     reading = asyncio.gather(pools.run(NAS, Lane.PROBE, read), pools.run(NAS, Lane.PROBE, lambda: "next"))
     for _ in range(20):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         steps.release()
     assert await reading == ["read", "next"]
 
 
-async def test_no_more_threads_than_the_lane_has(pools: RootPools) -> None:
+async def test_no_more_threads_than_the_lane_has(patient_pools: RootPools) -> None:
     """However much is asked for at once; and all of it is done."""
     inside, most, lock = 0, 0, threading.Lock()
 
@@ -119,7 +127,7 @@ async def test_no_more_threads_than_the_lane_has(pools: RootPools) -> None:
         with lock:
             inside -= 1
 
-    await asyncio.gather(*(pools.run(LOCAL, Lane.ORIGINALS, work) for _ in range(100)))
+    await asyncio.gather(*(patient_pools.run(LOCAL, Lane.ORIGINALS, work) for _ in range(100)))
     assert 1 < most <= WIDTHS[Lane.ORIGINALS]
 
 
