@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +123,40 @@ def test_it_is_right_after_restarts_and_where_somebody_deleted_it(site: Site) ->
         wait_until(site.manifest.exists, 10)
         (row,) = csv.DictReader(io.StringIO(site.manifest.read_text()))
         assert (row["file"], row["key"], row["link"], row["input_width"]) == ("a.jpg", "products/a.jpg", "", "100")
+
+
+READER = """
+import json, pathlib, sys
+path, reads, broken, most = pathlib.Path(sys.argv[1]), 0, 0, 0
+while not pathlib.Path(sys.argv[2]).exists():
+    try:
+        most = max(most, len(json.loads(path.read_text())))
+    except ValueError:
+        broken += 1
+    reads += 1
+print(reads, broken, most)
+"""
+
+
+def test_a_reader_in_a_tight_loop_never_sees_half_of_it(site: Site) -> None:
+    """While it grows, over a kill and a restart."""
+    site.manifest.write_text("{}")
+    over = site.place / "over"
+    reader = subprocess.Popen([sys.executable, "-c", READER, site.manifest, over], stdout=subprocess.PIPE, text=True)
+    for start in (0, 40):
+        with Daemon(site.config, KEY) as daemon:
+            for number in range(start, start + 40):
+                site.drop(f"{number:03}.jpg", 100 + number)
+                time.sleep(0.05)
+            daemon.wait_for("image.stored", 40)
+            if not start:
+                daemon.kill()
+    wait_until(lambda: len(site.names()) == 80, 10)
+    over.touch()
+    said, _ = reader.communicate(timeout=60)
+    reads, broken, most = map(int, said.split())
+    assert (broken, most) == (0, 80)
+    assert reads > 100
 
 
 def test_originals_that_are_put_away_stay_in_it(site: Site) -> None:

@@ -166,6 +166,7 @@ def test_what_cannot_be_done_is_counted_and_said(shop: Shop) -> None:
         daemon.wait_for("image.stored", 8)
     (shop.place / "drop/gone.jpg").unlink()
     (shop.place / "drop/changed.jpg").write_bytes(jpeg(300, 200))
+    (shop.place / "drop/good.jpg").chmod(0o600)
     shop.rule({"image": {"compression": "high"}})
 
     done = shop.ask("reprocess", "--dry-run")
@@ -179,6 +180,9 @@ def test_what_cannot_be_done_is_counted_and_said(shop: Shop) -> None:
         "changed": 1,
         "queued": 2,
     }
+    with Daemon(shop.config, KEY) as daemon:
+        for name in ("good.jpg", "queued.jpg"):
+            daemon.wait_for("image.stored", file=str(shop.place / "drop" / name), rendition=None)
     assert "did you mean `thumb`" in shop.ask("reprocess", "--rendition", "thumbs", status=1).stderr
     assert "did you mean `products`" in shop.ask("reprocess", "--folder", "product", status=1).stderr
     assert shop.ask("reprocess", "--since", "lately", status=2).stderr

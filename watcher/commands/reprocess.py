@@ -156,10 +156,10 @@ def make_plan(plan: Plan, journal: JournalViews, settings: Settings, choice: Cho
         for (each, if_missing), there in zip(found, look.result(), strict=True):
             if there is None:
                 plan.left[if_missing] += 1
-            elif there != each.sighting.observation:
+            elif not is_same_content(there, each.sighting.observation):
                 plan.left[Left.CHANGED] += 1
             else:
-                plan.wanted.append(each)
+                plan.wanted.append(replace(each, sighting=replace(each.sighting, observation=there)))
 
 
 def _files(journal: JournalViews, folder: str) -> Iterator[StoredFile]:
@@ -180,6 +180,11 @@ def stamps(root: Path, relatives: Sequence[bytes], moved: Moved) -> list[Observa
         except OSError:
             found.append(None)
     return found
+
+
+def is_same_content(one: Observation, other: Observation) -> bool:
+    """Whether a file is as it was, whatever its rights are by now and however its share was mounted again."""
+    return (one.size, one.mtime_ns) == (other.size, other.mtime_ns)
 
 
 def judge(file: StoredFile, rule: Rule, choice: Choice, now: float) -> Again | Left | None:
@@ -243,7 +248,7 @@ def _in_the_way(file: StoredFile) -> Left | None:
         return Left.GONE
     if file.image is None:
         return None
-    if file.image.observation != file.known.observation:
+    if not is_same_content(file.image.observation, file.known.observation):
         return Left.CHANGED
     failed = any(output.state is OutputState.FAILED for output in file.image.outputs)
     return Left.FAILED if failed else None
