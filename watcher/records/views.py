@@ -226,13 +226,15 @@ class JournalViews:
 
     def owners(self, what: str, buckets: Collection[str]) -> list[Place]:
         """The files whose outputs lie, or were to lie, at a key or an address in these buckets."""
+        if not _is_utf_8(what):
+            return []  # as a path it may be; keys and addresses are text
         if published.is_url(what):
             return published.owners_of_url(self._connection, what, buckets)
         return published.owners_of_key(self._connection, what, buckets)
 
     def owners_of_failures(self, what: str) -> list[Place]:
         """The files of which an output failed that was to lie at a key or an address."""
-        return published.owners_of_failures(self._connection, what)
+        return published.owners_of_failures(self._connection, what) if _is_utf_8(what) else []
 
     # --- endings --------------------------------------------------------------------------------------------------------------
 
@@ -301,3 +303,12 @@ def _state_condition(state: str) -> tuple[str, str]:
         return "EXISTS (SELECT 1 FROM outputs WHERE image = number AND state = ?)", state
     known = ", ".join([*OutputState, *ImageState])
     raise ValueError(f"no such state {state!r}; there are {known}")
+
+
+def _is_utf_8(text: str) -> bool:
+    """Whether the database can be asked for it: names out of the command line may hold other bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
