@@ -6,6 +6,7 @@ What a profile says counts, not what it is called: one that moves no colour visi
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
@@ -22,6 +23,8 @@ _VISIBLE: Final = 2
 """Of 255: a profile that moves no colour further is sRGB's own, rounded."""
 _STEPS: Final = (0, 26, 64, 102, 140, 178, 217, 255)
 _UNSPECIFIED: Final = 2
+_GAMMAS: Final = (0.1, 10.0)
+"""Exponents beyond are a mistake of whoever wrote them."""
 _PQ, _HLG = 16, 18
 _WHITE_NITS: Final = 203.0
 """What HDR pictures call white (ITU-R BT.2408)."""
@@ -61,9 +64,11 @@ def from_numbers(primaries: int, transfer: int) -> Said:
 
 def from_chromaticities(primaries: Primaries, curve: Curve) -> Said:
     """What such primaries and curve say; none at all where they make no sense."""
+    if curve.gamma is not None and not _GAMMAS[0] <= curve.gamma <= _GAMMAS[1]:
+        return NOTHING
     try:
         return Said(profiles.profile(primaries, curve), made=True)
-    except ValueError:
+    except (ValueError, ArithmeticError, struct.error):
         return NOTHING
 
 
@@ -99,7 +104,7 @@ def to_srgb(image: pyvips.Image, said: Said = NOTHING) -> pyvips.Image:
     grey = image.interpretation in ("b-w", "grey16")
     if image.interpretation == "cmyk":
         image = _transformed(image.copy(), input_profile=_CMYK_FALLBACK)
-    elif said.hdr is not None and not grey:
+    elif said.hdr is not None:
         image = _from_hdr(image, said.hdr, PRIMARIES[said.primaries])
     elif said.profile is not None and said.foreign:
         if grey and said.made:
@@ -137,6 +142,8 @@ def _transformed(image: pyvips.Image, **options: str) -> pyvips.Image:
 
 def _from_hdr(image: pyvips.Image, transfer: int, primaries: Primaries) -> pyvips.Image:
     """Pictures that are no brighter than white keep their colours; what is brighter is compressed (BT.2408, BT.2100)."""
+    if image.bands < 3:
+        image = image[0].bandjoin([image[each] for each in (0, 0, *range(1, image.bands))])
     colour, rest = image.extract_band(0, n=3), image.extract_band(3) if image.bands > 3 else None
     wide = (colour.cast("ushort") * 257).cast("ushort") if colour.format == "uchar" else colour.cast("ushort")
     linear = wide.maplut(_light(transfer))

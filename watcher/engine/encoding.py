@@ -48,6 +48,9 @@ _GIF: Final[Mapping[Compression, Mapping[str, Any]]] = {
 _BARE: Final = {"keep": "none"}
 _OWN_RIGHTS: Final = frozenset({"avif", "heic"})
 """Formats whose encoder writes author and notice itself."""
+_SMALL_QUALITY: Final = 95
+_SMALL: Final = 256
+"""Pixels. So small a picture is not worth halving its colours' resolution."""
 _PALETTE_ERROR: Final = 4.0
 """Root of the mean squared error (of 255; 36 dB) up to which a palette of 256 colours is taken for `high`."""
 
@@ -76,6 +79,11 @@ def encode(image: pyvips.Image, encoding: Encoding) -> bytes:
     return content if encoding.format in _OWN_RIGHTS else with_rights(encoding.format, content, encoding.rights)
 
 
+def _is_small(image: pyvips.Image) -> bool:
+    """Whether a picture has so few pixels that the colour of each is seen: icons, swatches."""
+    return bool(image.width * image.height <= _SMALL)
+
+
 def can_be_lowered(encoding: Encoding) -> bool:
     """Whether a lower quality makes the output smaller."""
     return encoding.format in ("jpeg", "webp", "avif", "heic") and not encoding.lossless
@@ -84,11 +92,14 @@ def can_be_lowered(encoding: Encoding) -> bool:
 def _jpeg(image: pyvips.Image, encoding: Encoding) -> bytes:
     image = _opaque(image, encoding.background)
     options = {**_JPEG[encoding.compression], **_BARE}
-    return bytes(image.jpegsave_buffer(Q=encoding.quality, optimize_coding=True, quant_table=3, **options))
+    quality = encoding.quality
+    if _is_small(image):
+        options["subsample_mode"], quality = "off", max(quality, _SMALL_QUALITY)
+    return bytes(image.jpegsave_buffer(Q=quality, optimize_coding=True, quant_table=3, **options))
 
 
 def _webp(image: pyvips.Image, encoding: Encoding) -> bytes:
-    options: dict[str, Any] = {"lossless": True} if encoding.lossless else {"Q": encoding.quality}
+    options: dict[str, Any] = {"lossless": True} if encoding.lossless or _is_small(image) else {"Q": encoding.quality}
     return bytes(image.webpsave_buffer(**options, **_BARE))
 
 
@@ -100,6 +111,8 @@ def _avif(image: pyvips.Image, encoding: Encoding) -> bytes:
     if block := exif_block(encoding.rights):
         image.set_type(pyvips.GValue.blob_type, "exif-data", PREFIX + block)
     options: dict[str, Any] = {"compression": "av1", "Q": encoding.quality, "effort": 2, "bitdepth": 8}
+    if _is_small(image):
+        options.update(subsample_mode="off", Q=max(encoding.quality, _SMALL_QUALITY))
     return bytes(image.heifsave_buffer(**options, keep="exif" if block else "none"))
 
 

@@ -123,7 +123,7 @@ def _plain(path: Path, format_name: str) -> Picture:
     frames = frames if format_name in ("gif", "webp") else 1
     turned = turned if frames == 1 else UPRIGHT
     width, height = upright(header.width, header.height, turned)
-    said, sequence = Said(_blob(header, "icc-profile-data")), False
+    said, sequence = said_by(header), False
     if format_name == "png":
         with reading(path) as data:
             said, sequence = _png_colours(said, png.colours(data)), png.is_animated(data)
@@ -141,6 +141,11 @@ def _plain(path: Path, format_name: str) -> Picture:
         metadata=any(_blob(header, f"{kind}-data") for kind in ("exif", "xmp", "iptc")),
         rights=_gif_rights(path) if format_name == "gif" else read_rights(exif),
     )
+
+
+def said_by(header: pyvips.Image) -> Said:
+    """What the profile in a header says."""
+    return Said(_blob(header, "icc-profile-data"))
 
 
 def _blob(header: pyvips.Image, name: str) -> bytes | None:
@@ -265,7 +270,7 @@ def _tiff(path: Path, limits: Limits) -> Picture:
         height=height,
         frames=len(pages),
         orientation=pages[0].orientation,
-        said=Said(_blob(header, "icc-profile-data")),
+        said=said_by(header),
         cmyk=header.interpretation == "cmyk",
         metadata=True,
         rights=_tiff_rights(path),
@@ -276,11 +281,12 @@ def _tiff(path: Path, limits: Limits) -> Picture:
 def are_alike(pages: tuple[Directory, ...]) -> bool:
     """Whether pages follow each other in the chain, upright and of one kind, so that they can be read as one picture."""
     first = pages[0]
-    same = (tiff.SAMPLES, tiff.BITS, tiff.PHOTOMETRIC, tiff.EXTRA)
+    same = (tiff.SAMPLES, tiff.BITS, tiff.PHOTOMETRIC, tiff.EXTRA, tiff.PALETTE)
     return all(
         page.number == (first.number or 0) + place
         and page.orientation == UPRIGHT
         and page.size == first.size
+        and page.profile == first.profile
         and all(page.values.get(tag) == first.values.get(tag) for tag in same)
         for place, page in enumerate(pages)
     )

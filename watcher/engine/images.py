@@ -50,7 +50,7 @@ def process(task: Task) -> Outcome:
         picture = read_picture(task.source, format_name, task.limits)
         placement = place(picture.width, picture.height, task.image.resize)
         check_limits(*placement.worked_on, picture.frames, task.limits)
-        encoding = _encoding(picture, placement, task.image)
+        encoding = _encoding(picture, task.image)
         content = _content(picture, placement, encoding)
     except pyvips.Error as error:
         raise _refused(format_name, error) from None
@@ -99,13 +99,11 @@ def recognise(source: Path) -> str:
     return kind.format.value
 
 
-def _encoding(picture: Picture, placement: Placement, order: ImageOrder) -> Encoding:
+def _encoding(picture: Picture, order: ImageOrder) -> Encoding:
     stored = target(Format(picture.format), order.output.format, pictures=picture.frames, animated=picture.animated)
     if stored.problem:
         raise unsupported(stored.problem)
-    format_name, most = stored.format.value, _MOST_SIDES.get(stored.format)
-    if most is not None and max(placement.crop_width, placement.crop_height) > most:
-        raise unprocessable(f"{article(stored.format)} holds at most {most} x {most} pixels")
+    format_name = stored.format.value
     return Encoding(
         format=format_name,
         compression=order.compression,
@@ -120,6 +118,11 @@ def _content(picture: Picture, placement: Placement, encoding: Encoding) -> byte
     changed = _is_changed(picture, placement)
     if picture.sequence:
         return _sequence(picture, changed=changed)
+    most = _MOST_SIDES.get(Format(encoding.format))
+    if most is not None and max(placement.crop_width, placement.crop_height) > most:
+        if changed or encoding.format != picture.format:
+            raise unprocessable(f"{article(Format(encoding.format))} holds at most {most} x {most} pixels here")
+        return _as_it_is(picture)
     if encoding.format == "ico" and not changed:
         return rasters.repack_ico(picture.path)
     content = _encoded(picture, placement, encoding)
@@ -141,8 +144,11 @@ def _sequence(picture: Picture, *, changed: bool) -> bytes:
     """An animation that can only stay as it is, so that no frame of it is lost."""
     if changed:
         raise unsupported(f"an animated {picture.format.upper()} cannot be resized; GIF and WebP can")
-    original = picture.path.read_bytes()
-    kept = _kept(picture, original)
+    return _as_it_is(picture)
+
+
+def _as_it_is(picture: Picture) -> bytes:
+    kept = _kept(picture, picture.path.read_bytes())
     if kept is None:
         raise corrupt(picture.format)
     return kept

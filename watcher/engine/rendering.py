@@ -8,9 +8,10 @@ import pyvips
 
 from watcher.engine import rasters
 from watcher.engine.colours import to_srgb
-from watcher.engine.headers import are_alike
+from watcher.engine.headers import are_alike, said_by
 from watcher.engine.sources import load, svg
 from watcher.engine.tiff_kinds import visible_bands
+from watcher.formats.tiff import SAMPLES
 
 if TYPE_CHECKING:
     from watcher.engine.geometry import Placement
@@ -73,7 +74,7 @@ def _whole(picture: Picture, page: Directory | None) -> pyvips.Image:
         image = image.copy_memory()  # turning reads out of order, which a decoder does not do
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
         image = image.autorot()
-    return to_srgb(image, picture.said)
+    return to_srgb(image, picture.said if page is None else said_by(image))
 
 
 def _cut_out(picture: Picture, placement: Placement) -> pyvips.Image:
@@ -110,7 +111,7 @@ def _svg_scale(picture: Picture, placement: Placement) -> float:
 def _is_simple(picture: Picture) -> bool:
     first = picture.pages[0]
     shown = visible_bands(first)
-    return are_alike(picture.pages) and not picture.cmyk and first.first(277, 1) <= shown
+    return are_alike(picture.pages) and not picture.cmyk and first.first(SAMPLES, 1) <= len(shown)
 
 
 def _frames(picture: Picture) -> pyvips.Image:

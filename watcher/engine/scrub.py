@@ -15,6 +15,8 @@ _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11
 _DIRECTORIES: Final = frozenset({34665, 34853, 40965})
 _DESCRIBING: Final = frozenset({269, 270, 271, 272, 285, 305, 306, 316, 700, 33723, 34377, 37724, *_DIRECTORIES})
 """Document, description, camera, page name, software, date, host, XMP, IPTC, Photoshop, and the directories of Exif and GPS."""
+_EMPTY_EXIF: Final = b"II*\0\x08\0\0\0" + bytes(6)
+"""A structure that says nothing. Decoders refuse an item that is none."""
 _MOST_DIRECTORIES: Final = 10_000
 
 
@@ -91,8 +93,8 @@ def scrub_heif(content: bytes, exif: bytes) -> bytes | None:
         if item.inside or len(item.extents) != 1:
             return None
         (offset, length), filling = item.extents[0], b""
-        if item.kind == b"Exif" and exif:
-            filling, exif = bytes(4) + exif, b""
+        if item.kind == b"Exif":
+            filling, exif = bytes(4) + (exif or _EMPTY_EXIF[: max(0, length - 4)]), b""
         if len(filling) > length or offset + length > len(out):
             return None
         out[offset : offset + length] = filling.ljust(length, b"\0")

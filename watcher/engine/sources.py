@@ -11,6 +11,7 @@ import pyvips
 from watcher.engine import rasters
 from watcher.engine.refusal import unprocessable
 from watcher.engine.tiff_kinds import visible_bands
+from watcher.formats.svg import with_font_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,10 @@ def load(path: Path, format_name: str, page: Directory | None = None, *, frames:
         options.update(page=page.parent, subifd=page.below)
     image = _LOADERS["tiff"](str(path), **options)
     shown = visible_bands(page)
-    return image.extract_band(0, n=shown) if image.bands > shown else image
+    if shown == tuple(range(image.bands)) or shown[-1] >= image.bands:
+        return image
+    colours = image.extract_band(0, n=len(shown) - 1)
+    return colours.bandjoin(image[shown[-1]]) if len(shown) > 1 else image[0]
 
 
 def svg(path: Path, scale: float) -> pyvips.Image:
@@ -58,7 +62,7 @@ def svg(path: Path, scale: float) -> pyvips.Image:
     options: dict[str, Any] = {"dpi": _CSS_DPI, "scale": max(scale, 1e-6) * _VIPS_DPI / _CSS_DPI}
     if len(text) > _LARGE_SVG and b"<!ENTITY" not in text:  # whoever defines entities gets no further allowance
         options["unlimited"] = True
-    return pyvips.Image.svgload_buffer(text, **options)
+    return pyvips.Image.svgload_buffer(with_font_size(text), **options)
 
 
 def svg_bytes(path: Path) -> bytes:

@@ -36,6 +36,7 @@ _NAMES: Final = {_MASK: "transparency mask", 8: "Lab", 9: "Lab", 10: "Lab", 3284
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 1: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _INKS: (8, 16), _YCBCR: (8,)}
 _UNSIGNED: Final = frozenset({1, 4})
 _CMYK: Final = 1
+_PREMULTIPLIED, _ALPHA = 1, 2
 
 
 def trouble(page: Directory) -> str:
@@ -75,8 +76,15 @@ def _sample_trouble(page: Directory) -> str:
     return ""
 
 
-def visible_bands(page: Directory) -> int:
-    """How many bands are to be shown: the colours, and the first extra one where it is said to be alpha."""
-    colours = _COLOURS[page.first(PHOTOMETRIC, 1)]
-    colours = 3 if page.first(PHOTOMETRIC, 1) == _PALETTE else colours
-    return colours + (page.first(EXTRA, 0) in (1, 2))
+def visible_bands(page: Directory) -> tuple[int, ...]:
+    """Which bands are to be shown: the colours, and the first extra one that is said to be alpha.
+
+    A fourth one of RGB of which nothing is said is alpha, as libtiff has it.
+    """
+    photometric = page.first(PHOTOMETRIC, 1)
+    colours = 3 if photometric == _PALETTE else _COLOURS[photometric]
+    extra = page.values.get(EXTRA)
+    if extra is None:
+        extra = (_ALPHA,) if photometric == _RGB and page.first(SAMPLES, 1) == colours + 1 else ()
+    alpha = next((place for place, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _ALPHA)), None)
+    return (*range(colours), *(() if alpha is None else (colours + alpha,)))

@@ -8,7 +8,8 @@ from typing import Final
 UPRIGHT: Final = 1
 _PREFIX: Final = b"Exif\0\0"
 _ORIENTATION: Final = 274
-_SHORT: Final = 3
+_NUMBERS: Final = {3: "H", 4: "I"}
+"""The types that programs write it in; SHORT is the right one."""
 _MOST_ENTRIES: Final = 1_000
 
 
@@ -24,8 +25,8 @@ def orientation(block: bytes) -> int:
     count = min(struct.unpack_from(order + "H", block, start)[0], _MOST_ENTRIES)
     for entry in range(start + 2, min(start + 2 + 12 * count, len(block) - 11), 12):
         tag, kind = struct.unpack_from(order + "HH", block, entry)
-        if tag == _ORIENTATION and kind == _SHORT:
-            value: int = struct.unpack_from(order + "H", block, entry + 8)[0]
+        if tag == _ORIENTATION and kind in _NUMBERS:
+            value: int = struct.unpack_from(order + _NUMBERS[kind], block, entry + 8)[0]
             return value if 1 <= value <= 8 else UPRIGHT
     return UPRIGHT
 

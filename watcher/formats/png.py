@@ -86,10 +86,12 @@ def unsupported(data: Bytes) -> str:
 
 
 def size(data: Bytes) -> tuple[int, int]:
-    """Width and height as they are looked at."""
+    """Width and height as they are looked at: by the orientation before the pixels, as browsers and libraries read it."""
     head = data.exactly(16, 8, "cut")
     turned = 1
     for kind, start, length in chunks(data):
+        if kind == b"IDAT":
+            break
         if kind == b"eXIf":
             turned = orientation(data.some(start, min(length, _MAX_EXIF)))
     return upright(int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big"), turned)

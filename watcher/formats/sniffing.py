@@ -72,11 +72,13 @@ def _boxed(head: bytes, data: Bytes) -> Kind:
 
 
 def unreadable_kind(read_at: ReadAt, size: int, image_format: Format) -> str:
-    """Says of a JPEG or PNG that is valid, and of a kind that ordinary decoders do not read, which kind; empty for all others."""
+    """Says of a JPEG, PNG or SVG that is valid, and of a kind that nothing can be made of, which kind; empty for all others."""
     data = Bytes(read_at, size)
     try:
         if image_format is Format.JPEG:
             return jpeg.unsupported(data)
+        if image_format is Format.SVG:
+            return svg.unsupported(data)
         return png.unsupported(data) if image_format is Format.PNG else ""
     except Cut:
         return ""

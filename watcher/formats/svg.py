@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from xml.parsers import expat
 
-from watcher.formats.reading import CHUNK, Cut
+from watcher.formats.reading import CHUNK, Bytes, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from watcher.formats.reading import Bytes
-
 GZIP: Final = b"\x1f\x8b"
+BROWSERS_FONT_SIZE: Final = 16
 _LONGEST_PROLOGUE: Final = 1 << 22
 _LARGEST: Final = 1 << 30
 _BLANK: Final = b" \t\r\n"
@@ -37,9 +36,11 @@ class Root:
 
 
 class _Found(Exception):
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, name: str = "", place: int = 0) -> None:
         super().__init__()
         self.root = root
+        self.name = name
+        self.place = place
 
 
 def may_be(head: bytes) -> bool:
@@ -55,6 +56,14 @@ def is_svg(data: Bytes) -> bool:
 
 def find_root(data: Bytes) -> Root | None:
     """The root element; None where there is none within the first 4 MiB."""
+    try:
+        found = _find(data)
+    except (expat.ExpatError, LookupError, ValueError):
+        return _root_by_text(data)
+    return found.root if found is not None else None
+
+
+def _find(data: Bytes) -> _Found | None:
     parser = expat.ParserCreate()
     if hasattr(
         parser, "SetReparseDeferralEnabled"
@@ -62,16 +71,29 @@ def find_root(data: Bytes) -> Root | None:
         parser.SetReparseDeferralEnabled(False)
 
     def opened(name: str, attributes: dict[str, str]) -> None:
-        raise _Found(Root(name.rpartition(":")[2], attributes))
+        raise _Found(Root(name.rpartition(":")[2], attributes), name, parser.CurrentByteIndex)
 
     parser.StartElementHandler = opened
     try:
         _parse(parser, data, _LONGEST_PROLOGUE)
     except _Found as found:
-        return found.root
-    except (expat.ExpatError, LookupError, ValueError):
-        return _root_by_text(data)
+        return found
     return None
+
+
+def with_font_size(text: bytes) -> bytes:
+    """The document (not packed) with the font size that browsers begin with where its root says none: `em` depends on it."""
+    try:
+        found = _find(Bytes(lambda offset, size: text[offset : offset + size], len(text)))
+    except (Cut, expat.ExpatError, LookupError, ValueError):
+        return text
+    if found is None or "font-size" in found.root.attributes:
+        return text
+    wide = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(text[:2])
+    behind = found.place + len(f"<{found.name}".encode(wide or "utf-8"))
+    if text[found.place : behind] != f"<{found.name}".encode(wide or "utf-8"):
+        return text  # an encoding in which letters are something else
+    return text[:behind] + f' font-size="{BROWSERS_FONT_SIZE}px"'.encode(wide or "utf-8") + text[behind:]
 
 
 def _root_by_text(data: Bytes) -> Root | None:
@@ -176,7 +198,10 @@ class _Depth:
 # --- size -------------------------------------------------------------------------------------------------------------------
 
 _PIXELS: Final = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
-_LENGTH: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(px|pt|pc|in|cm|mm|q|)\s*\Z", re.IGNORECASE)
+_FONT_SIZES: Final = {"em": 1.0, "rem": 1.0, "ex": 0.5, "ch": 0.5}
+_LENGTH: Final = re.compile(
+    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(px|pt|pc|in|cm|mm|q|em|rem|ex|ch|)\s*\Z", re.IGNORECASE
+)
 _NUMBERS: Final = re.compile(r"[\s,]+")
 
 
@@ -199,14 +224,31 @@ def size(data: Bytes) -> tuple[int, int] | None:
     return max(1, _rounded(width)), max(1, _rounded(height))
 
 
+def unsupported(data: Bytes) -> str:
+    """Says that an SVG has no area, where a side of its root is 0; empty for all others."""
+    root = find_root(data)
+    sides = (_LENGTH.match(root.attributes.get(name, "")) for name in ("width", "height")) if root is not None else ()
+    if any(match is not None and float(match[1]) == 0 for match in sides):
+        return "an SVG whose width or height is 0: give it a size or leave both out"
+    return ""
+
+
 def _rounded(length: float) -> int:
     return int(length + 0.5)
 
 
 def _side(root: Root, name: str) -> float | None:
     match = _LENGTH.match(root.attributes.get(name, ""))
-    length = float(match[1]) * _PIXELS[match[2].lower()] if match else 0.0
+    length = float(match[1]) * _unit(root, match[2].lower()) if match else 0.0
     return length if 0 < length < 1e9 else None
+
+
+def _unit(root: Root, unit: str) -> float:
+    """Pixels of a unit; nothing where a font size of its own would have to be worked out."""
+    if unit not in _FONT_SIZES:
+        return _PIXELS[unit]
+    own = "font" in root.attributes.get("style", "") or "font-size" in root.attributes
+    return 0.0 if own and unit != "rem" else _FONT_SIZES[unit] * BROWSERS_FONT_SIZE
 
 
 def _view_box(root: Root) -> tuple[float, float] | None:

@@ -22,13 +22,13 @@ _MAX_VALUES: Final = 1_000_000
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, MAKE = 254, 256, 257, 258, 259, 262, 271
 ORIENTATION, SAMPLES, ROWS, PLANES, SUB_DIRECTORIES, INKS, EXTRA, SAMPLE_FORMAT = 274, 277, 278, 284, 330, 332, 338, 339
-TILE_OFFSETS, SUBSAMPLING, OLD_JPEG, DNG = 324, 530, 513, 50706
+TILE_OFFSETS, SUBSAMPLING, OLD_JPEG, DNG, PALETTE, PROFILE = 324, 530, 513, 50706, 320, 34675
 _STRIPS: Final = 273
 _OFFSETS: Final = {_STRIPS: 279, TILE_OFFSETS: 325, OLD_JPEG: 514}
 """Tags with offsets of strips, tiles and an old-style JPEG stream, to the tags with their byte counts."""
 _READ: Final = frozenset(
     {SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, ROWS, PLANES, SUB_DIRECTORIES, INKS, EXTRA}
-    | {SAMPLE_FORMAT, SUBSAMPLING, DNG, *_OFFSETS, *_OFFSETS.values()}
+    | {SAMPLE_FORMAT, SUBSAMPLING, DNG, PALETTE, *_OFFSETS, *_OFFSETS.values()}
 )
 _REDUCED, _MASK = 1, 4
 _CUT_STRIP: Final = "a strip or tile lies behind the end"
@@ -43,6 +43,8 @@ class Directory:
     number: int | None
     values: Mapping[int, tuple[int, ...]]
     make: str = ""
+    profile: tuple[int, int] | None = None
+    """Where its colour profile lies, and how long it is."""
     parent: int = 0
     below: int = 0
 
@@ -132,7 +134,9 @@ class Tiff:
         read = {tag: self.values(entry) for tag, entry in entries.items() if tag in _READ}
         make = entries.get(MAKE)
         name = self.data.some(make.place, min(make.amount, 64)) if make is not None and make.kind == 2 else b""
-        return Directory(number, read, name.split(b"\0")[0].decode("latin-1").strip())
+        profile = entries.get(PROFILE)
+        place = (profile.place, profile.amount) if profile is not None else None
+        return Directory(number, read, name.split(b"\0")[0].decode("latin-1").strip(), place)
 
 
 def directories(data: Bytes) -> list[Directory]:
@@ -173,7 +177,7 @@ def size(data: Bytes) -> tuple[int, int] | None:
 
 # --- wholeness --------------------------------------------------------------------------------------------------------------
 
-_NEEDED: Final = frozenset({WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS, PLANES, SUB_DIRECTORIES, 320, 347})
+_NEEDED: Final = frozenset({WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS, PLANES, SUB_DIRECTORIES, PALETTE, 347})
 """Tags without whose values (a palette, JPEG tables) nobody can read the pixels."""
 
 

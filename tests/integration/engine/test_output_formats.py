@@ -142,7 +142,7 @@ def test_a_picture_too_large_for_the_target_is_refused_with_the_limit(tmp_path: 
     """Before anything is decoded."""
     content = encoded(Image.new("1", (side, 8)), "PNG")
 
-    assert f"holds at most {side - 1} x {side - 1} pixels" in refusal(tmp_path, content, output=OutputOrder(word))
+    assert f"holds at most {side - 1} x {side - 1} pixels here" in refusal(tmp_path, content, output=OutputOrder(word))
 
 
 @pytest.mark.parametrize(("word", "side"), [("webp", 16_383), ("avif", 16_384), ("jpeg", 65_500)])
