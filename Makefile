@@ -48,7 +48,11 @@ uninstall: ## Take the service away again (as root); configuration, state and lo
 	@systemd/install.sh uninstall
 
 soak: $(VENV)/.dev ## Ten minutes with every fault mixed in; memory, descriptors and threads must be flat
-	$(BIN)/python -m pytest -m soak --timeout 1800
+	$(BIN)/python -m pytest -m soak --timeout 1800 --ignore tests/fault/engine
+
+.PHONY: corpus
+corpus: $(VENV)/.dev ## Hold the engine against independent decoders over whole test collections (fetched with pip and apt-get)
+	$(BIN)/python -m pytest -m soak --timeout 1800 tests/fault/engine/test_differential.py
 
 platforms: $(VENV)/.dev ## The container image, and fresh Debian 12 and 13, in roots made by mmdebstrap (as root)
 	$(BIN)/python -m pytest -m platforms tests/platforms

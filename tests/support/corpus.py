@@ -1,13 +1,14 @@
-"""Several hundred odd and broken images: those that Pillow tests itself with, from its source distribution.
+"""Several hundred odd and broken images: those that Pillow and image libraries test themselves with, from their sources.
 
-Fetched once, with pip from the index that it is set up with, into `.cache/pillow-corpus` (ignored by git); tests are skipped,
-and say why, where there is no index.
+Fetched once, with pip and apt-get from where they are set up to fetch from, into `.cache` (ignored by git); tests are skipped,
+and say why, where that cannot be.
 """
 
 from __future__ import annotations
 
 import fcntl
 import functools
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,6 +19,7 @@ import pytest
 
 VERSION = "12.0.0"
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "pillow-corpus"
+DEBIAN_CACHE = CACHE.with_name("debian-corpus")
 
 
 @functools.cache
@@ -44,4 +46,30 @@ def _fetch(folder: Path) -> None:
         with tarfile.open(archives[0]) as archive:
             images = [member for member in archive.getmembers() if "/Tests/images/" in member.name and member.isfile()]
             archive.extractall(Path(temporary) / "unpacked", members=images, filter="data")
+        (Path(temporary) / "unpacked").rename(folder)
+
+
+@functools.cache
+def debian_corpus(package: str) -> tuple[Path, ...]:
+    """Every file of a Debian source package, in the order of their names."""
+    folder = DEBIAN_CACHE / package
+    DEBIAN_CACHE.mkdir(parents=True, exist_ok=True)
+    with (DEBIAN_CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _fetch_sources(package, folder)
+    return tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
+
+
+def _fetch_sources(package: str, folder: Path) -> None:
+    if shutil.which("apt-get") is None:
+        pytest.skip("no corpus: there is no apt-get here")
+    with tempfile.TemporaryDirectory(dir=DEBIAN_CACHE) as temporary:
+        command = ["apt-get", "source", "--download-only", "--quiet", package]
+        done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, timeout=600, check=False)
+        archives = list(Path(temporary).glob("*.orig.tar.*[z2]"))
+        if not archives:
+            pytest.skip(f"no corpus: apt-get gives no sources of {package} (a deb-src list?): {done.stderr.strip()[-300:]}")
+        with tarfile.open(archives[0]) as archive:
+            archive.extractall(Path(temporary) / "unpacked", filter="data")
         (Path(temporary) / "unpacked").rename(folder)

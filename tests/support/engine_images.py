@@ -43,11 +43,12 @@ def make(
     compression: Compression = "high",
     resize: Resize | None = None,
     output: OutputOrder = OutputOrder(),  # noqa: B008 - it is a value
+    limits: Limits = LIMITS,
 ) -> Made:
     """The output for a file with this content. Raises Refusal."""
     source, target = folder / f"source-{uuid.uuid4()}", folder / "output"  # libvips remembers headers by name
     source.write_bytes(content)
-    outcome = process(Task(source, target, ImageOrder(compression, resize, output), LIMITS))
+    outcome = process(Task(source, target, ImageOrder(compression, resize, output), limits))
     return Made(outcome, target.read_bytes())
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FORMATS: Final = frozenset({"bmp", "ico", "heic"})
 MAX_ICO_SIDE: Final = 256
 _BMP_V5, _BITFIELDS = 124, 3
-_CANNOT: Final = re.compile(r"unsupported|not supported|unimplemented", re.IGNORECASE)
+_CANNOT: Final = re.compile(r"unsupported|not supported|unimplemented|invalid palette size", re.IGNORECASE)
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _DAMAGE: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, KeyError, OverflowError, RuntimeError)
 """What the readers of Pillow and libheif raise on damaged files (Pillow documents OSError and leaks the others)."""
