@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.engine import rasters
 from watcher.engine.colours import NOTHING, Said, from_chromaticities, from_numbers
+from watcher.engine.notices import MOST_XMP, from_iptc, from_png, from_xmp, merged
 from watcher.engine.profiles import BT709, SRGB_CURVE, Curve, Primaries
 from watcher.engine.refusal import corrupt, unprocessable, unsupported
 from watcher.engine.rights import COPYRIGHT, read_rights
@@ -139,7 +140,7 @@ def _plain(path: Path, format_name: str) -> Picture:
         lossless=format_name == "webp" and _is_lossless_webp(path),
         sequence=sequence,
         metadata=any(_blob(header, f"{kind}-data") for kind in ("exif", "xmp", "iptc")),
-        rights=_gif_rights(path) if format_name == "gif" else read_rights(exif),
+        rights=_plain_rights(path, format_name, header, exif),
     )
 
 
@@ -177,6 +178,18 @@ def _is_lossless_webp(path: Path) -> bool:
     return b"VP8L" in head[12:] and b"VP8 " not in head[12:]
 
 
+def _plain_rights(path: Path, format_name: str, header: pyvips.Image, exif: bytes) -> Rights:
+    if format_name == "gif":
+        return merged(_gif_rights(path), from_xmp(_blob(header, "xmp-data") or b""))
+    with reading(path) as data:
+        texts = from_png(data) if format_name == "png" else ()
+    return merged(read_rights(exif), _blob_rights(header), texts)
+
+
+def _blob_rights(header: pyvips.Image) -> Rights:
+    return merged(from_xmp(_blob(header, "xmp-data") or b""), from_iptc(_blob(header, "iptc-data") or b""))
+
+
 def _gif_rights(path: Path) -> Rights:
     """Comments that say whose the picture is."""
     with reading(path) as data:
@@ -190,7 +203,7 @@ def _gif_rights(path: Path) -> Rights:
 def _heif(path: Path, format_name: str) -> Picture:
     with reading(path) as data:
         found = heif.structure(data)
-        exif = _item(data, found, b"Exif")
+        exif, xmp = _item(data, found, b"Exif")[4:], _item(data, found, b"mime")
     kinds = [item.kind for item in found.items.values()]
     metadata, sequence = any(kind in kinds for kind in _TEXT_ITEMS), found.samples > 1
     pictures = len(found.pictures)
@@ -213,13 +226,13 @@ def _heif(path: Path, format_name: str) -> Picture:
         sequence=sequence,
         metadata=metadata,
         premultiplied=any(kind == b"prem" for kind, _, _ in found.references),
-        rights=read_rights(exif),
+        rights=merged(read_rights(exif), from_xmp(xmp)),
     )
 
 
 def _item(data: Bytes, found: heif.Structure, kind: bytes) -> bytes:
     item = next((each for each in found.items.values() if each.kind == kind and not each.inside), None)
-    return b"".join(data.some(offset, min(length, 1 << 20)) for offset, length in item.extents)[4:] if item is not None else b""
+    return b"".join(data.some(offset, min(length, MOST_XMP)) for offset, length in item.extents) if item is not None else b""
 
 
 def _heif_colours(found: heif.Structure) -> Said:
@@ -273,7 +286,7 @@ def _tiff(path: Path, limits: Limits) -> Picture:
         said=said_by(header),
         cmyk=header.interpretation == "cmyk",
         metadata=True,
-        rights=_tiff_rights(path),
+        rights=merged(_tiff_rights(path), _blob_rights(header)),
         pages=pages,
     )
 

@@ -20,10 +20,10 @@ from watcher.engine.encoding import LADDER, Encoding, can_be_lowered, encode, qu
 from watcher.engine.formats import ACCEPTED
 from watcher.engine.geometry import place
 from watcher.engine.headers import check_limits, read_picture, reading
-from watcher.engine.lossless import DamagedContainer, without_metadata
+from watcher.engine.lossless import DamagedContainer, with_rights, without_metadata
 from watcher.engine.refusal import Refusal, corrupt, unprocessable, unreadable, unsupported
 from watcher.engine.rendering import render
-from watcher.engine.rights import exif_block
+from watcher.engine.rights import exif_block, read_rights
 from watcher.engine.work import Outcome
 from watcher.formats.completion import completed
 from watcher.formats.containers import judge_bytes
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from watcher.engine.geometry import Placement
     from watcher.engine.headers import Picture
+    from watcher.engine.rights import Rights
     from watcher.engine.work import ImageOrder, Task
 
 _MOST_SIDES: Final = {Format.WEBP: 16_383, Format.AVIF: 16_384, Format.JPEG: 65_500}
@@ -49,7 +50,8 @@ def process(task: Task) -> Outcome:
     try:
         picture = read_picture(task.source, format_name, task.limits)
         placement = place(picture.width, picture.height, task.image.resize)
-        check_limits(*placement.worked_on, picture.frames, task.limits)
+        made = placement.worked_on if picture.frames > 1 else (placement.crop_width, placement.crop_height)
+        check_limits(*made, picture.frames, task.limits)
         encoding = _encoding(picture, task.image)
         content = _content(picture, placement, encoding)
     except pyvips.Error as error:
@@ -177,7 +179,14 @@ def _kept(picture: Picture, original: bytes) -> bytes | None:
         return None
     if stripped is None and not picture.metadata:
         return original
+    if stripped is not None and picture.format == "tiff" and (lost := _beyond(picture.rights, read_rights(stripped))):
+        return with_rights("tiff", stripped, lost)
     return stripped
+
+
+def _beyond(rights: Rights, kept: Rights) -> Rights:
+    """What of author and notice stood only where it was taken out."""
+    return tuple(each for each in rights if each[0] not in dict(kept))
 
 
 def _lowered(picture: Picture, placement: Placement, encoding: Encoding, content: bytes, limit: int) -> bytes:

@@ -19,7 +19,7 @@ COPYRIGHT: Final = 33432
 PREFIX: Final = b"Exif\0\0"
 _TEXTS: Final = frozenset({1, 2, 7, 129})
 _MOST_ENTRIES: Final = 1_000
-_LONGEST: Final = 16_384
+LONGEST: Final = 16_384
 
 
 def read_rights(block: bytes | mmap) -> Rights:
@@ -41,7 +41,7 @@ def _text(block: bytes | mmap, place: int, order: str) -> tuple[int, bytes] | No
     if tag not in (ARTIST, COPYRIGHT) or kind not in _TEXTS:
         return None
     offset = place + 8 if length <= 4 else struct.unpack_from(order + "I", block, place + 8)[0]
-    text = block[offset : offset + min(length, _LONGEST)].rstrip(b"\0 ")
+    text = block[offset : offset + min(length, LONGEST)].rstrip(b"\0 ")
     return (tag, text) if text.strip(b"\0 ") else None
 
 
