@@ -81,6 +81,9 @@ class JournalFigures:
     """Files that lie in the folders and are not taken for what they are."""
     unreadable: int = 0
     """Those of them that the daemon may not read."""
+    not_put_away: int = 0
+    """Originals that could not be moved or deleted and are tried again."""
+    why_not_put_away: str = ""
     last_minute: Throughput = Throughput()
     last_hour: Throughput = Throughput()
     unwritten_audit_lines: int = 0
@@ -108,6 +111,8 @@ class JournalFigures:
             "unreadable": self.unreadable,
             "throughput": {"last_minute": self.last_minute.fields(), "last_hour": self.last_hour.fields()},
             "unwritten_audit_lines": self.unwritten_audit_lines,
+            "not_put_away": self.not_put_away,
+            "why_not_put_away": self.why_not_put_away or None,
             "last_errors": list(self.last_errors),
             "last_delay": self.last_delay,
         }

@@ -319,6 +319,16 @@ class TestTurns:
             await journal.due(1e9, 10, ()),
         ) == ([ImageState.ENDED], [], [ImageState.ENDED], [])
 
+    async def test_what_is_put_off_again_and_again_is_one_step(self, journal: ThreadedJournal) -> None:
+        """A move that never succeeds must not fill the history; another reason is another step."""
+        image = await take_one(journal)
+        await journal.end(image.id, None, stored(image), 1_001.0)
+        for number, reason in enumerate(["read-only"] * 5 + ["full"] * 5):
+            await journal.finish_later(image.id, 1_100.0 + number, reason, 1_001.0 + number)
+        query = "SELECT count(*) FROM history WHERE event = 'image.retry'"
+        steps = await journal._ask(lambda connection: connection.execute(query).fetchone())  # noqa: SLF001 - no view counts steps
+        assert steps[0] == 2
+
 
 class TestOutputs:
     async def test_hashed_facts_and_ticket_come_back(self, journal: ThreadedJournal) -> None:

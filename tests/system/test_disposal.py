@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, wait_until, write_config
+from tests.support.daemon import Daemon, command, wait_until, write_config
 from tests.support.pictures import jpeg
 from tests.support.standin import DEFAULT_KEY, Fault, StandinProcess
 
@@ -41,3 +44,42 @@ def test_an_original_whose_rights_changed_on_the_way_is_put_away_all_the_same(tm
 
     assert not (drop / "chair.jpg").exists()
     assert standin.report()["paid"] == {"chair.jpg": 1}
+
+
+@pytest.mark.parametrize("what", ["move", "delete"])
+def test_what_can_never_be_put_away_is_said_once_with_a_count(tmp_path: Path, standin: StandinProcess, what: str) -> None:
+    """A file in the place of the target, or a folder that may not be changed: few lines, and `status` tells of it."""
+    drop, count = tmp_path / "drop", 25
+    drop.mkdir()
+    (tmp_path / "way").write_bytes(b"")
+    data = {
+        "state_dir": tmp_path / "state",
+        "compressor": {"url": standin.url},
+        "store": {"id": "connector", "bucket": "my-bucket", "region": "eu-central-003"},
+        "folders": [{"path": drop, "on_success": {"move": str(tmp_path / "way" / "done")} if what == "move" else "delete"}],
+    }
+    for number in range(count):
+        (drop / f"{number}.jpg").write_bytes(jpeg() + b"%d" % number)
+    immutable = what == "delete"
+    if immutable and subprocess.run(["chattr", "+i", drop], check=False, capture_output=True).returncode:
+        pytest.skip("no immutable folders on this file system, or no right to make one")
+    environment = {"WATCHER_COMPRESSOR__API_KEY": DEFAULT_KEY}
+    config = write_config(tmp_path / "config.toml", data)
+    try:
+        with Daemon(config, environment) as daemon:
+            daemon.wait_for("image.stored", count)
+            daemon.wait_for("image.retry", 2)
+            status = wait_until(lambda: (found := _status(config))["not_put_away"] == count and found)
+            lines = daemon.events("image.retry")
+            words = command("status", "--config", config).stdout
+    finally:
+        if immutable:
+            subprocess.run(["chattr", "-i", drop], check=True)
+    assert [line["count"] for line in lines] == [1, 10]
+    assert "10 originals" in lines[-1]["message"]
+    assert status["why_not_put_away"]
+    assert f"{count} could not be moved or deleted" in " ".join(words.split())
+
+
+def _status(config: Path) -> dict[str, Any]:
+    return dict(json.loads(command("status", "--json", "--config", config).stdout))

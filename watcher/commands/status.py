@@ -109,6 +109,9 @@ def _lines(status: Record) -> list[tuple[str, str | Text]]:
     if status["paused"]:
         words = f"nothing is sent since {_readable(status['paused'])} (`compressor-watcher resume` goes on)"
         lines.insert(1, ("paused", Text(words, "bold yellow")))
+    if stuck := status["not_put_away"]:
+        words = f"{stuck} could not be moved or deleted, and are tried again: {plain(status['why_not_put_away'] or '')}"
+        lines.append(("originals", Text(words, "bold red")))
     if behind := status["unwritten_audit_lines"]:
         lines.append(("audit", f"{behind} endings are not in the audit file yet"))
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from watcher.backoff import exponential
 from watcher.delivery.decisions import after_action
 from watcher.delivery.delivery import ABSENT_FOLDER
 from watcher.errors import Unavailable
@@ -14,9 +15,42 @@ if TYPE_CHECKING:
     from watcher.delivery.delivery import Ports
     from watcher.model import Image
 
-DISPOSAL_RETRY_SECONDS: Final = 20.0
-"""About so long until a move or deletion that could not be done is tried again."""
+FIRST_RETRY_SECONDS: Final = 20.0
+"""About so long until a move or deletion that could not be done is tried again; each time twice as long."""
+LONGEST_RETRY_SECONDS: Final = 300.0
 OTHER_VERSION: Final = "kept: another version is at the path"
+
+Trouble = tuple[str, str]
+"""The folder, and what was to be done with its originals."""
+
+
+class Stuck:
+    """Originals that cannot be put away. What stands in their way is told once, and again when ten times as many wait for it."""
+
+    def __init__(self) -> None:
+        self._tries: dict[str, int] = {}
+        self._waiting: dict[Trouble, set[str]] = {}
+        self._told: dict[Trouble, int] = {}
+
+    def add(self, image_id: str, trouble: Trouble) -> tuple[int, int | None]:
+        """How often it was tried by now, and how many wait where that is to be told."""
+        self._tries[image_id] = tries = self._tries.get(image_id, 0) + 1
+        waiting = self._waiting.setdefault(trouble, set())
+        waiting.add(image_id)
+        if len(waiting) < 10 * self._told.get(trouble, 0):
+            return tries, None
+        self._told[trouble] = len(waiting)
+        return tries, len(waiting)
+
+    def over(self, image_id: str, trouble: Trouble) -> None:
+        """It is put away, or need not be any more. When all are, the next trouble is told anew."""
+        if self._tries.pop(image_id, None) is None:
+            return
+        waiting = self._waiting.get(trouble, set())
+        waiting.discard(image_id)
+        if not waiting:
+            self._waiting.pop(trouble, None)
+            self._told.pop(trouble, None)
 
 
 class Disposal:
@@ -24,20 +58,23 @@ class Disposal:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._stuck = Stuck()
 
     async def dispose(self, image: Image) -> None:
         """Finish the image now, or remember when to try again. One of a rule that keeps every original is finished already."""
         if image.rule.keeps_originals and image.state is ImageState.OPEN:
             return
         action = after_action(image)
+        trouble = (image.file.folder, action)
         if action != "keep" and not await self._ports.originals.is_present(image.file.root):
-            await self._later(image, ABSENT_FOLDER)
+            await self._later(image, ABSENT_FOLDER, trouble)
             return
         try:
             note = await self._carry_out(image, action)
         except Unavailable as error:
-            await self._later(image, str(error))
+            await self._later(image, str(error), trouble)
         else:
+            self._stuck.over(image.id, trouble)
             await self._ports.journal.finish(image.id, note, self._ports.clock.now())
             if note == OTHER_VERSION:
                 self._ports.look_again(image.file)  # a chmod makes one, and no event tells of it
@@ -63,8 +100,13 @@ class Disposal:
         self._ports.events.event(Event.IMAGE_MOVED, id=image.id, **image.file.fields(), **path_fields("to", moved))
         return f"moved to {moved}"
 
-    async def _later(self, image: Image, reason: str) -> None:
-        now = self._ports.clock.now()
-        wait = DISPOSAL_RETRY_SECONDS * (0.5 + self._ports.random())
-        await self._ports.journal.finish_later(image.id, self._ports.clock.steady() + wait, reason, now)
-        self._ports.events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))
+    async def _later(self, image: Image, reason: str, trouble: Trouble) -> None:
+        tries, count = self._stuck.add(image.id, trouble)
+        wait = exponential(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, tries) * (0.5 + self._ports.random())
+        due_at = self._ports.clock.steady() + wait
+        await self._ports.journal.finish_later(image.id, due_at, reason, self._ports.clock.now())
+        if count is None:
+            return
+        message = reason if count == 1 else f"{count} originals of the folder cannot be put away: {reason}"
+        told = {"message": message, "wait": round(wait, 3), "count": count}
+        self._ports.events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), **told)

@@ -340,11 +340,17 @@ def _finish(connection: Connection, number: int, note: str, now: float) -> None:
 
 
 def finish_later(connection: Connection, image_id: str, due_at: float, reason: str, now: float) -> None:
-    """An ended image cannot be put away now and is due again at `due_at`."""
+    """An ended image cannot be put away now and is due again at `due_at`. However often that is tried, it is one step."""
     number = number_of(connection, image_id)
     changed = connection.execute("UPDATE images SET due_at = ? WHERE number = ? AND state = 'ended'", (due_at, number)).rowcount
-    if changed:
-        add_history(connection, number, now, Event.IMAGE_RETRY, None, {"message": reason, "due_at": due_at})
+    if changed and _last_step(connection, number) != (Event.IMAGE_RETRY, reason):
+        add_history(connection, number, now, Event.IMAGE_RETRY, None, {"message": reason})
+
+
+def _last_step(connection: Connection, number: int) -> tuple[str, str | None]:
+    query = "SELECT event, detail FROM history WHERE image = ? ORDER BY number DESC LIMIT 1"
+    event, detail = connection.execute(query, (number,)).fetchone() or ("", "{}")
+    return str(event), json.loads(detail).get("message")
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------------

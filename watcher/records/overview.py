@@ -28,6 +28,7 @@ _FOLDER_TALLIES: Final = """
 SELECT folder, outcome, /*! CAST(sum( */ count /*! ) AS BIGINT) */ FROM folder_tallies
 /*! GROUP BY folder, outcome */ ORDER BY folder
 """
+_PUT_AWAY_LATER: Final = "SELECT count(*), max(number) FROM images WHERE state = 'ended' AND due_at > ended_at"
 OLDEST: Final = "SELECT min(detected_at) FROM images WHERE state = 'open'"
 OF_LATE: Final = "SELECT outcome, count(*) FROM images WHERE outcome IS NOT NULL AND ended_at >= ? GROUP BY outcome"
 UNSETTLED: Final = "images.outcome = 'failed' AND images.newest = 1 AND images.dismissed_at IS NULL"
@@ -49,10 +50,13 @@ def journal_figures(connection: Connection, now: float) -> JournalFigures:
     totals = queries.totals(connection)
     not_whole, ignored = watched.counts(connection)
     unreadable = watched.unreadable(connection)
+    not_put_away, why_not_put_away = put_away_later(connection)
     return JournalFigures(
         not_whole=not_whole,
         ignored=ignored,
         unreadable=unreadable,
+        not_put_away=not_put_away,
+        why_not_put_away=why_not_put_away,
         folders=counts_by_folder(connection),
         outputs={str(state): getattr(totals, state) for state in OutputState},
         oldest_open=oldest_open(connection),
@@ -108,6 +112,14 @@ def last_delay(connection: Connection) -> Record | None:
     (image,) = load_images(connection, [number])
     message = json.loads(detail).get("message")
     return {"timestamp": timestamp(at), "id": image.id, **image.file.fields(), "rendition": rendition, "message": message}
+
+
+def put_away_later(connection: Connection) -> tuple[int, str]:
+    """How many originals could not be moved or deleted and wait for the next try; and why not, of the last one."""
+    count, number = connection.execute(_PUT_AWAY_LATER).fetchone()
+    query = "SELECT detail FROM history WHERE image = ? AND event = 'image.retry' ORDER BY number DESC LIMIT 1"
+    row = connection.execute(query, (number,)).fetchone() if count else None
+    return count, "" if row is None else str(json.loads(row[0]).get("message", ""))
 
 
 def report(connection: Connection) -> DaemonReport | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.support.fakes import BUCKET, KEY, REGION, FakeWorld, new_delivery, new_image, new_result, transient
 from watcher.delivery.decisions import Conclusion, Failed, Gone, Later, Overtaken, Stored, Unchanged, UnderWay
 from watcher.delivery.delivery import ABSENT_FOLDER, Policy
-from watcher.delivery.disposal import DISPOSAL_RETRY_SECONDS, OTHER_VERSION, Disposal
+from watcher.delivery.disposal import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OTHER_VERSION, Disposal, Stuck
 from watcher.delivery.store_check import StoreCheck
 from watcher.delivery.transitions import SHORTEST_HOLD, Transitions
 from watcher.errors import Unavailable
@@ -136,8 +137,46 @@ class TestDisposal:
         world.originals.broken, world.originals.root_is_there = broken, there
         await Disposal(world.ports).dispose(self.ended(on_success="delete"))
         ((wait, reason),) = world.journal.of("finish_later")
-        assert (wait, reason) == (DISPOSAL_RETRY_SECONDS, "read-only" if there else ABSENT_FOLDER)
+        assert (wait, reason) == (FIRST_RETRY_SECONDS, "read-only" if there else ABSENT_FOLDER)
         assert len(world.events.of(Event.IMAGE_RETRY)) == 1
+
+    async def test_what_can_never_be_done_is_said_once_and_tried_ever_more_rarely(self) -> None:
+        """Up to every five minutes; when it was done after all, the next trouble is said anew."""
+        world = FakeWorld()
+        disposal, image = Disposal(world.ports), self.ended(on_success="delete")
+        world.originals.broken = Unavailable("read-only")
+        for _ in range(6):
+            await disposal.dispose(image)
+        waits = [wait for wait, _ in world.journal.of("finish_later")]
+        assert waits == [20.0, 40.0, 80.0, 160.0, LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS]
+        assert len(world.events.of(Event.IMAGE_RETRY)) == 1
+        world.originals.broken = None
+        await disposal.dispose(image)
+        world.originals.broken = Unavailable("full")
+        await disposal.dispose(image)
+        assert [line["message"] for line in world.events.of(Event.IMAGE_RETRY)] == ["read-only", "full"]
+
+    async def test_many_that_are_stuck_are_said_with_their_number(self) -> None:
+        """The first, then when ten times as many wait."""
+        world = FakeWorld()
+        disposal = Disposal(world.ports)
+        world.originals.broken = Unavailable("read-only")
+        for number in range(250):
+            await disposal.dispose(replace(self.ended(on_success="delete"), id=f"image-{number}"))
+        lines = world.events.of(Event.IMAGE_RETRY)
+        assert [line["count"] for line in lines] == [1, 10, 100]
+        assert lines[-1]["message"] == "100 originals of the folder cannot be put away: read-only"
+
+    def test_each_trouble_has_its_own_count(self) -> None:
+        """Another folder, or something else to be done, is another one."""
+        stuck = Stuck()
+        assert stuck.add("a", ("one", "delete")) == (1, 1)
+        assert stuck.add("b", ("two", "delete")) == (1, 1)
+        assert stuck.add("a", ("one", "delete")) == (2, None)
+        stuck.over("a", ("one", "delete"))
+        stuck.over("never-stuck", ("two", "delete"))
+        assert stuck.add("c", ("one", "delete")) == (1, 1)
+        assert stuck.add("d", ("two", "delete")) == (1, None)
 
 
 class TestStoreCheck:

@@ -244,9 +244,19 @@ def _move_target(what: str, folder: Path, target: Path, moved: Moved) -> Finding
     if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
         return fail(what, f"{there} may not be written by this user", RIGHTS_HINT)
     made = "" if there == target else "it will be made; "
-    if there.stat().st_dev == folder.stat().st_dev:
+    if (there.stat().st_dev, _mount_of(there)) == (folder.stat().st_dev, _mount_of(folder)):
         return ok(what, f"{made}same file system: files are renamed")
     return ok(what, f"{made}another file system: files are copied, checked, then deleted")
+
+
+def _mount_of(directory: Path) -> str:
+    """Which mount it is seen through: between two of one file system, too, nothing can be renamed."""
+    descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines()
+    finally:
+        os.close(descriptor)
+    return next((line for line in lines if line.startswith("mnt_id:")), "")
 
 
 # --- the kernel's limits ----------------------------------------------------------------------------------------------------
