@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -217,12 +218,12 @@ class Subtree:
 
 def path_fields(name: str, path: Path | bytes) -> Record:
     """A path as log fields: text that is always valid JSON, and the exact bytes in base64 where the text cannot say them."""
-    import base64  # only odd names need it
-
     raw = os.fsencode(path)
     try:
         return {name: raw.decode("utf-8")}
     except UnicodeDecodeError:
+        import base64  # only odd names need it
+
         return {name: raw.decode("utf-8", "backslashreplace"), f"{name}_base64": base64.b64encode(raw).decode()}
 
 
@@ -544,4 +545,14 @@ class HeadAnswer:
 
 def timestamp(seconds: float) -> str:
     """RFC 3339 UTC with microseconds: "2026-11-22T10:42:00.000000Z"."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    fraction, whole = math.modf(seconds)
+    microseconds = round(fraction * 1_000_000)
+    if not 0 <= microseconds < 1_000_000:
+        whole, microseconds = whole + microseconds // 1_000_000, microseconds % 1_000_000
+    return f"{_to_the_second(whole)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_the_second(seconds: float) -> str:
+    """The same without its fraction: it is what takes long, and lines come many to a second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -16,7 +16,7 @@ from watcher.commands.reading import reading
 from watcher.commands.terminal import terminal_look
 from watcher.config.units import parse_duration
 from watcher.log.console import STATE_WIDTH, has_times, painted, render
-from watcher.model import OPEN_STATES, FileRef, ImageState, OutputState, timestamp
+from watcher.model import OPEN_STATES, FileRef, ImageState, OutputState, path_fields, timestamp
 from watcher.result_records import printable
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from watcher.config.schema import Settings
     from watcher.log.console import Look
-    from watcher.model import Image, Output, Record
+    from watcher.model import Record
+    from watcher.records.listed import ListedOutput
     from watcher.records.views import JournalViews
     from watcher.records.watched import WatchedFile
 
@@ -57,8 +58,6 @@ COLUMNS: Final = (
 SHORT_ID: Final = 8
 TIME_WIDTH: Final = 19
 _TOLD: Final = frozenset({"folder", "file", "rendition", "url", "link", "reason", "message", "hint", "seconds"})
-AT_ONCE: Final = 200
-"""Images that are read together."""
 MOST_COUNTED: Final = 2_000
 """Lines that are not shown are counted to here."""
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
@@ -140,30 +139,33 @@ def watched_row(file: WatchedFile, root: Path) -> Record:
 
 def _image_rows(journal: JournalViews, state: str | None, folder: str | None, since: float | None) -> Iterator[Record]:
     of_output = state if state in set(OutputState) else None
-    images = journal.images(state=state, folder=folder, since=since)
-    while some := list(islice(images, AT_ONCE)):
-        told = journal.told(some)
-        for image in some:
-            for output in image.outputs:
-                if of_output in (None, output.state):
-                    yield listed(image, output, told.get((image.id, output.rendition), {}))
+    for output in journal.outputs(state=state, folder=folder, since=since):
+        if of_output is None or of_output == output.state:
+            yield listed(output)
 
 
-def listed(image: Image, output: Output, record: Record) -> Record:
-    """One line of `list`, as data: COLUMNS, and `file_base64` where the name is no UTF-8. `record` is what is told of it."""
-    told = {name: record.get(name) for name in ("url", "link", "reason", "message", "hint", "saved_bytes", "seconds")}
+def listed(output: ListedOutput) -> Record:
+    """One line of `list`, as data: COLUMNS, and `file_base64` where the name is no UTF-8."""
+    told = output.told.get
     return {
-        "id": image.id,
-        **image.file.fields(),
+        "id": output.image_id,
+        "folder": output.folder,
+        **path_fields("file", output.path),
         "rendition": output.rendition,
-        "state": str(output.state),
-        "detected": timestamp(image.detected_at),
-        "ended": record.get("timestamp"),
-        "attempts": record.get("attempts", output.attempts),
+        "state": output.state,
+        "detected": timestamp(output.detected_at),
+        "ended": told("timestamp"),
+        "attempts": told("attempts", output.attempts),
         "key": output.key,
-        **told,
-        "input_size": image.facts.size if image.facts is not None else image.observation.size,
-        "output_size": (record.get("output") or {}).get("size"),
+        "url": told("url"),
+        "link": told("link"),
+        "reason": told("reason"),
+        "message": told("message"),
+        "hint": told("hint"),
+        "saved_bytes": told("saved_bytes"),
+        "seconds": told("seconds"),
+        "input_size": output.size,
+        "output_size": (told("output") or {}).get("size"),
         "due": timestamp(output.due_at) if output.state in OPEN_STATES else None,
     }
 

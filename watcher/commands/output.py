@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from watcher.json_text import dumps
 from watcher.log.console import plain
 from watcher.result_records import printable
 
@@ -84,9 +84,9 @@ def note(message: str) -> None:
 def write_json(value: object) -> None:
     """One JSON value on a line of its own, in UTF-8 whatever the locale."""
     try:
-        line = json.dumps(value, ensure_ascii=False).encode()
+        line = dumps(value)
     except UnicodeEncodeError:  # a name that is no text stands in it
-        line = json.dumps(printable(value), ensure_ascii=False).encode()
+        line = dumps(printable(value))
     write_bytes(line + b"\n")
 
 

@@ -12,10 +12,14 @@ from watcher.records.ranges import Ranges
 from watcher.records.rotated import READ_ERRORS, audit_files, open_lines, rotated_files, unreadable_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from watcher.model import Record
     from watcher.records.views import JournalViews
 
+AT_ONCE: Final = 500
+"""Lines that the journal is asked about together."""
 TRIES: Final = 3
 """How often files that change under the check are checked."""
 
@@ -97,23 +101,31 @@ class Check:
         """Every line of one file, in order."""
         try:
             with open_lines(path) as lines:
-                for number, data in enumerate(lines, 1):
-                    self._data(f"{path.name}, line {number}", data)
+                first = 1
+                for some in _portions(lines):
+                    self._some(path.name, first, some)
+                    first += len(some)
         except READ_ERRORS as error:
             self.problems.append(f"{path.name}: cannot be read to its end: {error}")
 
-    def _data(self, place: str, data: bytes) -> None:
-        if not data.endswith(b"\n"):
-            self.problems.append(f"{place}: is cut off")
-            return
-        line = read_line(data[:-1])
-        if line is None:
-            self.problems.append(f"{place}: is no line of ours")
-            return
+    def _some(self, name: str, first: int, some: Sequence[bytes]) -> None:
+        """Lines of a file that follow each other; the first of them has the number `first`."""
+        lines = [read_line(data[:-1]) if data.endswith(b"\n") else None for data in some]
+        known = self.journal.records([line.seq for line in lines if line is not None]) if self.journal is not None else {}
+        for number, (data, line) in enumerate(zip(some, lines, strict=True), first):
+            place = f"{name}, line {number}"
+            if line is not None:
+                self._line(place, line, known.get(line.seq))
+            elif data.endswith(b"\n"):
+                self.problems.append(f"{place}: is no line of ours")
+            else:
+                self.problems.append(f"{place}: is cut off")
+
+    def _line(self, place: str, line: AuditLine, known: Record | None) -> None:
         self.lines += 1
         self._order(place, line)
         self._once(place, line)
-        self._content(place, line)
+        self._content(place, line, known)
         self._last = line
 
     def _order(self, place: str, line: AuditLine) -> None:
@@ -143,14 +155,11 @@ class Check:
             )
         self._outputs.add(digest)
 
-    def _content(self, place: str, line: AuditLine) -> None:
-        """Compare with the journal, as far back as it remembers."""
-        if self.journal is None:
-            return
-        ending = self.journal.ending(line.seq)
-        if ending is not None and ending.record != line.record:
+    def _content(self, place: str, line: AuditLine, known: Record | None) -> None:
+        """Compare with the journal's record, as far back as it remembers."""
+        if known is not None and known != line.record:
             self.problems.append(f"{place}: number {line.seq} is not what the journal says")
-        elif ending is None and line.seq > self.journal.last_seq():
+        elif known is None and self.journal is not None and line.seq > self.journal.last_seq():
             self.problems.append(f"{place}: the journal knows nothing of number {line.seq}")
 
     def against_journal(self, journal: JournalViews, audited: int) -> None:
@@ -170,6 +179,21 @@ class Check:
     def _should_be_here(self, number: int) -> bool:
         """Lines before the first one that is here may have been rotated away."""
         return self.seen.first is None or number > self.seen.first
+
+
+def _portions(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The lines in lists; what could be read before an error comes before the error."""
+    some: list[bytes] = []
+    try:
+        for data in lines:
+            some.append(data)
+            if len(some) == AT_ONCE:
+                yield some
+                some = []
+    except READ_ERRORS:
+        yield some
+        raise
+    yield some
 
 
 def _break(line: AuditLine, last: AuditLine) -> str:

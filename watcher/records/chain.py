@@ -7,9 +7,10 @@ feed); null in the very first. Where a file was deleted by somebody a new chain 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from watcher.json_text import dumps, loads
 
 if TYPE_CHECKING:
     from watcher.model import Record
@@ -61,7 +62,7 @@ def line_hash(line: bytes) -> str:
 
 def compose(record: Record, seq: int, prev: str | None) -> bytes:
     """The line of the ending number `seq` after the line with the hash `prev`, without a line feed."""
-    return json.dumps(linked(record, seq, prev), ensure_ascii=False, separators=(",", ":")).encode()
+    return dumps(linked(record, seq, prev))
 
 
 def linked(record: Record, seq: int, prev: str | None) -> Record:
@@ -75,7 +76,7 @@ def linked(record: Record, seq: int, prev: str | None) -> Record:
 def read_line(data: bytes) -> AuditLine | None:
     """The line in these bytes (without line feed), or None where it is not one of ours."""
     try:
-        record = json.loads(data)
+        record = loads(data)
     except ValueError:
         return None
     if not isinstance(record, dict):

@@ -7,8 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from watcher.json_text import loads
 from watcher.model import Event, ImageState, OutputState
-from watcher.records import cluster, database, overview, published, queries, reprocessing, watched
+from watcher.records import cluster, database, listed, overview, published, queries, reprocessing, watched
 from watcher.records.dialect import dialect_of
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from watcher.model import Image, PublishedObject, Record
     from watcher.records.cluster import HostEndings, HostFigures
     from watcher.records.dialect import Connection
+    from watcher.records.listed import ListedOutput
     from watcher.records.place import JournalPlace
     from watcher.records.published import Place
     from watcher.records.queries import OutboxCursor, Totals
@@ -34,10 +36,6 @@ SHORTEST_ID: Final = 4
 _ENDING: Final = "SELECT seq, image_id, rendition, record FROM endings"
 _LAST_RECORDS: Final = """
 SELECT image_id, rendition, record FROM endings WHERE image_id {among} ORDER BY seq
-"""
-_PUBLISHED: Final = """
-SELECT each.value ->> 0, each.value ->> 1, objects.published FROM {each}
-JOIN objects ON objects.bucket = each.value ->> 2 AND objects.key = each.value ->> 3 WHERE objects.published IS NOT NULL
 """
 
 
@@ -151,11 +149,15 @@ class JournalViews:
         dialect = dialect_of(self._connection)
         names = dialect.pack([image.id for image in images])
         for identity, rendition, record in self._connection.execute(_LAST_RECORDS.format(among=dialect.among), (names,)):
-            found[identity, rendition] = json.loads(record)
-        places = json.dumps([place for image in images for place in _places_of_unchanged(image)])
-        for identity, rendition, facts in self._connection.execute(_PUBLISHED.format(each=dialect.each), (places,)):
-            found.setdefault((identity, rendition), json.loads(facts))
-        return found
+            found[identity, rendition] = loads(record)
+        places = [place for image in images for place in _places_of_unchanged(image)]
+        return {**listed.published_at(self._connection, places), **found}
+
+    def outputs(
+        self, *, state: str | None = None, folder: str | None = None, since: float | None = None
+    ) -> Iterator[ListedOutput]:
+        """The outputs of the images that `page` would give, newest image first, with what is told of them."""
+        return listed.outputs(self._connection, *_conditions(state, folder, since, None))
 
     def stories(self, what: str) -> list[Story]:
         """Everything about an image, named by its id or the beginning of it, or about all images of a path; newest first."""
@@ -242,9 +244,11 @@ class JournalViews:
         """An image's endings, in order."""
         return tuple(self._endings("WHERE image_id = ? ORDER BY seq", image_id))
 
-    def ending(self, seq: int) -> NumberedEnding | None:
-        """The ending with this number, where the journal still has it."""
-        return next(iter(self._endings("WHERE /*! host = here() AND */ seq = ?", seq)), None)
+    def records(self, numbers: Sequence[int]) -> dict[int, Record]:
+        """The records of the endings with these numbers, as far as the journal still has them."""
+        dialect = dialect_of(self._connection)
+        query = f"SELECT seq, record FROM endings WHERE /*! host = here() AND */ seq {dialect.among}"  # noqa: S608 - a constant
+        return {int(seq): loads(record) for seq, record in self._connection.execute(query, (dialect.pack(numbers),))}
 
     def ending_numbers(self) -> Iterator[int]:
         """The numbers of all endings that the journal has, in order."""

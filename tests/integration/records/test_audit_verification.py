@@ -136,6 +136,19 @@ def test_damaged_compressed_file_is_a_problem(audit: Path) -> None:
     assert any(problem.startswith("audit.jsonl.2.gz: cannot be read") for problem in check(audit).problems)
 
 
+@pytest.mark.parametrize("at_once", [1, 500])
+def test_what_can_be_read_of_a_damaged_file_is_compared(audit: Path, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines before the damage count as read: only those behind it are missing."""
+    monkeypatch.setattr(verification, "AT_ONCE", at_once)
+    oldest = audit.with_name("audit.jsonl.2.gz")
+    oldest.write_bytes(oldest.read_bytes()[:-8])  # the check sum and the length at the end are gone
+
+    found = check(audit)
+
+    assert (found.lines, found.first_seq, len(found.problems)) == (8, 1, 1)
+    assert "audit.jsonl.2.gz: cannot be read to its end" in found.problems[0]
+
+
 def test_a_compression_that_is_not_known_is_said_and_nobody_accused(audit: Path) -> None:
     """The lines of a `.zst` file are not missing and were not deleted: they cannot be read."""
     audit.with_name("audit.jsonl.2.gz").rename(audit.with_name("audit.jsonl.2.zst"))
@@ -216,8 +229,10 @@ def test_lines_missing_at_the_end_are_found_with_the_journal(audit: Path) -> Non
     assert check(audit).problems == ("missing lines, by their number: 7-8",)
 
 
-def test_rewritten_chain_is_found_with_the_journal(audit: Path) -> None:
-    """Who rehashes every line after his change is told by the journal."""
+@pytest.mark.parametrize("at_once", [1, 3, 500])
+def test_rewritten_chain_is_found_with_the_journal(audit: Path, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who rehashes every line after his change is told by the journal, however many lines it is asked about together."""
+    monkeypatch.setattr(verification, "AT_ONCE", at_once)
     from watcher.records.chain import compose, line_hash
 
     rewritten: Lines = []

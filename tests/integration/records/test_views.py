@@ -1,13 +1,26 @@
 """What the commands read: figures, lists, one image's story."""
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.records import BUCKET, ROOT, open_journal, rule, sighting, store_all, take_one
+from tests.support.records import (
+    BUCKET,
+    FACTS,
+    ROOT,
+    TICKET,
+    open_journal,
+    rule,
+    sighting,
+    store_all,
+    stored_object,
+    take_one,
+)
 from watcher.figures import Counts
 from watcher.model import FailedReason, Postponement
 from watcher.records import database
@@ -82,6 +95,47 @@ async def test_pages_join(desk: JournalViews, journal: SqliteJournal) -> None:
     assert [listed.number for listed in desk.page(limit=6)][3:] == [
         listed.number for listed in desk.page(limit=3, before=first[-1].number)
     ]
+
+
+async def test_outputs_say_what_their_images_and_endings_say(desk: JournalViews, journal: SqliteJournal) -> None:
+    """Over the ends of pages, with renditions, odd names, and outputs for which nothing had to be sent."""
+    await store_all(journal, await take_one(journal, sighting(b"two.jpg", under=rule("thumb"))))
+    again = await take_one(journal, sighting(b"two.jpg", 2, under=rule("thumb")))
+    await journal.hashed(again.id, FACTS, TICKET)
+    place = replace(stored_object(again, None, "products/two.jpg-None"), published={"url": "https://example.com/two"})
+    assert await journal.unchanged(again.id, None, place.key, place, 2_000.0)
+    await journal.take([sighting(b"more/%d\xff.jpg" % number) for number in range(602)])
+
+    listed = list(desk.outputs())
+
+    images = list(desk.images())
+    told = desk.told(images)
+    assert [
+        (image.id, image.file.folder, image.file.path, output.rendition, output.state, output.key, output.attempts, output.due_at)
+        for image in images
+        for output in image.outputs
+    ] == [
+        (
+            each.image_id,
+            each.folder,
+            Path(os.fsdecode(each.path)),
+            each.rendition,
+            each.state,
+            each.key,
+            each.attempts,
+            each.due_at,
+        )
+        for each in listed
+    ]
+    assert [told.get((each.image_id, each.rendition), {}) for each in listed] == [each.told for each in listed]
+    assert {each.told.get("url") for each in listed if each.image_id == again.id} == {"https://example.com/two", None}
+    assert {each.size for each in listed if each.image_id == again.id} == {FACTS.size}
+
+
+@pytest.mark.parametrize("state", ["failed", "waiting", "finished", "vanished"])
+def test_outputs_are_filtered_as_images_are(desk: JournalViews, state: str) -> None:
+    """One word means the same in both."""
+    assert [each.image_id for each in desk.outputs(state=state)] == [image.id for image in desk.images(state=state)]
 
 
 def test_figures(desk: JournalViews) -> None:

@@ -8,6 +8,7 @@ from watcher.commands.output import moment
 from watcher.commands.retry import not_failed, summary
 from watcher.log.console import outcome, plain
 from watcher.model import Image, Output, OutputState
+from watcher.records.listed import ListedOutput
 
 NOW = 1_800_000_000.0
 
@@ -81,11 +82,10 @@ def image(*outputs: Output) -> Image:
 
 def test_a_listed_output_has_every_column() -> None:
     """Before the ending the figures are empty and the next try is told; afterwards the other way round."""
-    waiting = Output(None, OutputState.WAITING, attempts=2, due_at=NOW)
-    before = listed(image(waiting), waiting, {})
+    waiting = ListedOutput("0123-4567", "products", b"/srv/a.jpg", 1.0, 1_000, None, "waiting", None, 2, NOW, {})
+    before = listed(waiting)
     record = {"timestamp": "T", "url": "u", "attempts": 3, "output": {"size": 7}, "saved_bytes": 1, "seconds": 0.5}
-    done = Output(None, OutputState.STORED, "k")
-    after = listed(image(done), done, record)
+    after = listed(waiting._replace(state="stored", key="k", told=record))
 
     assert set(COLUMNS) == set(before) == set(after)
     assert (before["state"], before["attempts"], before["url"], before["due"]) == (
