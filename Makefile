@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak platforms bench reference docs lock clean install uninstall
+.PHONY: help demo test lint soak platforms bench screenshots reference docs lock clean install uninstall
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ platforms: $(VENV)/.dev ## The container image, and fresh Debian 12 and 13, in r
 
 bench: $(VENV)/.dev ## Measure against the bars of docs/BENCHMARKS.md
 	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.dev ## Make the pictures of the page in docs/ (needs chromium)
+	$(BIN)/python -m tests.tools.screenshots docs
 
 reference: $(VENV)/.run ## Write what is made from the code: docs/CONFIGURATION.md, docs/config.schema.json, docs/compressor-watcher.1
 	$(BIN)/python -m watcher.config.reference docs

@@ -29,17 +29,19 @@ def retry(
         ),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All failed images.")] = False,
+    dismiss: Annotated[bool, typer.Option("--dismiss", help="Do not retry them: they count as failed no longer.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Put failed images back in the queue. A running daemon takes them at once."""
-    from watcher.commands.retry import retry_images
+    from watcher.commands.retry import dismiss_images, retry_images
 
     if not names and not failed:
         raise typer.BadParameter("name the images by their ids, files, keys or addresses, or say --failed")
     if names and failed:
         raise typer.BadParameter("either names or --failed")
     settings, _ = load(config, "read")
-    leave(wait(retry_images(settings, names or [], all_failed=failed)))
+    work = dismiss_images if dismiss else retry_images
+    leave(wait(work(settings, names or [], all_failed=failed)))
 
 
 def pause(folder: FolderArgument = None, config: ConfigOption = None) -> None:

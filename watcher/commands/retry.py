@@ -1,4 +1,4 @@
-"""`retry`: failed images back into the queue, under the rule that their folder has today."""
+"""`retry`: failed images back into the queue, under the rule that their folder has today; or, instead, dismissed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from watcher.log.console import plain
 from watcher.model import OutputState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from watcher.config.schema import Settings
     from watcher.model import Image, Rule
@@ -47,8 +47,35 @@ async def retry_images(settings: Settings, names: Sequence[str], *, all_failed: 
     return 1 if problems else 0
 
 
-def resolve(journal: JournalViews, settings: Settings, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The ids of the images that can be retried, named by id, path, key or address; and what is wrong with the others."""
+async def dismiss_images(settings: Settings, names: Sequence[str], *, all_failed: bool) -> int:
+    """Let failed images that are named, or all, count as failed no longer. Exit status 1 where a name means no failed image."""
+    with reading(settings) as journal:
+        if journal is None:
+            return 1
+        wanted, problems = resolve(journal, settings, names, why_settled)
+    count = 0
+    if all_failed or wanted:
+        async with steered(settings) as steering:
+            count = len(await steering.dismiss_failed(None if all_failed else wanted, time.time()))
+    if not all_failed and count < len(wanted):
+        problems.append(f"{len(wanted) - count} of them were dismissed before")
+    for problem in problems:
+        note(problem)
+    say(console(), f"{count or 'no'} image{'' if count == 1 else 's'} dismissed; `show` still tells what happened")
+    return 1 if problems else 0
+
+
+def resolve(
+    journal: JournalViews,
+    settings: Settings,
+    names: Sequence[str],
+    why: Callable[[JournalViews, Settings, Story], str | None] | None = None,
+) -> tuple[list[str], list[str]]:
+    """The ids of the images that can be retried, named by id, path, key or address; and what is wrong with the others.
+
+    `why` says it of one: why it cannot be retried, unless something else is to be done with it.
+    """
+    what_is_wrong = why or why_not
     found: dict[str, None] = {}
     problems = []
     for given in dict.fromkeys(names):
@@ -57,7 +84,7 @@ def resolve(journal: JournalViews, settings: Settings, names: Sequence[str]) -> 
             problems.append(f"{given}: {NOT_KNOWN}")
         elif len(stories) > 1 and all(story.image.id.startswith(given) for story in stories):
             problems.append(f"{given}: {len(stories)} images have an id that begins so; give more of it")
-        elif problem := why_not(journal, settings, stories[0]):
+        elif problem := what_is_wrong(journal, settings, stories[0]):
             problems.append(f"{stories[0].image.id} ({plain(stories[0].image.file.path)}): {problem}")
         else:
             found[stories[0].image.id] = None
@@ -74,11 +101,18 @@ def _named(journal: JournalViews, settings: Settings, given: str) -> list[Story]
 
 def why_not(journal: JournalViews, settings: Settings, story: Story) -> str | None:
     """Why an image cannot be retried, or None."""
+    if problem := not_failed(story.image):
+        return problem
+    if story.image.file.folder not in {folder.name for folder in settings.folders}:
+        return f"its folder {plain(story.image.file.folder)} is not in the configuration any more"
+    return why_settled(journal, settings, story)
+
+
+def why_settled(journal: JournalViews, _settings: Settings, story: Story) -> str | None:
+    """Why a failure needs nothing more, or is none; None where it counts as failed, or was dismissed."""
     image = story.image
     if problem := not_failed(image):
         return problem
-    if image.file.folder not in {folder.name for folder in settings.folders}:
-        return f"its folder {plain(image.file.folder)} is not in the configuration any more"
     if retried := next((step.detail.get("as") for step in story.steps if step.event == "retried"), None):
         return f"it was retried before, as {retried}"
     versions = journal.stories(os.fspath(image.file.path))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.commands.conftest import configure
 from tests.support.records import image_of
-from watcher.commands.retry import retry_images
+from watcher.commands.retry import dismiss_images, retry_images
 from watcher.commands.steering import wake
 from watcher.config.schema import Settings
 from watcher.model import OutputState
@@ -84,6 +84,33 @@ async def test_an_image_whose_folder_is_gone_is_not_queued(journal: SqliteJourna
 
     assert await retry_images(other, [failed], all_failed=False) == 1
     assert "its folder products is not in the configuration any more" in capsys.readouterr().err
+
+
+async def test_failures_are_dismissed(journal: SqliteJournal, settings: Settings, capsys: Captured) -> None:
+    """Named ones, then all: no longer listed as failed, and left alone by `retry --failed`. What is no failure is said."""
+    (failed, other), stored = identities(settings, "failed"), identities(settings, "stored")[0]
+
+    assert await dismiss_images(settings, [failed, stored, "nobody-knows"], all_failed=False) == 1
+    captured = capsys.readouterr()
+    assert "1 image dismissed" in captured.out
+    assert "it has not failed" in captured.err
+    assert "nobody-knows: no image" in captured.err
+    assert identities(settings, "failed") == [other]
+
+    assert await dismiss_images(settings, [], all_failed=True) == 0
+    assert identities(settings, "failed") == []
+    assert await retry_images(settings, [], all_failed=True) == 0
+    assert "nothing was put back" in capsys.readouterr().out
+    assert await dismiss_images(settings, [failed], all_failed=False) == 1
+    assert "dismissed before" in capsys.readouterr().err
+
+
+async def test_a_failure_of_a_folder_that_is_gone_is_dismissed(journal: SqliteJournal, tmp_path: Path, capsys: Captured) -> None:
+    """It cannot be retried; it can be settled."""
+    other = configure(tmp_path, folders=[{"name": "other", "path": str(tmp_path / "drop")}])
+    failed = identities(other, "failed")
+    assert await dismiss_images(other, failed, all_failed=False) == 0
+    assert f"{len(failed)} images dismissed" in capsys.readouterr().out
 
 
 async def test_without_a_journal_there_is_a_clear_word(settings: Settings, capsys: Captured) -> None:

@@ -217,7 +217,9 @@ def _axes(top: float, words: Callable[[float], str], labels: Sequence[str], step
     for share in (0.0, 0.5, 1.0):
         y = HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
         parts.append(_element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y))
-        parts.append(_element("text", words(share * top), class_="tick", x=LEFT - 5, y=y + 3.5, text_anchor="end"))
+        parts.append(
+            _element("text", words(share * top).replace(".0 ", " "), class_="tick", x=LEFT - 5, y=y + 3.5, text_anchor="end")
+        )
     for place in range(0, len(labels), max(1, len(labels) // 4)):
         x = LEFT + (place + 0.5) * step
         parts.append(_element("text", labels[place], class_="tick", x=x, y=HEIGHT - 5, text_anchor="middle"))

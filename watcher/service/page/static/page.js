@@ -76,7 +76,7 @@
       return;
     }
     for (const { name } of [...found.attributes]) {
-      if (!wanted.hasAttribute(name) && name !== "open") found.removeAttribute(name);
+      if (!wanted.hasAttribute(name) && name !== "open" && name !== "hidden") found.removeAttribute(name);
     }
     for (const { name, value } of wanted.attributes) {
       if (found.getAttribute(name) !== value) found.setAttribute(name, value);
@@ -165,7 +165,7 @@
   document.addEventListener(
     "error",
     (event) => {
-      if (event.target.matches && event.target.matches("img.picture")) event.target.classList.add("broken");
+      if (event.target.matches && event.target.matches(".picture img")) event.target.hidden = true; // private, or gone
     },
     true,
   );
