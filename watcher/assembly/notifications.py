@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
+from watcher.errors import Unavailable
 from watcher.notify.office import Office
 from watcher.notify.plan import OUTAGES, Plan
 
@@ -54,19 +56,31 @@ async def start_notifications(context: Context, records: Records, ear: Ear) -> O
     settings = context.settings
     file = str(settings.journal_path) if settings.journal is None else None
     office = Office(file, records.journal.followers, context.events, context.clock)
-    await office.use(plans(settings))
+    life.run(_use(office, settings), "receivers")
     ear.use(office)
     life.run(_ring(relay.written, office), "notifications")
 
     async def stop() -> None:
-        await relay.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await relay.flush()
         office.look()
         await office.settle(STOP_SECONDS)
         await office.stop()
 
+    def reload(settings: Settings) -> None:
+        life.run(_use(office, settings), "receivers")
+
     life.on_stop(stop)
-    life.on_reload(lambda settings: office.use(plans(settings)))
+    life.on_reload(reload)
+    await asyncio.sleep(0)  # where new receivers begin is asked for before anything can end
     return office
+
+
+async def _use(office: Office, settings: Settings) -> None:
+    """Have these receivers told. Beside the rest: a journal that takes nothing now holds up neither a start nor a reload."""
+    with contextlib.suppress(Unavailable):  # the daemon ends
+        await office.use(plans(settings))
 
 
 def plans(settings: Settings) -> list[Plan]:

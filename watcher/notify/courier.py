@@ -69,6 +69,7 @@ class Courier:
         self._clock = clock
         self._random = random
         self._news = asyncio.Event()
+        self._again = asyncio.Event()
         self._alarm = asyncio.Event()
         self._outages: deque[tuple[Record, str]] = deque(maxlen=MOST_OUTAGES)
         self._failures = 0
@@ -91,6 +92,10 @@ class Courier:
             self._outages.append((outage, identity))
             self._alarm.set()
             self._news.set()
+
+    def try_now(self) -> None:
+        """Somebody may have mended it: no need to wait for the next try."""
+        self._again.set()
 
     def hurry(self) -> None:
         """The daemon is about to end: what is being gathered is told now."""
@@ -212,7 +217,17 @@ class Courier:
         if self._failures == 1:
             self._down_since = self._clock.monotonic()
         self._report.unavailable(self.plan.name, refusal.message, refusal.hint)
-        await self._clock.sleep(pause_after(self._failures, self._random(), refusal.retry_after))
+        await self._pause(pause_after(self._failures, self._random(), refusal.retry_after))
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, or until it is worth a try."""
+        self._again.clear()
+        waits = [asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._again.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _succeed(self) -> None:
         if self._failures or self._lost:

@@ -65,12 +65,14 @@ class Desk:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def use(self, plans: Iterable[Plan], positions: Mapping[str, int]) -> None:
-        """Have these receivers and no others. One whose plan has not changed goes on as it is; another begins at its position."""
+        """Have these receivers and no others. One whose plan has not changed goes on, and is tried now."""
         wanted = {plan.name: plan for plan in plans}
         at_work = {name: courier.plan for name, courier in self._couriers.items()}
         at_work |= {name: heart.plan for name, heart in self._hearts.items()}
         reached = {name: courier.position for name, courier in self._couriers.items()}
         await self._end([name for name, plan in at_work.items() if wanted.get(name) != plan])
+        for courier in self._couriers.values():
+            courier.try_now()
         for name, plan in wanted.items():
             if name not in self._tasks:
                 self._begin(plan, reached.get(name, positions.get(name, 0)))

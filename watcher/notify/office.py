@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import uuid
+from collections import deque
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,8 @@ COMMAND: Final = (sys.executable, "-m", "watcher.assembly.notifier")
 GOODBYE_SECONDS: Final = 2.0
 """So long a process that was told to end may take; then it is killed."""
 SPARE_SECONDS: Final = 1.0
+MOST_OUTAGES: Final = 1000
+"""Outages kept until the process is up."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 _LONGEST_LINE: Final = 1_000_000
 _MOST_UNREAD: Final = 1_000_000
@@ -55,6 +58,9 @@ class Office:
         self._confirmed: dict[str, int] = {}
         self._confirming = asyncio.Event()
         self._settled = asyncio.Event()
+        self._is_up = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._unsaid: deque[Record] = deque(maxlen=MOST_OUTAGES)
         self._process: Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._is_ending = False
@@ -77,16 +83,28 @@ class Office:
         return not self._plans
 
     async def use(self, plans: Sequence[Plan]) -> None:
-        """Tell these receivers and no others. A new one begins behind the last line of the audit file."""
-        self._plans = {plan.name: plan for plan in plans}
-        following = [plan.name for plan in plans if plan.follows]
-        await self._followers.keep_only(following)
-        self._stands = {name: await self._followers.begin(name) for name in following}
-        self._states = {plan.name: self._states.get(plan.name) or _unknown(plan) for plan in plans}
-        self._states = {plan.name: _still(self._states[plan.name], plan) for plan in plans}
-        if self._plans and not self._tasks:
+        """Tell these receivers and no others. A new one begins behind the last line of the audit file.
+
+        Whoever is told of outages alone is there at once; the others wait until the journal has noted where they begin.
+        """
+        async with self._one_at_a_time:
+            self._plans = {plan.name: plan for plan in plans}
+            self._states = {plan.name: _still(self._states.get(plan.name) or _unknown(plan), plan) for plan in plans}
+            following = [plan.name for plan in plans if plan.follows]
+            self._stands = {name: seq for name, seq in self._stands.items() if name in following}
+            await self._start_or_stop()
+            self._say_plans()
+            stands = await asyncio.gather(*(self._followers.begin(name) for name in following))
+            await self._followers.keep_only(following)
+            self._stands = dict(zip(following, stands, strict=True))
+            self._say_plans()
+
+    async def _start_or_stop(self) -> None:
+        if not self._plans:
+            await self._stop_process()
+        elif not self._tasks:
+            self._is_ending = False
             self._tasks = [asyncio.create_task(self._keep(), name="notifier"), asyncio.create_task(self._write_down())]
-        self._say_plans()
 
     def look(self) -> None:
         """Lines were written to the audit file."""
@@ -96,7 +114,11 @@ class Office:
         """A line of the log: told to who wants to know of outages."""
         if event in OUTAGES and any(plan.outage for plan in self._plans.values()):
             rest = {key: value for key, value in fields.items() if key not in ("timestamp", "level", "event")}
-            self._say({"outage": line_fields(event, self._clock.now(), **rest), "id": f"msg_{uuid.uuid4()}"})
+            message = {"outage": line_fields(event, self._clock.now(), **rest), "id": f"msg_{uuid.uuid4()}"}
+            if self._process is None:
+                self._unsaid.append(message)
+            else:
+                self._say(message)
 
     def healthy(self) -> None:
         """The daemon is well now, and so are its folders and the way to the API."""
@@ -108,17 +130,27 @@ class Office:
 
         `hurry`: also what is still being gathered.
         """
-        if self._process is None or self.is_quiet:
+        if self.is_quiet:
             return
-        self._settled.clear()
-        self._say({"settle": patience, "hurry": hurry})
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience + SPARE_SECONDS):
+                await self._is_up.wait()
+                self._settled.clear()
+                self._say({"settle": patience, "hurry": hurry})
                 await self._settled.wait()
-        await self._note_confirmed()
+                await self._note_confirmed()
 
     async def stop(self) -> None:
-        """End the process. What receivers did not confirm is told after the next start."""
+        """End the process. What receivers did not confirm is told after the next start.
+
+        A journal that takes nothing now is not waited for: what was confirmed is told once more.
+        """
+        await self._stop_process()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SPARE_SECONDS):
+                await self._note_confirmed()
+
+    async def _stop_process(self) -> None:
         self._is_ending = True
         if self._process is not None:
             await _end(self._process)
@@ -126,7 +158,6 @@ class Office:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        await self._note_confirmed()
 
     # --- the process ------------------------------------------------------------------------------------------------------------
 
@@ -162,17 +193,22 @@ class Office:
             start_new_session=True,
         )
         self._process = process
+        self._is_up.set()
         try:
             self._say_plans()
+            while self._unsaid:
+                self._say(self._unsaid.popleft())
             while process.stdout is not None and (line := await process.stdout.readline()).endswith(b"\n"):
                 await self._hear(json.loads(line))
         finally:
             self._process = None
+            self._is_up.clear()
             await _end(process)
         return process.returncode
 
     def _say_plans(self) -> None:
-        plans = [plan.to_json() for plan in self._plans.values()]
+        ready = [plan for plan in self._plans.values() if not plan.follows or plan.name in self._stands]
+        plans = [plan.to_json() for plan in ready]
         positions = {name: max(seq, self._confirmed.get(name, 0)) for name, seq in self._stands.items()}
         self._say({"use": plans, "positions": positions, "journal": self._journal})
 
@@ -226,6 +262,8 @@ class Office:
                 self._confirmed.pop(name, None)
             elif await self._followers.advance(name, seq, before):
                 self._stands[name] = seq
+            else:  # somebody else moved it
+                self._stands[name] = await self._followers.begin(name)
 
 
 async def _end(process: Process) -> None:

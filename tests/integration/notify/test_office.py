@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from tests.support.publishing import MovedClock, RecordedLog, wait_until
 from tests.support.receivers import SECRET, ReceivingServer
 from tests.support.records import lines_of, open_journal, sighting, store_all, take_one
 from watcher.config.receivers import ReceiverSettings
-from watcher.model import Event
+from watcher.model import AuditLine, Event
 from watcher.notify.office import Office
 from watcher.notify.plan import Plan
 from watcher.records.audit_file import AuditFile
@@ -112,13 +114,33 @@ async def test_a_process_that_dies_is_replaced(desk: Desk, receiver: ReceivingSe
 
 
 async def test_nothing_runs_where_nobody_is_to_be_told(desk: Desk, receiver: ReceivingServer) -> None:
-    """The process begins with the first receiver."""
+    """The process begins with the first receiver, and ends with the last."""
     await desk.office.use([])
     await desk.end_some(1)
     assert desk.office.process_id is None
 
     await desk.office.use([plan(receiver)])
     await wait_until(lambda: desk.office.process_id is not None)
+    await desk.office.use([])
+    assert desk.office.process_id is None
+
+    await desk.office.use([plan(receiver)])
+    await desk.end_some(1)
+    await wait_until(lambda: len(receiver.confirmed) >= 1)
+    assert receiver.numbers() == [2]
+
+
+async def test_a_reload_tries_at_once(desk: Desk, receiver: ReceivingServer) -> None:
+    """Whoever mended a receiver need not wait for the next try, which may be five minutes away."""
+    receiver.answer_headers, receiver.status = {"Retry-After": "300"}, 503
+    await desk.office.use([plan(receiver)])
+    await desk.end_some(1)
+    await wait_until(lambda: bool(desk.log.of(Event.NOTIFY_UNAVAILABLE)))
+    receiver.status = 200
+    await desk.office.use([plan(receiver)])
+    await wait_until(lambda: len(receiver.confirmed) >= 1)
+
+    assert [state.state for state in desk.office.states] == ["ok"]
 
 
 async def test_what_was_let_go_of_is_said(desk: Desk, receiver: ReceivingServer) -> None:
@@ -149,3 +171,37 @@ async def test_one_that_changes_goes_on_where_it_was(desk: Desk, receiver: Recei
         await wait_until(lambda: len(elsewhere.confirmed) >= 2)
 
     assert (receiver.numbers(), elsewhere.numbers()) == ([1, 2, 3], [4, 5])
+
+
+class Stuck:
+    """Followers of a journal that takes nothing: its disk is full, or its database away."""
+
+    async def begin(self, name: str) -> int:
+        return await asyncio.get_running_loop().create_future()
+
+    async def advance(self, name: str, seq: int, before: int) -> bool:
+        return await asyncio.get_running_loop().create_future()
+
+    async def keep_only(self, names: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def lines_after(self, seq: int, limit: int) -> list[AuditLine]:
+        return []
+
+
+async def test_a_journal_that_takes_nothing_is_told_of_all_the_same(receiver: ReceivingServer) -> None:
+    """It is just what receivers of outages want to hear; and the end of the daemon does not wait for it."""
+    office = Office(None, Stuck(), RecordedLog(), MovedClock())
+    ops = plan(receiver, "ops", events=("outage",))
+    office.heard(Event.JOURNAL_UNAVAILABLE, {"message": "before there was anybody to tell"})
+    using = asyncio.create_task(office.use([ops, plan(receiver, "cms")]))
+    await wait_until(lambda: office.process_id is not None)
+    office.heard(Event.JOURNAL_UNAVAILABLE, {"message": "the disk is full"})
+    await wait_until(lambda: len(receiver.confirmed) >= 1)
+    using.cancel()
+    began = time.monotonic()
+    await office.settle(1.0)
+    await office.stop()
+
+    assert time.monotonic() - began < 8
+    assert [call.object["message"] for call in receiver.confirmed] == ["the disk is full"]
