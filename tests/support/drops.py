@@ -74,7 +74,7 @@ class Drops:
 
     @property
     def originals(self) -> FileOriginals:
-        return FileOriginals(self.intake.roots, self.intake.pools)
+        return FileOriginals(self.intake.roots, self.intake.pools, self.intake.emptied)
 
     def file(self, relative: str | bytes, folder: str = "drop") -> FileRef:
         root = next(Path(each["path"]) for each in self.folders if each["name"] == folder)

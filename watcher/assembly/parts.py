@@ -296,7 +296,7 @@ def _intake_settings(settings: Settings) -> IntakeSettings:
 
 def start_delivery(context: Context, records: Records, publishing: Publishing, api: ApiAccess, intake: Intake) -> Dispatcher:
     """Begin to deliver what the journal holds."""
-    originals = FileOriginals(intake.roots, intake.pools)
+    originals = FileOriginals(intake.roots, intake.pools, intake.emptied)
     ports = Ports(
         journal=records.journal,
         originals=originals,

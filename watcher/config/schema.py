@@ -306,6 +306,8 @@ class Folder(Section):
     """What becomes of an original whose outputs are all stored: `keep`, `delete`, or `{ move = "/folder" }`."""
     on_failure: AfterFailure = "keep"
     """What becomes of an original of which an output failed: `keep` or `{ move = "/folder" }`."""
+    prune_empty: bool = False
+    """Whether folders inside it that delete or move emptied are removed."""
     link: str | None = None
     """Logged beside `url` with `{key}` replaced, for a CDN in front of the bucket."""
     manifest: ManifestPath | None = None

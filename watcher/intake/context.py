@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from watcher.intake.emptied import EmptiedDirectories
 from watcher.intake.pools import Lane
 from watcher.intake.settle import Patience
 
@@ -69,6 +71,7 @@ class IntakeContext:
     on_taken: Callable[[], None]
     confinement: str = ""
     """What besides permissions keeps folders from this process, and how they are opened to it; for people."""
+    emptied: EmptiedDirectories = field(default_factory=lambda: EmptiedDirectories(time.time))
     scanning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Full scans of local folders at a time; those of shares mostly wait, and must not keep others waiting."""
     arming: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))

@@ -115,7 +115,8 @@ class WatchedFolder:
         if self.mode == "lost":
             return self.is_armed
         asked = self._hint_alarm.is_ringing() or self._scan_alarm.is_ringing() or bool(self._scan_waiters)
-        return self._scanned and not self._busy and not asked and self._hints.is_empty() and self.waiting() == 0
+        idle = self._scanned and not self._busy and not asked and self._hints.is_empty()
+        return idle and self.waiting() == 0 and not self._may_prune()
 
     def status(self) -> FolderStatus:
         """How the folder does."""
@@ -262,12 +263,18 @@ class WatchedFolder:
     async def check(self) -> None:
         """Called every few seconds: is the root still the one that was armed, and is it time to try watching again?"""
         info = self._info
+        if self._may_prune():
+            prune = partial(self._context.emptied.prune, self._context.roots.real(self.root))
+            self._context.pools.start(self.root, Lane.DISPOSAL, prune)
         if self.mode == "lost" or info is None:
             await self.arm()
         elif not info.remote and await self._is_healthy() and not self._watching.is_due():
             return
         else:
             await self._check_root(info)
+
+    def _may_prune(self) -> bool:
+        return self._info is not None and self.mode != "lost" and self._context.emptied.pending(self._info.real)
 
     async def _is_healthy(self) -> bool:
         try:

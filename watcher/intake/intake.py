@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import NotAnswering
 from watcher.intake.context import IntakeContext, IntakeSettings
+from watcher.intake.emptied import EmptiedDirectories
 from watcher.intake.files import ignore_lease_breaks
 from watcher.intake.folder import FolderStatus, WatchedFolder
 from watcher.intake.pools import RootPools
@@ -73,6 +74,7 @@ class Intake:
             self.observers,
             on_taken,
             confinement,
+            EmptiedDirectories(clock.now),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._folders: dict[str, WatchedFolder] = {}
@@ -184,6 +186,11 @@ class Intake:
         """Another version than was taken is at the path: look again. A folder that is not configured any more is left alone."""
         if (folder := self._folders.get(file.folder)) is not None:
             folder.look_at(file.relative)
+
+    def emptied(self, folder: str) -> EmptiedDirectories | None:
+        """What removes the emptied directories of a folder; None where they stay."""
+        rules = self._rules.get(folder)
+        return self._context.emptied if rules is not None and rules.folder.prune_empty else None
 
     def out_of_reach(self) -> frozenset[Subtree]:
         """What cannot be had at this moment, since its root or a mount below it is away or hangs."""

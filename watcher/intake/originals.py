@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,9 @@ from watcher.model import FileRef, Observation, SourceFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
+    from watcher.intake.emptied import EmptiedDirectories
     from watcher.intake.pools import Pools
     from watcher.intake.roots import Place, Roots
 
@@ -113,9 +116,11 @@ class FileOriginals:
     `roots` and `pools` are the intake's, which knows what the folders lie on and has their threads.
     """
 
-    def __init__(self, roots: Roots, pools: Pools) -> None:
+    def __init__(self, roots: Roots, pools: Pools, emptied: Callable[[str], EmptiedDirectories | None] = lambda _: None) -> None:
+        """`emptied` gives, by a folder's name, what removes the directories that it lost its files from; None where they stay."""
         self._roots = roots
         self._pools = pools
+        self._emptied = emptied
         self._hashed_as: dict[tuple[FileRef, Observation], Observation] = {}
 
     async def open(self, file: FileRef, observation: Observation, sha1: str | None = None) -> OpenOriginal:
@@ -222,9 +227,17 @@ class FileOriginals:
         version = self._hashed_as.get((file, observation), observation)
         path = self._roots.real(file.root) + b"/" + file.relative
         try:
-            return delete_version(path, version) or was_deleted(path)
+            with self._taking(file):
+                return delete_version(path, version) or was_deleted(path)
         except OSError as error:
             raise _unavailable("cannot be deleted", file.path, error) from error
+
+    def _taking(self, file: FileRef) -> AbstractContextManager[None]:
+        """Around what takes the file out of its directory."""
+        emptied = self._emptied(file.folder)
+        if emptied is None:
+            return nullcontext()
+        return emptied.taking_from(self._roots.real(file.root), file.relative.rpartition(b"/")[0])
 
     def _move(self, file: FileRef, observation: Observation, target: Path, sha1: str | None) -> Path | None:
         source = self._roots.real(file.root) + b"/" + file.relative
@@ -233,7 +246,8 @@ class FileOriginals:
         try:
             make_directories(os.path.dirname(wanted))
             self._roots.targets.refuse_loop(target, os.path.dirname(wanted), self._roots.ids())
-            moved = move_version(source, version, wanted, sha1)
+            with self._taking(file):
+                moved = move_version(source, version, wanted, sha1)
         except OSError as error:
             raise _unavailable(f"cannot be moved to {target}", file.path, error) from error
         return Path(os.fsdecode(moved)) if moved is not None else None
