@@ -13,7 +13,7 @@ from tests.support.records import FACTS, sighting
 from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
 from watcher.delivery.delivery import Delivery, Policy, Ports
 from watcher.delivery.pipeline import Pipeline
-from watcher.errors import CallFailed
+from watcher.errors import CallFailed, Paused
 from watcher.model import (
     Absence,
     Ending,
@@ -233,9 +233,10 @@ class FakeStore:
 
 @dataclass
 class FakeJournal:
-    """Keeps what it is told, in order. `ours` False: a newer version of the file took the output over."""
+    """Keeps what it is told, in order. `ours` False: a newer version of the file took the output over; `paused`: its folder."""
 
     ours: bool = True
+    paused: bool = False
     own_output: bool = False
     objects: dict[tuple[str, str], StoredObject] = field(default_factory=dict)
     changes: list[tuple[Any, ...]] = field(default_factory=list)
@@ -270,6 +271,8 @@ class FakeJournal:
         self._change("hashed", ticket)
 
     async def requested(self, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
+        if self.paused:
+            raise Paused("its folder is paused")
         return self._change("requested", rendition, place[1])
 
     async def enqueued(self, image_id: str, rendition: str | None, job_id: str, now: float) -> bool:

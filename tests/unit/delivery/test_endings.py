@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.fakes import BUCKET, KEY, REGION, FakeWorld, new_delivery, new_image, new_result, transient
-from watcher.delivery.decisions import Conclusion, Failed, Gone, Later, Overtaken, Stored, Unchanged, UnderWay
+from watcher.delivery.decisions import Conclusion, Failed, Gone, Later, OnHold, Overtaken, Stored, Unchanged, UnderWay
 from watcher.delivery.delivery import ABSENT_FOLDER, Policy
 from watcher.delivery.disposal import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OTHER_VERSION, Disposal, Stuck
 from watcher.delivery.store_check import StoreCheck
@@ -40,7 +40,9 @@ class TestTransitions:
         assert await Transitions(world.ports).write(new_delivery(), conclusion, Policy()) is progress
         assert [name for name, *_ in world.journal.changes] == [change]
 
-    @pytest.mark.parametrize(("conclusion", "progress"), [(Overtaken(), OutputState.SUPERSEDED), (UnderWay(), None)])
+    @pytest.mark.parametrize(
+        ("conclusion", "progress"), [(Overtaken(), OutputState.SUPERSEDED), (UnderWay(), None), (OnHold(), None)]
+    )
     async def test_what_others_write_down_is_no_change(self, conclusion: Conclusion, progress: OutputState | None) -> None:
         """A newer version has ended it, or the next start goes on with the job."""
         world = FakeWorld()

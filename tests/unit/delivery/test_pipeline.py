@@ -288,6 +288,14 @@ class TestFailures:
         assert (world.api.requests, changes(world)) == ([], ["hashed", "requested"])
         assert world.gate.names("abandoned") == [NAME]
 
+    async def test_a_folder_that_was_paused_meanwhile_sends_nothing(self) -> None:
+        """The output waits as it was; its URL is withdrawn, the gate hears that nothing was sent, and nothing is written down."""
+        world = FakeWorld()
+        world.journal.paused = True
+        await world.pipeline().process(new_image())
+        assert (world.api.requests, changes(world)) == ([], ["hashed"])
+        assert world.gate.names("abandoned") == [NAME]
+
     async def test_an_answer_for_other_bytes_is_not_believed(self) -> None:
         """`input.sha1` is not ours although the file is as it was: what was stored is not what was dropped."""
         world = FakeWorld()
