@@ -50,8 +50,8 @@ INPUT_COLUMNS: Final = ("size", "width", "height", "format", "sha1")
 CSV_COLUMNS: Final = ("folder", "file", *OUTPUT_COLUMNS, *(f"input_{name}" for name in INPUT_COLUMNS))
 BEST_FIRST: Final = ("image/avif", "image/webp")
 """Types that a <picture> offers before others: a browser takes the first that it knows."""
-_NOT_IN_URLS: Final = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
-_NOT_IN_SNIPPETS: Final = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}(),']")
+_NOT_IN_URLS: Final = frozenset(' "<>\\^`{|}')
+_NOT_IN_SNIPPETS: Final = _NOT_IN_URLS | frozenset("(),'")
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>&!])")
 
 
@@ -105,8 +105,10 @@ def stored_address(record: Record) -> str | None:
     return _encoded(where, _NOT_IN_URLS)
 
 
-def _encoded(url: str, unsafe: re.Pattern[str]) -> str:
-    return unsafe.sub(lambda found: quote(found[0], safe=""), printable(url))
+def _encoded(url: str, unsafe: frozenset[str]) -> str:
+    """The address with these characters, and all that cannot be seen, percent-encoded."""
+    letters = (quote(each, safe="") if each in unsafe or not each.isprintable() else each for each in printable(url))
+    return "".join(letters)
 
 
 def _snippet_address(output: PublishedObject) -> str:
