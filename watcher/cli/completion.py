@@ -36,6 +36,22 @@ def states(incomplete: str) -> list[str]:
     return [str(state) for state in STATES if state.startswith(incomplete)]
 
 
+def renditions(context: typer.Context, incomplete: str) -> Found:
+    """The names of the configured renditions, with the folders that have them."""
+    return _of_settings(
+        context,
+        incomplete,
+        lambda settings: [(each.name, folder.name) for folder in settings.folders for each in folder.renditions],
+    )
+
+
+def forms(incomplete: str) -> list[str]:
+    """The forms of `links`."""
+    from watcher.links import FORMS
+
+    return [form for form in FORMS if form.startswith(incomplete)]
+
+
 def failed_images(context: typer.Context, incomplete: str) -> Found:
     """The ids of failed images, with their files."""
     return _of_settings(context, incomplete, _failed)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from watcher.cli.completion import folders, states
+from watcher.cli.completion import folders, forms, states
 from watcher.cli.options import ConfigOption, JsonOption, leave, load, parsed
 
 
@@ -54,11 +54,13 @@ def links(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILE|KEY|URL|ID]...", help="Files or directories, keys, addresses, or ids of images.", show_default=False
+            metavar="FILE|KEY|URL|ID", help="Files or directories, keys, addresses, or ids of images.", show_default=False
         ),
     ] = None,
     config: ConfigOption = None,
-    form: Annotated[str, typer.Option("--as", metavar="FORM", help="url, markdown, html, picture, json or csv.")] = "url",
+    form: Annotated[
+        str, typer.Option("--as", metavar="FORM", help="url, markdown, html, picture, json or csv.", autocompletion=forms)
+    ] = "url",
     folder: Annotated[str | None, typer.Option(help="All files of this folder, by name.", autocompletion=folders)] = None,
     since: Annotated[str | None, typer.Option(help='Only what was stored since: "2h", "1d" or a date 2026-01-31.')] = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from watcher.cli.completion import failed_images, folders
+from watcher.cli.completion import failed_images, folders, renditions
 from watcher.cli.options import ConfigOption, JsonOption, leave, load, parsed, wait
 
 FolderArgument = Annotated[
@@ -22,7 +22,7 @@ def retry(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID|FILE|KEY|URL]...",
+            metavar="ID|FILE|KEY|URL",
             help="Failed images: ids, files, keys or addresses.",
             show_default=False,
             autocompletion=failed_images,
@@ -63,7 +63,7 @@ def resume(folder: FolderArgument = None, config: ConfigOption = None) -> None:
 def reprocess(
     everything: Annotated[bool, typer.Option("--all", help="Also those whose rule is the same: sent, and paid, again.")] = False,
     folder: Annotated[str | None, typer.Option(help="Only images of this folder, by name.", autocompletion=folders)] = None,
-    rendition: Annotated[str | None, typer.Option(help="Only this rendition, by name.")] = None,
+    rendition: Annotated[str | None, typer.Option(help="Only this rendition, by name.", autocompletion=renditions)] = None,
     since: Annotated[str | None, typer.Option(help='Only what was stored since: "2h", "1d" or a date 2026-01-31.')] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count images and requests; change nothing.")] = False,
     config: ConfigOption = None,

@@ -101,7 +101,7 @@ def check(
 
 def preview(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Pictures, or folders that have some.", show_default=False)
+        list[str] | None, typer.Argument(metavar="PATH", help="Pictures, or folders that have some.", show_default=False)
     ] = None,
     folder: Annotated[
         str | None,

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.support.daemon import write_config
 from watcher.cli import app
-from watcher.cli.completion import failed_images, folders, receivers, states
+from watcher.cli.completion import failed_images, folders, forms, receivers, renditions, states
 
 
 @pytest.fixture
@@ -19,7 +19,10 @@ def context(tmp_path: Path) -> Any:
         tmp_path / "config.toml",
         {
             "state_dir": tmp_path / "state",
-            "folders": [{"name": "products", "path": tmp_path / "a"}, {"name": "press", "path": tmp_path / "b"}],
+            "folders": [
+                {"name": "products", "path": tmp_path / "a", "renditions": [{"name": "thumb", "store": {"path": "t/{name}"}}]},
+                {"name": "press", "path": tmp_path / "b"},
+            ],
             "notify": {"cms": {"url": "https://cms.example.com/hook"}},
             "publish": {"serve": {"public_url": "https://drops.example.com"}},
             "store": {"id": "c", "bucket": "my-bucket", "region": "eu-central-003"},
@@ -33,12 +36,14 @@ def test_folders_and_receivers_are_those_of_the_configuration(context: Any) -> N
     assert [name for name, _ in folders(context, "pr")] == ["products", "press"]
     assert [name for name, _ in folders(context, "pro")] == ["products"]
     assert [name for name, _ in receivers(context, "")] == ["cms"]
+    assert renditions(context, "") == [("thumb", "products")]
 
 
 def test_states_are_those_of_list() -> None:
     """Including the files that no image was made of."""
     assert states("i") == ["ignored"]
     assert "waiting" in states("")
+    assert forms("m") == ["markdown"]
 
 
 def test_what_cannot_be_read_completes_to_nothing(context: Any, tmp_path: Path) -> None:
