@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from watcher.backoff import exponential
-from watcher.errors import NotAnswering
+from watcher.errors import NotAnswering, Unavailable
 from watcher.in_time import in_thread
 from watcher.links import MANIFEST_COLUMNS, PublishedFile, csv_line, manifest_entry, manifest_rows
 from watcher.model import Event
@@ -91,7 +91,7 @@ class Manifest:
         self._changed.clear()
         try:
             await self.write()
-        except (OSError, NotAnswering) as error:
+        except (OSError, Unavailable) as error:
             self._changed.set()
             self._tries += 1
             self._tell_trouble(error)

@@ -20,6 +20,7 @@ import pytest
 
 from tests.support.publishing import MovedClock, RecordedLog
 from tests.support.records import open_journal, rule
+from watcher.errors import Unavailable
 from watcher.model import Event, PublishedObject
 from watcher.records import manifest as module
 from watcher.records.bell import FolderBells
@@ -173,6 +174,25 @@ async def test_trouble_is_said_once_and_passes(tmp_path: Path) -> None:
     path.parent.mkdir()
     await until(lambda: log.of(Event.JOURNAL_RECOVERED))
     assert json.loads(path.read_text())
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_journal_that_cannot_be_asked_is_waited_for(tmp_path: Path) -> None:
+    """A database that is away for a while ends no daemon."""
+
+    class Away(Shelf):
+        async def published_page(self, folder: str, after: bytes | None, limit: int) -> Any:
+            if not self.asked:
+                self.asked += 1
+                raise Unavailable("the database is away")
+            return await super().published_page(folder, after, limit)
+
+    log = RecordedLog()
+    task = asyncio.create_task(manifest_at(tmp_path / "site.json", Away("a.jpg"), log).run())
+    await until(lambda: log.of(Event.JOURNAL_RECOVERED))
+    assert "the database is away" in log.of(Event.JOURNAL_UNAVAILABLE)[0]["message"]
+    assert list(json.loads((tmp_path / "site.json").read_text())) == ["a.jpg"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
