@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import secrets
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -82,7 +83,7 @@ class Manifest:
         """Write what has changed since it was last written, where that can be done in so many seconds; then listen no more."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                if self._changed.is_set():
+                if seconds and self._changed.is_set():
                     await self._try()
         self._changed.clear()
         self._journal.objects_changed.leave(self.rule.folder, self._changed)
@@ -116,8 +117,10 @@ class Manifest:
     async def write(self) -> None:
         """Write it anew. Raises OSError, and NotAnswering where the disk hangs."""
         making = Making(self.path, csv=self.path.suffix == ".csv")
-        await self._apart(making.begin)
+        if not self._last:
+            await self._apart(making.tidy)
         try:
+            await self._apart(making.begin)
             after: bytes | None = None
             while True:
                 objects, after = await self._journal.published_page(self.rule.folder, after, PAGE)
@@ -150,18 +153,20 @@ class Making:
 
     def __init__(self, path: Path, *, csv: bool) -> None:
         self._path = path
-        self._beside = path.with_name(f".{path.name}.tmp")
+        self._beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         self._csv = csv
         self._descriptor = -1
         self._digest = hashlib.sha256()
         self._is_first = True
+        self._is_over = False
 
     def begin(self) -> None:
         """Make the file, and write how it begins."""
-        with suppress(FileNotFoundError):
-            self._beside.unlink()  # a crash left it; or a call that hung writes on, into what nobody sees
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(self._beside, flags, MODE)
+        if self._is_over:  # called off while the disk was waited for
+            self.give_up()
+            return
         os.fchmod(self._descriptor, MODE)
         self._write(csv_line(MANIFEST_COLUMNS) + "\n" if self._csv else "{")
 
@@ -174,6 +179,12 @@ class Making:
         for file in files:
             self._write(("\n" if self._is_first else ",\n") + manifest_entry(file))
             self._is_first = False
+
+    def tidy(self) -> None:
+        """Remove what an earlier process left when it was killed in the middle."""
+        for each in os.scandir(self._path.parent):
+            if each.name.startswith(f".{self._path.name}.") and each.name.endswith(".tmp"):
+                os.unlink(each.path)  # noqa: PTH108 - of scandir
 
     def put_in_place(self, last: str) -> str:
         """Let it take its place, unless what lies there is the same (`last` is the digest of that). Gives its digest."""
@@ -189,7 +200,8 @@ class Making:
         return digest
 
     def give_up(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, also of what is under way in another thread."""
+        self._is_over = True
         self._close()
         with suppress(OSError):
             self._beside.unlink()

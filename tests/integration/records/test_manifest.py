@@ -150,6 +150,29 @@ async def test_written_at_once_then_at_changes_and_what_is_the_same_stays(tmp_pa
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """Beside the manifest, and nothing else."""
+    for name in (".site.json.0a1b2c3d.tmp", ".other.json.0a1b2c3d.tmp", "site.json.tmp"):
+        (tmp_path / name).touch()
+    await manifest_at(tmp_path / "site.json", Shelf("a.jpg")).write()
+
+    assert sorted(os.listdir(tmp_path)) == [".other.json.0a1b2c3d.tmp", "site.json", "site.json.tmp"]
+
+
+async def test_a_write_that_was_called_off_does_not_spoil_the_next(tmp_path: Path) -> None:
+    """As at a reload: the first is given up wherever it is, the second is whole, and no trouble is said."""
+    log, path = RecordedLog(), tmp_path / "site.json"
+    for _ in range(20):
+        first = asyncio.create_task(manifest_at(path, Shelf("a.jpg"), log).run())
+        await asyncio.sleep(0.002)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await manifest_at(path, Shelf("a.jpg", "b.jpg"), log).write()
+        assert list(json.loads(path.read_text())) == ["a.jpg", "b.jpg"]
+    assert not log.of(Event.JOURNAL_UNAVAILABLE)
+    await until(lambda: os.listdir(tmp_path) == ["site.json"])
+
+
 async def test_a_stop_writes_what_ended_last(tmp_path: Path) -> None:
     """Also where the task was called off in the middle; without a change nothing is written."""
     path, shelf = tmp_path / "site.json", Shelf("a.jpg")
