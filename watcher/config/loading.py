@@ -18,13 +18,15 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from watcher.config.problems import read_settings
 from watcher.config.receivers import SECRET_KEYS, WAYS
 from watcher.config.schema import Settings, merge
-from watcher.config.validation import Purpose, check_whole
+from watcher.config.validation import LookedAt, Purpose, check_whole, move_targets
 from watcher.config.words import did_you_mean
 from watcher.errors import ConfigurationError
 from watcher.in_time import answered, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from watcher.config.validation import Chain, FileId
 
 ENVIRONMENT_PREFIX: Final = "WATCHER_"
 CONFIG_VARIABLE: Final = "WATCHER_CONFIG"
@@ -88,7 +90,8 @@ def load_settings(
     settings, found, left_out = read_settings(merged, Places(from_environment).name)
     problems += found
     if settings is not None:
-        whole = check_whole(settings, purpose, environment, _real_paths(settings, say))
+        looked_at = LookedAt(_real_paths(settings, say), _chains(settings) if purpose == "daemon" else {})
+        whole = check_whole(settings, purpose, environment, looked_at)
         problems += [problem for problem in whole if not _follows(problem, left_out)]
     if problems or settings is None:
         raise ConfigurationError(problems)
@@ -105,6 +108,27 @@ def _real_paths(settings: Settings, say: Callable[[str], None] | None) -> dict[P
         if folder.path not in found and say is not None:
             say(f"folder {folder.name}: {folder.path} does not answer; its path is taken as it is written")
     return {path: Path(real) for path, real in found.items()}
+
+
+def _chains(settings: Settings) -> dict[Path, Chain]:
+    """Which directories lie on the way to watched folders and to those that originals are moved to; without what hangs."""
+    targets = [target for folder in settings.folders for _, target in move_targets(folder)]
+    places = [*targets, *(folder.path for folder in settings.folders)] if targets else []
+    found = answered({("chain", place): partial(_chain, place) for place in places})
+    return {place: chain for (_, place), chain in found.items()}
+
+
+def _chain(path: Path) -> Chain:
+    real = Path(os.path.realpath(path))
+    return tuple(_identity(each) for each in (real, *real.parents))
+
+
+def _identity(path: Path) -> FileId | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _follows(problem: str, left_out: set[str]) -> bool:

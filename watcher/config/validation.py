@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from watcher.config.apprise_check import apprise_problems
 from watcher.config.keys import DEFAULT_KEY_TEMPLATE
 from watcher.config.receivers import receiver_problems
-from watcher.config.schema import B2ConnectorSettings, is_loopback, output_store, split_address
+from watcher.config.schema import B2ConnectorSettings, MoveTo, is_loopback, output_store, split_address
 from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:
@@ -24,18 +25,28 @@ MAX_METADATA_BYTES: Final = 2_048
 """Name and value bytes of `store.metadata`, ours included (S3 rule; B2's own is 7,000, less with encryption)."""
 
 
-def check_whole(
-    settings: Settings, purpose: Purpose, environment: Mapping[str, str], real_paths: Mapping[Path, Path]
-) -> list[str]:
-    """What no table can see alone: secrets, stores of folders, overlaps, names, times, proxies of the environment.
+FileId = tuple[int, int]
+"""Device and inode."""
+Chain = tuple[FileId | None, ...]
+"""A directory and all above it, by their true places; None for what is not there (yet)."""
 
-    `real_paths`: where the folders' paths lead to, as far as that is known.
-    """
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """What the file systems say of configured paths, as far as it is known: where they lead to, and what lies on the way."""
+
+    real_paths: Mapping[Path, Path] = field(default_factory=dict)
+    chains: Mapping[Path, Chain] = field(default_factory=dict)
+
+
+def check_whole(settings: Settings, purpose: Purpose, environment: Mapping[str, str], looked_at: LookedAt) -> list[str]:
+    """What no table can see alone: secrets, stores of folders, overlaps, names, times, proxies of the environment."""
     if purpose == "engine":
         return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
     problems = [
         *_check_journal(settings),
-        *_check_folders(settings, real_paths),
+        *_check_folders(settings, looked_at.real_paths),
+        *_check_moves(settings.folders, looked_at.chains),
         *_check_publish(settings),
         *_check_receivers(settings, purpose),
     ]
@@ -139,6 +150,31 @@ def _check_overlaps(folders: Sequence[Folder], real_paths: Mapping[Path, Path]) 
             inside = path.is_relative_to(above) and number != other
             if inside and (folders[other].recursive or path == above) and not (path == above and other > number):
                 yield f"folders[{number}].path: lies in folders[{other}].path; watched folders must not overlap"
+
+
+def move_targets(folder: Folder) -> list[tuple[str, Path]]:
+    """The settings of a folder that move originals, and where to."""
+    after = {"on_success": folder.on_success, "on_failure": folder.on_failure}
+    return [(name, each.move) for name, each in after.items() if isinstance(each, MoveTo)]
+
+
+def _check_moves(folders: Sequence[Folder], chains: Mapping[Path, Chain]) -> Iterator[str]:
+    """What is moved must not be found again: not in a watched folder itself, nor below one that is called by another name there.
+
+    A target that is seen to lie in its folder is fine; nothing below it is taken.
+    """
+    for number, folder in enumerate(folders):
+        for name, target in move_targets(folder):
+            chain = chains.get(target, ())
+            for other, watched in enumerate(folders):
+                root = (chains.get(watched.path) or (None,))[0]
+                if root is None or root not in chain:
+                    continue
+                place, there = f"folders[{number}].{name}", f"folders[{other}].path ({watched.path})"
+                if root == chain[0]:
+                    yield f"{place}: {target} is {there} itself, where moved files would be taken again; name another folder"
+                elif watched.recursive and not target.is_relative_to(watched.path):
+                    yield f"{place}: {target} leads into {there} by another name, where moved files would be taken again"
 
 
 def _check_manifests(settings: Settings, real_paths: Mapping[Path, Path]) -> Iterator[str]:
