@@ -264,6 +264,28 @@ class ReceiverFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class HostFigures:
+    """How a host does that shares the journal. `since`: when one that is gone was heard of last (Unix seconds)."""
+
+    name: str
+    alive: bool
+    since: float | None
+    in_hand: int
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Images that nobody but hosts that are gone can deliver, by folder."""
+
+    @property
+    def state(self) -> str:
+        """alive, gone (its lease has ended) or stopped."""
+        return "alive" if self.alive else "stopped" if self.since is None else "gone"
+
+    def fields(self) -> Record:
+        """As `status --json` has them."""
+        since = None if self.alive else _stamp(self.since)
+        return {"name": self.name, "state": self.state, "since": since, "in_hand": self.in_hand, "waiting": dict(self.waiting)}
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """All that there is to know of a daemon in one value."""
 
@@ -273,6 +295,8 @@ class Status:
     journal: JournalFigures
     folders: Sequence[FolderFigures]
     receivers: Sequence[ReceiverFigures] = ()
+    hosts: Sequence[HostFigures] = ()
+    """Those that share the journal, where any do."""
 
     @classmethod
     def of(cls, daemon: DaemonFigures, report: DaemonReport, journal: JournalFigures) -> Status:
@@ -293,7 +317,8 @@ class Status:
         journal, api = self.journal.fields(), self.api.fields()
         paused = _stamp(self.journal.paused.get(None))
         whole = {**self.daemon.fields(), "paused": paused, "api": api, **self.counts.fields(), **journal}
-        return {**whole, "folders": folders, "receivers": receivers}
+        hosts = {"hosts": [host.fields() for host in self.hosts]} if self.hosts else {}
+        return {**whole, "folders": folders, "receivers": receivers, **hosts}
 
 
 def paused_since(paused: Mapping[str | None, float], folder: str) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NOT_RUNNING: Final = 3
 NAME_WIDTH: Final = 11
+_HOST_STYLES: Final = {"alive": "green", "gone": "bold red", "stopped": "yellow"}
 
 
 def show_status(settings: Settings, *, as_json: bool) -> int:
@@ -45,7 +47,8 @@ def read_status(settings: Settings, now: float) -> Status:
     with reading(settings) as journal:
         figures = JournalFigures() if journal is None else journal.figures(now)
         report = None if journal is None or daemon.pid is None else journal.report()
-    return Status.of(daemon, report or _seen_from_here(settings), figures)
+        hosts = [] if journal is None else journal.hosts()
+    return replace(Status.of(daemon, report or _seen_from_here(settings), figures), hosts=hosts)
 
 
 def _seen_from_here(settings: Settings) -> DaemonReport:
@@ -86,6 +89,7 @@ def _show(out: Console, status: Record) -> None:
     rows = _lines(status)
     rows += [("folder", _folder_words(folder)) for folder in status["folders"]]
     rows += [("notify", Text(f"{plain(each['name'])} ").append(_receiver_words(each))) for each in status["receivers"]]
+    rows += [("host", _host_words(host)) for host in status.get("hosts", ())]
     if status["last_delay"]:
         rows.append(("waits for", _event_line(status["last_delay"], "yellow")))
     errors = {error["id"]: error for error in reversed(status["last_errors"])}  # the outputs of an image fail alike
@@ -146,6 +150,17 @@ def _api_words(api: Record) -> str | Text:
     since = f" since {_readable(api['since'])}" if api["since"] else ""
     message = f": {plain(api['message'])}" if api["message"] else ""
     return Text(f"{api['words']}{since}{message}", "green" if api["state"] == "reachable" else "bold red")
+
+
+def _host_words(host: Record) -> Text:
+    words = Text(f"{plain(host['name'])} ").append(host["state"], _HOST_STYLES[host["state"]])
+    words.append(f" since {_readable(host['since'])}" if host["since"] else "")
+    words.append(f", {host['in_hand']} in hand" if host["in_hand"] else "")
+    if host["waiting"]:
+        count, folders = sum(host["waiting"].values()), ", ".join(map(plain, host["waiting"]))
+        waits = "1 image waits" if count == 1 else f"{count} images wait"
+        words.append(f", {waits} for it: no other host sees the files ({folders})", "bold red")
+    return words
 
 
 def _receiver_words(receiver: Record) -> Text:

@@ -6,9 +6,10 @@ Functions of a connection to PostgreSQL; no driver is needed to read them.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from watcher.figures import HostFigures
 from watcher.records.chain import compose, line_hash
 from watcher.records.ranges import Ranges
 
@@ -35,23 +36,6 @@ _CURSORS: Final = """
 SELECT hosts.name, hosts.last_seq, coalesce(cursors.seq, 0), cursors.hash
 FROM hosts LEFT JOIN cursors ON cursors.host = hosts.name AND cursors.name = 'audit' ORDER BY hosts.name
 """
-
-
-@dataclass(frozen=True, slots=True)
-class HostFigures:
-    """How a host does. `since`: when it was heard of last (Unix seconds), of one that is gone without a word."""
-
-    name: str
-    alive: bool
-    since: float | None
-    in_hand: int
-    waiting: dict[str, int] = field(default_factory=dict)
-    """Images that nobody but hosts that are gone can deliver, by folder."""
-
-    @property
-    def word(self) -> str:
-        """alive, gone (its lease has ended) or stopped."""
-        return "alive" if self.alive else "stopped" if self.since is None else "gone"
 
 
 def hosts(connection: Connection) -> list[HostFigures]:

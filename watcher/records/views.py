@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from watcher.figures import DaemonReport, JournalFigures
+    from watcher.figures import DaemonReport, HostFigures, JournalFigures
     from watcher.model import Image, PublishedObject, Record
-    from watcher.records.cluster import HostEndings, HostFigures
+    from watcher.records.cluster import HostEndings
     from watcher.records.dialect import Connection
     from watcher.records.listed import ListedOutput
     from watcher.records.place import JournalPlace

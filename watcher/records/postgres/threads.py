@@ -45,6 +45,7 @@ class PatientReadThread(ReadThread):
         tries = 0
         while True:
             try:
+                job.error = None
                 super()._answer(job)
                 refused = database.refusal(job.error) if isinstance(job.error, psycopg.Error) else None
                 if refused is None:
