@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import cluster
+from tests.support.cluster import Cluster, cluster
 from tests.support.daemon import command, wait_until
 from tests.support.postgres import Postgres
 from tests.support.standin import StandinProcess
@@ -49,3 +49,32 @@ def test_two_daemons_over_one_tree_take_each_file_once(tmp_path: Path, postgres:
     assert sorted(hosts.paid()) == names
     assert all(host.audit() for host in hosts.hosts), "one of the hosts did nothing"
     hosts.assert_audit_is_whole()
+
+
+def test_a_journal_that_is_copied_sends_nothing_again(tmp_path: Path, postgres: Postgres, standin: StandinProcess) -> None:
+    """From SQLite to PostgreSQL: what is stored stays stored, the audit file goes on, and the daemon has to stop before."""
+    made = Cluster(tmp_path, postgres, standin, 1)
+    (host,) = made.hosts
+    shared = {name: host.changes.pop(name) for name in ("journal", "cluster")}
+    host.config = host.write_config()
+    host.start()
+    names = made.drop(5)
+    wait_until(lambda: sorted(made.ended()) == names)
+    arguments = ("journal", "copy", host.path / "state" / "journal.db", made.url, "--host", "scanner-1")
+    refused = command(*arguments)
+    host.stop()
+    copied = command(*arguments)
+    host.changes |= shared
+    host.config = host.write_config()
+    host.start()
+    names += made.drop(2)
+    wait_until(lambda: len(made.ended()) == len(names))
+    host.stop()
+
+    assert refused.returncode == 69
+    assert "another daemon" in refused.stderr
+    assert copied.returncode == 0, copied.stderr
+    assert "5 images, 5 endings, 5 files, 5 objects" in copied.stdout
+    assert set(made.paid().values()) == {1}
+    assert [line["seq"] for line in host.audit()] == [1, 2, 3, 4, 5, 6, 7]
+    made.assert_audit_is_whole()

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from watcher import __version__
-from watcher.cli import notify, reading, service, steering, working
+from watcher.cli import journal, notify, reading, service, steering, working
 from watcher.cli.flags import Command, Group
 from watcher.errors import ConfigurationError, Unavailable, WatcherError
 
@@ -41,6 +41,8 @@ audit_app = typer.Typer(cls=Group, help="The audit file: one line for each ended
 app.add_typer(audit_app, name="audit", rich_help_panel="Look")
 notify_app = typer.Typer(cls=Group, help="Receivers of notifications (table `notify`).", no_args_is_help=True)
 app.add_typer(notify_app, name="notify", rich_help_panel="Steer")
+journal_app = typer.Typer(cls=Group, help="The journal: what is remembered of files and images.", no_args_is_help=True)
+app.add_typer(journal_app, name="journal", rich_help_panel="Steer")
 service_app = typer.Typer(cls=Group, help="The systemd service on this machine.", no_args_is_help=True)
 app.add_typer(service_app, name="service", rich_help_panel="Work")
 
@@ -53,6 +55,7 @@ for panel, commands in (("Work", WORKING), ("Look", READING), ("Steer", STEERING
 audit_app.command(cls=Command)(reading.verify)
 notify_app.command("test", cls=Command)(notify.sample)
 notify_app.command(cls=Command)(notify.replay)
+journal_app.command(cls=Command)(journal.copy)
 service_app.command(cls=Command)(service.install)
 service_app.command(cls=Command)(service.uninstall)
 

@@ -480,7 +480,8 @@ class AdminSettings(Section):
     """What the page and `/metrics` ask for, with any user name. Needed unless `listen` is a loopback address."""
 
 
-def _postgres_url(value: str) -> str:
+def postgres_url(value: str) -> str:
+    """The URL, if it can be one of a journal. Raises ValueError."""
     parts = urlsplit(value)
     query = parse_qs(parts.query)
     if parts.scheme not in ("postgresql", "postgres"):
@@ -580,7 +581,7 @@ class Settings(BaseSettings):
 
     state_dir: AbsolutePath = Field(default_factory=lambda: default_state_dir(os.environ))
     """Where the journal, the lock and the audit file lie. Default: `$STATE_DIRECTORY`, else the user's state folder."""
-    journal: Annotated[str, AfterValidator(_postgres_url)] | None = None
+    journal: Annotated[str, AfterValidator(postgres_url)] | None = None
     """`postgresql://user@host/database`: a journal that several hosts share. Default: a SQLite file in `state_dir`."""
     journal_password: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Of the user in `journal`. Better in the environment, a credential, or ~/.pgpass."""

@@ -53,4 +53,9 @@ def is_same(connection: Connection, newest: tuple[Any, ...], sighting: Sighting)
 
 def note(connection: Connection, number: int, file: FileRef) -> None:
     """Note as what each host that knows this version of the file sees it: those are the ones that can deliver it."""
-    connection.execute(_NOTE, (number, *split_path(file.relative)))
+    note_path(connection, number, file.relative)
+
+
+def note_path(connection: Connection, number: int, relative: bytes) -> None:
+    """The same, by the path inside the folder."""
+    connection.execute(_NOTE, (number, *split_path(relative)))

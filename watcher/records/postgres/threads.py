@@ -18,6 +18,7 @@ from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from watcher.records.commit import Refusal
     from watcher.records.jobs import Job
     from watcher.records.outage import Outage
     from watcher.records.postgres.adapter import PostgresConnection
@@ -45,9 +46,7 @@ class PatientReadThread(ReadThread):
         tries = 0
         while True:
             try:
-                job.error = None
-                super()._answer(job)
-                refused = database.refusal(job.error) if isinstance(job.error, psycopg.Error) else None
+                refused = self._refused(job)
                 if refused is None:
                     self._outage.over("questions")
                     return
@@ -60,6 +59,13 @@ class PatientReadThread(ReadThread):
                 self._connection = self._server.connect()
             except psycopg.Error as error:
                 job.error = error
+
+    def _refused(self, job: Job) -> Refusal | None:
+        """Answer, and give what the database says instead, if it does."""
+        job.error = None
+        super()._answer(job)
+        error: BaseException | None = job.error
+        return database.refusal(error) if isinstance(error, psycopg.Error) else None
 
 
 class Listener:
