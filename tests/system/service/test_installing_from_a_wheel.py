@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def packaged(box: Box, wheel: Path) -> str:
     pip = ("/root/environment/bin/python", "-m", "pip", "install", "--quiet", "--no-index", "--find-links", WHEELS)
     box.sh(*pip, f"/root/{wheel.name}")
     return "/root/environment/bin/compressor-watcher"
+
+
+def test_the_wheel_holds_the_page(wheel: Path) -> None:
+    """Its templates, style and script are package data; nothing builds them."""
+    page = REPOSITORY / "watcher" / "service" / "page"
+    wanted = {
+        str(each.relative_to(REPOSITORY)) for each in page.rglob("*") if each.suffix in (".html", ".css", ".js", ".svg", ".py")
+    }
+    with zipfile.ZipFile(wheel) as packed:
+        assert len(wanted) > 20
+        assert wanted <= set(packed.namelist())
 
 
 def test_the_wheel_alone_installs_upgrades_and_leaves_the_service(

@@ -144,24 +144,28 @@ class Pages:
         seen = _number(request.headers.get("Last-Event-ID") or request.query.get("seen"))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         await response.prepare(request)
-        stamp = ""
         try:
-            await response.write(b"retry: 1000\n\n")
-            if seen > (await self.live.frame()).number:
+            frame = await self.live.frame()
+            stamp = self._stamp(frame.look)
+            await response.write(b"retry: 1000\n\n" + event("stamp", stamp))
+            if seen > frame.number:
                 seen = 0  # of another process
-            while not self.live.closed:
-                frame = await self.live.next_frame(seen, QUIET_SECONDS)
-                if frame is None:
-                    await response.write(b": still here\n\n")
-                    continue
-                if stamp != (now := self._stamp(frame.look)):
-                    stamp = now
-                    await response.write(event("stamp", stamp))
-                await response.write(frame.news(seen))
-                seen = frame.number
-        except ConnectionError:
-            pass  # whoever looked has gone
+            await self._follow(response, seen, stamp)
+        except (ConnectionError, Unavailable):
+            pass  # whoever looked has gone; or nothing can be shown now, and the browser asks again
         return response
+
+    async def _follow(self, response: web.StreamResponse, seen: int, stamp: str) -> None:
+        while not self.live.closed:
+            frame = await self.live.next_frame(seen, QUIET_SECONDS)
+            if frame is None:
+                await response.write(b": still here\n\n")
+                continue
+            if stamp != (now := self._stamp(frame.look)):
+                stamp = now
+                await response.write(event("stamp", stamp))
+            await response.write(frame.news(seen))
+            seen = frame.number
 
     # --- the buttons ----------------------------------------------------------------------------------------------------------
 
