@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from watcher.records.chain import AuditLine, ChainEnd, compose, line_hash
-from watcher.records.rotated import last_rotated_line, read_end
+from watcher.records.rotated import last_rotated_line, newest_is_unreadable, read_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,6 +158,8 @@ class AuditFile:
         if before is not None and (repair or before.seq >= (self._before_last or self.place.seq)):
             self.place = before.place
             return True
+        if newest_is_unreadable(self.path):
+            return True  # the journal says where the chain stands
         if torn and before is None:
             self.place = ChainEnd(0, None)
             return True

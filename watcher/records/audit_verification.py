@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.records.chain import NEW_CHAIN, AuditLine, read_line
 from watcher.records.ranges import Ranges
-from watcher.records.rotated import READ_ERRORS, audit_files, open_lines, rotated_files, unreadable_files
+from watcher.records.rotated import READ_ERRORS, audit_files, how_to_read, open_lines, rotated_files, unreadable_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,10 +72,7 @@ def _verify(path: Path, journal: JournalViews | None) -> Verification:
     files = audit_files(path)
     unreadable = unreadable_files(path)
     check = Check(journal, something_hidden=bool(unreadable))
-    check.problems += [
-        f"{each.name}: cannot be read: its compression is not known here; decompress it, or rotate with gzip, bzip2 or xz"
-        for each in unreadable
-    ]
+    check.problems += [f"{each.name}: cannot be read: {how_to_read(each)}" for each in unreadable]
     for file in files:
         check.file(file)
     if journal is not None:
@@ -107,6 +104,7 @@ class Check:
                     first += len(some)
         except READ_ERRORS as error:
             self.problems.append(f"{path.name}: cannot be read to its end: {error}")
+            self.something_hidden = True
 
     def _some(self, name: str, first: int, some: Sequence[bytes]) -> None:
         """Lines of a file that follow each other; the first of them has the number `first`."""

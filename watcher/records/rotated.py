@@ -7,6 +7,9 @@ import gzip
 import lzma
 import os
 import re
+import shutil
+import subprocess
+import tempfile
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 READ_ERRORS: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading a file may raise, a cut or foreign compressed one included."""
 
+_KNOWN: Final = (r"\.gz", r"\.bz2", r"\.xz")
+_ZSTD: Final = (r"\.zst",)
+_UNKNOWN: Final = (r"\.lz4", r"\.lzo", r"\.br", r"\.Z", r"\.zip", r"\.7z")
 _FIRST_LOOK: Final = 1 << 16
 _ANY: Final = 1 << 62
 
@@ -29,18 +35,43 @@ def rotated_files(path: Path) -> list[Path]:
 
     Names as logrotate makes them, for `x.jsonl`: `x.jsonl.1`, `x.jsonl.2.gz`, `x.jsonl-20261122`, `x-20261122.jsonl.xz`.
     """
-    return _rotated(path, r"(?:\.gz|\.bz2|\.xz)?")
+    return _rotated(path, "|".join(["", *_KNOWN, *(_ZSTD if _zstd() else ())]))
 
 
 def unreadable_files(path: Path) -> list[Path]:
     """Rotated files that were compressed in a way that cannot be read here, by name."""
-    return sorted(_rotated(path, r"(?:\.zst|\.lz4|\.lzo|\.br|\.Z|\.zip|\.7z)"))
+    return sorted(_rotated(path, "|".join([*_UNKNOWN, *(() if _zstd() else _ZSTD)])))
+
+
+def how_to_read(path: Path) -> str:
+    """What to do about a file that cannot be read here."""
+    if path.suffix == ".zst":
+        return "the program zstd is not here; install it (apt install zstd), or decompress the file"
+    return "its compression is not known here; decompress it, or rotate with gzip, bzip2, xz or zstd"
+
+
+def newest_is_unreadable(path: Path) -> bool:
+    """Whether the newest of the rotated files is one that cannot be read: what is missed elsewhere may be in it."""
+    hidden, open_ones = unreadable_files(path), rotated_files(path)
+    return bool(hidden) and max(map(_changed_at, hidden)) >= max(map(_changed_at, open_ones), default=0)
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _zstd() -> str | None:
+    """The program that reads Zstandard; Python does from 3.14 on."""
+    return shutil.which("zstd")
 
 
 def _rotated(path: Path, compressed: str) -> list[Path]:
     number = r"[.-]\d[\dT:_.-]*"
     forms = [rf"{re.escape(path.name)}{number}", rf"{re.escape(path.stem)}{number}{re.escape(path.suffix)}"]
-    pattern = re.compile(rf"(?:{'|'.join(forms)}){compressed}")
+    pattern = re.compile(rf"(?:{'|'.join(forms)})(?:{compressed})")
     try:
         return [each for each in path.parent.iterdir() if pattern.fullmatch(each.name) and each.is_file()]
     except FileNotFoundError:
@@ -62,7 +93,23 @@ def open_lines(path: Path) -> BufferedIOBase:
         return bz2.open(path, "rb")
     if path.suffix == ".xz":
         return lzma.open(path, "rb")
-    return path.open("rb")
+    return _open_zst(path) if path.suffix == ".zst" else path.open("rb")
+
+
+def _open_zst(path: Path) -> BufferedIOBase:
+    """The content in a temporary file. Raises OSError where it is not whole, or not Zstandard."""
+    command = [_zstd() or "zstd", "-dcq", "--", str(path)]
+    content = tempfile.TemporaryFile()  # noqa: SIM115 - closed by who reads it
+    try:
+        subprocess.run(command, stdout=content, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=True)  # noqa: S603 - ours
+        content.seek(0)
+    except subprocess.CalledProcessError as error:
+        content.close()
+        raise OSError(error.stderr.decode(errors="replace").strip().rpartition(" : ")[2] or "zstd failed") from None
+    except BaseException:  # nobody else knows of it
+        content.close()
+        raise
+    return content
 
 
 def our_lines(path: Path) -> Iterator[AuditLine]:
@@ -113,7 +160,7 @@ def _first_seq(path: Path) -> int | None:
 
 
 def _last_line(path: Path) -> AuditLine | None:
-    if path.suffix in (".gz", ".bz2", ".xz"):
+    if path.suffix in (".gz", ".bz2", ".xz", ".zst"):
         newest = None
         for data in _whole_lines(path):
             newest = data

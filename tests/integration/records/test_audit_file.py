@@ -234,6 +234,28 @@ class TestRotation:
 
         assert_whole([copy, service.audit], 5)
 
+    async def test_the_chain_goes_on_where_the_newest_rotated_file_cannot_be_read(
+        self, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rotated while nobody ran, and compressed in a way that is not known here: the journal says where the chain stands."""
+        monkeypatch.setenv("PATH", "/nowhere")
+        older, newest = tmp_path / "audit.jsonl.2", tmp_path / "audit.jsonl.1.zst"
+        await service.make_endings(2)
+        await service.stop()
+        service.audit.rename(older)
+        await service.start()
+        await service.make_endings(2)
+        await service.stop()
+        content = service.audit.read_bytes()
+        service.audit.rename(newest)
+        newest.write_bytes(b"compressed")
+        await service.start()
+        await service.make_endings(2)
+
+        newest.unlink()
+        newest.with_suffix("").write_bytes(content)
+        assert_whole([older, newest.with_suffix(""), service.audit], 6)
+
     @pytest.mark.parametrize("way", ["create", "copytruncate", "nocreate", "compress", "dateext"])
     async def test_real_logrotate(self, service: Service, tmp_path: Path, way: str) -> None:
         """Rotations by logrotate itself, lines before, between and after: one chain, every line once."""

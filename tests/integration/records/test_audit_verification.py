@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -149,15 +151,37 @@ def test_what_can_be_read_of_a_damaged_file_is_compared(audit: Path, at_once: in
     assert "audit.jsonl.2.gz: cannot be read to its end" in found.problems[0]
 
 
-def test_a_compression_that_is_not_known_is_said_and_nobody_accused(audit: Path) -> None:
-    """The lines of a `.zst` file are not missing and were not deleted: they cannot be read."""
-    audit.with_name("audit.jsonl.2.gz").rename(audit.with_name("audit.jsonl.2.zst"))
+@pytest.mark.parametrize(
+    ("suffix", "says"), [(".zst", "the program zstd is not here; install it"), (".lz4", "its compression is not known here")]
+)
+def test_a_compression_that_is_not_known_is_said_and_nobody_accused(
+    audit: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, says: str
+) -> None:
+    """Its lines are not missing and were not deleted: they cannot be read."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    audit.with_name("audit.jsonl.2.gz").rename(audit.with_name(f"audit.jsonl.2{suffix}"))
 
     found = check(audit)
 
-    assert [problem.partition(":")[0] for problem in found.problems] == ["audit.jsonl.2.zst"]
-    assert "cannot be read" in found.problems[0]
+    assert [problem.partition(":")[0] for problem in found.problems] == [f"audit.jsonl.2{suffix}"]
+    assert f"cannot be read: {says}" in found.problems[0]
     assert "deleted" not in str(found)
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="needs zstd (a Debian package)")
+def test_zstandard_is_read_with_its_program(audit: Path) -> None:
+    """As the other kinds; one that is damaged is said."""
+    before = check(audit)
+    oldest = audit.with_name("audit.jsonl.2.gz")
+    plain = gzip.decompress(oldest.read_bytes())
+    oldest.unlink()
+    zst = audit.with_name("audit.jsonl.2.zst")
+    zst.write_bytes(subprocess.run(["zstd", "-cq"], input=plain, capture_output=True, check=True).stdout)
+    found = check(audit)
+    assert (found.problems, found.notes, found.lines) == (before.problems, before.notes, before.lines)
+
+    zst.write_bytes(zst.read_bytes()[:-20])
+    assert "audit.jsonl.2.zst: cannot be read to its end: " in check(audit).problems[0]
 
 
 def test_lines_that_are_written_meanwhile_are_not_missing(audit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
