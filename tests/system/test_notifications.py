@@ -142,7 +142,7 @@ def unavailable(place: NotifiedPlace) -> list[dict[str, Any]] | None:
     """The receivers in `status --json`, once one is unavailable and owed eight endings."""
     shown = json.loads(command("status", "--json", "--config", place.config).stdout)["receivers"]
     words = command("status", "--config", place.config).stdout
-    known = "8 endings wait for it" in words and any(each["state"] == "unavailable" and each["backlog"] == 8 for each in shown)
+    known = "8 endings to be told" in words and any(each["state"] == "unavailable" and each["backlog"] == 8 for each in shown)
     return shown if known else None
 
 

@@ -48,7 +48,7 @@ class Recipe:
         for folder in data.get("folders", []):
             folder["path"] = str(place.drop)
         for receiver in data["notify"].values():
-            if "command" in receiver:
+            if "command" in receiver and "python" in self.blocks:
                 receiver["command"][0] = self.program(tmp_path)
         return data
 
@@ -150,13 +150,14 @@ def test_a_post_of_wordpress_gets_its_picture(place: NotifiedPlace, tmp_path: Pa
 def test_a_hugo_site_is_built_once_for_many_pictures(place: NotifiedPlace, tmp_path: Path) -> None:
     """Its data file has all of them when it is built."""
     data, site, bin_ = Recipe("Build a Hugo site").settings(place, tmp_path), tmp_path / "site", tmp_path / "bin"
-    site.mkdir()
-    bin_.mkdir()
+    for folder in (site / "data", bin_):
+        folder.mkdir(parents=True)
     hugo = bin_ / "hugo"
     hugo.write_text('#!/bin/sh\necho "$@" >> "$2/built"\ncp "$2/data/images.json" "$2/public.json"\n')
     hugo.chmod(0o755)
-    data["notify"]["hugo"]["command"][1] = str(site)
-    data["notify"]["hugo"]["digest"] = "3s"
+    data["folders"][0]["manifest"] = str(site / "data" / "images.json")
+    data["notify"]["hugo"]["command"][2] = str(site)
+    data["notify"]["hugo"]["digest"] = "4s"
     write(place, data)
     with Daemon(place.config, {**KEY, "PATH": f"{bin_}:{os.environ['PATH']}"}) as daemon:
         place.drop_some(6)
@@ -164,9 +165,8 @@ def test_a_hugo_site_is_built_once_for_many_pictures(place: NotifiedPlace, tmp_p
         wait_until((site / "public.json").exists)
 
     assert (site / "built").read_text() == f"--source {site} --quiet\n"
-    images = json.loads((site / "public.json").read_text())
-    assert sorted(images) == [f"{number:05d}.jpg" for number in range(1, 7)]
-    assert images["00001.jpg"]["url"].endswith("/drop/00001.jpg")
+    shown = (site / "public.json").read_text()
+    assert all(f"/drop/{number:05d}.jpg" in shown for number in range(1, 7))
 
 
 def test_a_product_of_shopify_gets_its_picture(place: NotifiedPlace, tmp_path: Path) -> None:

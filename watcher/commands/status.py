@@ -164,7 +164,8 @@ def _host_words(host: Record) -> Text:
 
 
 def _receiver_words(receiver: Record) -> Text:
-    owed = f", {receiver['backlog']} endings wait for it" if receiver["backlog"] else ""
+    count = receiver["backlog"]
+    owed = f", {count} ending{'s' if count > 1 else ''} to be told" if count else ""
     if receiver["state"] != "unavailable":
         known = "" if receiver["state"] == "ok" else " (not known while no daemon runs)"
         return Text(f"{receiver['kind']} {plain(receiver['target'])}{known}{owed}", "" if known or owed else "green")
