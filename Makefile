@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= $(shell echo $$((2 * $$(nproc))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak platforms bench screenshots reference docs lock clean install uninstall
+.PHONY: help demo test lint soak platforms bench screenshots reference docs recording lock clean install uninstall
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ reference: $(VENV)/.run ## Write what is made from the code: docs/CONFIGURATION.
 
 docs: $(VENV)/.dev ## Build the documentation as a site, links checked, into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+recording: $(VENV)/.dev ## Record the demo in a terminal as docs/demo.svg
+	$(BIN)/python -m tests.tools.record_demo
 
 lock: ## Lock exact versions with hashes (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from watcher.app import started
 from watcher.commands.explain import explanation
+from watcher.commands.output import say_rows
 from watcher.commands.sheet import Entry, Picture, saved_words, thumbnail, write_sheet
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings
@@ -252,15 +253,19 @@ def _pixels(path: Path) -> str:
 
 def _show_next_steps(console: Console, place: Path, sheet: Path) -> None:
     command = _command()
-    console.print(
-        f"\nLook at them:        {sheet}\n"
-        f"The objects lie in   {place / 'bucket' / BUCKET}\n"
-        f"One line for each:   {place / 'state' / 'audit.jsonl'}\n"
-        f"Your own pictures:   {command} demo /path/to/pictures\n"
-        f"With a real account: make a Storage Connector for your B2 bucket in the Compressor dashboard; `{command} init`\n"
-        f"                     asks for the rest and writes config.toml; then `{command} check` and `{command} run`.\n",
-        markup=False,
+    account = (
+        f"make a Storage Connector for your B2 bucket in the Compressor dashboard; `{command} init` asks for the rest and writes "
+        f"config.toml; then `{command} check` and `{command} run`."
     )
+    console.print()
+    steps = {
+        "Look at them:": str(sheet),
+        "The objects lie in": str(place / "bucket" / BUCKET),
+        "One line for each:": str(place / "state" / "audit.jsonl"),
+        "Your own pictures:": f"{command} demo /path/to/pictures",
+        "With a real account:": account,
+    }
+    say_rows(console, steps.items(), max(map(len, steps)))
 
 
 def _command() -> str:
