@@ -153,7 +153,7 @@ def line_fields(event: Event, now: float, **fields: Any) -> dict[str, Any]:
 def quiet_libraries() -> None:
     """Keep libraries from writing where only our lines belong, and from printing URLs with tokens (httpx logs them at info)."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
-    for name in ("httpx", "httpcore", "aiohttp", "asyncio", "watchdog"):
+    for name in ("httpx", "httpcore", "aiohttp", "asyncio", "watchdog", "pyvips"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # watchdog 7.1 formats every one of its watches into one warning line: 356 KB at 3,500 directories
     warnings.filterwarnings("ignore", module="watchdog")
