@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -41,6 +42,8 @@ PATIENCE_SECONDS: Final = 30.0
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 60.0
 MODE: Final = 0o644
+_OURS: Final = secrets.token_hex(4)
+"""Marks what this process has in the making."""
 
 
 class Pages(Protocol):
@@ -149,58 +152,67 @@ class Manifest:
 
 
 class Making:
-    """A manifest in the making, beside its place. Every method may wait for the disk."""
+    """A manifest in the making, beside its place. Every method may wait for the disk, and for one that another thread is in."""
 
     def __init__(self, path: Path, *, csv: bool) -> None:
         self._path = path
-        self._beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        self._beside = path.with_name(f".{path.name}.{_OURS}-{secrets.token_hex(4)}.tmp")
         self._csv = csv
         self._descriptor = -1
         self._digest = hashlib.sha256()
         self._is_first = True
         self._is_over = False
+        self._turn = threading.Lock()
 
     def begin(self) -> None:
         """Make the file, and write how it begins."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(self._beside, flags, MODE)
-        if self._is_over:  # called off while the disk was waited for
-            self.give_up()
-            return
-        os.fchmod(self._descriptor, MODE)
-        self._write(csv_line(MANIFEST_COLUMNS) + "\n" if self._csv else "{")
+        with self._turn:
+            if self._is_over:  # called off before this thread came to it
+                return
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self._beside, flags, MODE)
+            os.fchmod(self._descriptor, MODE)
+            self._write(csv_line(MANIFEST_COLUMNS) + "\n" if self._csv else "{")
 
     def add(self, rule: Rule, objects: Sequence[PublishedObject]) -> None:
         """Write down the files of these objects."""
         files = list(files_of(rule, objects))
-        if self._csv:
-            self._write("".join(f"{row}\n" for file in files for row in manifest_rows(file)))
-            return
-        for file in files:
-            self._write(("\n" if self._is_first else ",\n") + manifest_entry(file))
-            self._is_first = False
+        with self._turn:
+            if self._csv:
+                self._write("".join(f"{row}\n" for file in files for row in manifest_rows(file)))
+                return
+            for file in files:
+                self._write(("\n" if self._is_first else ",\n") + manifest_entry(file))
+                self._is_first = False
 
     def tidy(self) -> None:
         """Remove what an earlier process left when it was killed in the middle."""
         for each in os.scandir(self._path.parent):
-            if each.name.startswith(f".{self._path.name}.") and each.name.endswith(".tmp"):
-                os.unlink(each.path)  # noqa: PTH108 - of scandir
+            ours = each.name.startswith(f".{self._path.name}.{_OURS}-")  # another one of this process is at work on it
+            if not ours and each.name.startswith(f".{self._path.name}.") and each.name.endswith(".tmp"):
+                with suppress(FileNotFoundError):
+                    os.unlink(each.path)  # noqa: PTH108 - of scandir
 
     def put_in_place(self, last: str) -> str:
         """Let it take its place, unless what lies there is the same (`last` is the digest of that). Gives its digest."""
-        if not self._csv:
-            self._write("\n}\n")
-        digest = self._digest.hexdigest()
-        if digest == last and self._path.exists():
-            self.give_up()
+        with self._turn:
+            if not self._csv:
+                self._write("\n}\n")
+            digest = self._digest.hexdigest()
+            if digest == last and self._path.exists():
+                self._leave()
+                return digest
+            os.fsync(self._descriptor)
+            self._close()
+            self._beside.replace(self._path)
             return digest
-        os.fsync(self._descriptor)
-        self._close()
-        self._beside.replace(self._path)
-        return digest
 
     def give_up(self) -> None:
-        """Leave nothing behind, also of what is under way in another thread."""
+        """Leave nothing behind."""
+        with self._turn:
+            self._leave()
+
+    def _leave(self) -> None:
         self._is_over = True
         self._close()
         with suppress(OSError):
@@ -209,7 +221,7 @@ class Making:
     def _write(self, text: str) -> None:
         data = text.encode()
         self._digest.update(data)
-        while data:
+        while data and not self._is_over:
             data = data[os.write(self._descriptor, data) :]
 
     def _close(self) -> None:
