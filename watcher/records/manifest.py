@@ -14,7 +14,7 @@ import secrets
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from watcher.backoff import exponential
 from watcher.errors import NotAnswering, Unavailable
@@ -39,6 +39,7 @@ REST: Final = 5.0
 """A large manifest rests so many times as long as its writing took: it must not keep a core busy."""
 PATIENCE_SECONDS: Final = 30.0
 """A disk or share that has not answered for so long is said."""
+LAST_CALL_SECONDS: Final = 1.0
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 60.0
 MODE: Final = 0o644
@@ -68,6 +69,8 @@ class Manifest:
         self._changed = journal.objects_changed.listen(rule.folder)
         self._changed.set()
         self._tries = 0
+        self._call: asyncio.Future[Any] | None = None
+        """The last call on the disk."""
         self._hanging: asyncio.Future[object] | None = None
         self._last = ""
         """The digest of what lies there by our hand."""
@@ -83,9 +86,14 @@ class Manifest:
                 await self._clock.sleep(exponential(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, self._tries))
 
     async def finish(self, seconds: float) -> None:
-        """Write what has changed since it was last written, where that can be done in so many seconds; then listen no more."""
+        """Write what has changed since it was last written, where that can be done in so many seconds; then listen no more.
+
+        A call on the disk that is under way is waited for a moment in any case: it must not come after those of a successor.
+        """
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(seconds, LAST_CALL_SECONDS)):
+                if self._call is not None:
+                    await asyncio.wait({self._call})
                 if seconds and self._changed.is_set():
                     await self._try()
         self._changed.clear()
@@ -140,7 +148,8 @@ class Manifest:
         if self._hanging is not None:
             await self._answer(self._hanging)
             self._hanging = None
-        return await self._answer(in_thread(work))
+        self._call = call = in_thread(work)
+        return await self._answer(call)
 
     async def _answer(self, call: asyncio.Future[T]) -> T:
         try:

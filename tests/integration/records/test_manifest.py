@@ -163,10 +163,12 @@ async def test_a_write_that_was_called_off_does_not_spoil_the_next(tmp_path: Pat
     """As at a reload: the first is given up wherever it is, the second is whole, and no trouble is said."""
     log, path = RecordedLog(), tmp_path / "site.json"
     for _ in range(20):
-        first = asyncio.create_task(manifest_at(path, Shelf("a.jpg"), log).run())
+        first = manifest_at(path, Shelf("a.jpg"), log)
+        task = asyncio.create_task(first.run())
         await asyncio.sleep(0.002)
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await first.finish(0.0)
         await manifest_at(path, Shelf("a.jpg", "b.jpg"), log).write()
         assert list(json.loads(path.read_text())) == ["a.jpg", "b.jpg"]
     assert not log.of(Event.JOURNAL_UNAVAILABLE)
