@@ -71,6 +71,10 @@ TEMPORARY_NAMES: Final = (
     "*.uploading",
     "*.syncing",
     "*.lock",
+    "*.lftp-pget-status",
+    "*.gstmp",
+    "*.td",  # Thunder
+    "4913",  # vim tries whether it may write
     "Thumbs.db",
     "ehthumbs*.db",
     "desktop.ini",
@@ -91,6 +95,8 @@ TEMPORARY_FILES: Final = (
     "*.sb-????????-??????",  # programs in Apple's sandbox, Office among them
     *(f"*.{kind}.{_SIX}" for kind in _PICTURES),  # Qt's QSaveFile, GLib, mkstemp
     *(f"*.{kind}.{_EIGHT}" for kind in _PICTURES),  # AWS clients
+    *(f"*.{kind}.tmp*" for kind in _PICTURES),  # programs that write NAME.tmp.PID or NAME.tmp123
+    *(f"*.{kind}.st" for kind in _PICTURES),  # axel
 )
 """Names of files that are never taken: half written ones, and backups that the program which edits the image leaves beside it.
 Directories may be called so."""

@@ -62,6 +62,22 @@ LEFT = {
     "a.jpg.PART": IgnoredReason.TEMPORARY_NAME,
     "Unconfirmed 1.crdownload": IgnoredReason.TEMPORARY_NAME,
     "a.jpg.filepart": IgnoredReason.TEMPORARY_NAME,
+    **dict.fromkeys(
+        (
+            *("a.jpg_original", "a.jpg_exiftool_tmp", "a.jpg.3f2a.ffs_tmp", "~$a.jpg", "a.jpg.AbC123", "a.jpg.lftp-pget-status"),
+            *("a.jpg.ocTransferId1234.part", "a.jpg.aria2", "a.jpg.st", "a.jpg.download/a.jpg", "Thumbs.db", "4913", "a.jpg.swp"),
+            *("~syncthing~a.jpg.tmp", "a.jpg.sb-8c3f2d1e-Ab3dEf", "a.jpg.tmp.12345", "a.jpg.tmp7", "a.jpg.gstmp", "a.jpg.!qB"),
+            *("@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "a.jpg.opdownload", "a.jpg.abcdef12.partial", "a.jpg.bak", "a.jpg.orig"),
+        ),
+        IgnoredReason.TEMPORARY_NAME,
+    ),
+    **dict.fromkeys(
+        (
+            *(".a.jpg.AbC123", ".goutputstream-AB12CD", ".syncthing.a.jpg.tmp", ".dropbox.cache/a.jpg", ".AppleDouble/a.jpg"),
+            *(".SynologyWorkingDirectory/a.jpg", ".a.jpg.swp", ".pureftpd-upload.5f.15.2.1a", ".nfs0000001", ".~lock.a.jpg#"),
+        ),
+        IgnoredReason.HIDDEN,
+    ),
     "a.jpg~": IgnoredReason.TEMPORARY_NAME,
     "~$a.docx": IgnoredReason.TEMPORARY_NAME,
     "~syncthing~a.jpg.tmp": IgnoredReason.TEMPORARY_NAME,
@@ -93,7 +109,22 @@ def test_names_that_are_not_final_are_left(relative: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "relative", ["photos_original/a.jpg", "photos.bak/a.jpg", "v1.2_original/a.jpg", "sketch_original.jpg", "a.jpg.kQzWvB.png"]
+    "relative",
+    [
+        *("photos_original/a.jpg", "photos.bak/a.jpg", "v1.2_original/a.jpg", "sketch_original.jpg", "a.jpg.kQzWvB.png"),
+        *(
+            "photo.original.jpg",
+            "photo.part.jpg",
+            "tmp.jpg",
+            "a.tmp.jpg",
+            "backup.jpg",
+            "2024.backup.jpg",
+            "photo~1.jpg",
+            "DSC~2.JPG",
+        ),
+        *("photo.jpg.1", "photo.123456.jpg", "4913.jpg", "cover.old.jpg", "product#1.jpg", "#1.jpg", "@home.jpg", "$5.jpg"),
+        *("aria2.jpg", "thumbs.jpg", "icon.png", "download.jpg", "a.jpg.png", "st.jpg", "12345678.jpg", "DALL·E.png"),
+    ],
 )
 def test_names_that_only_look_so_are_taken(relative: str) -> None:
     """A directory may be called like a backup, and a final name may hold a temporary one."""
