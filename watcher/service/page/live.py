@@ -29,6 +29,8 @@ SHORTEST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 1.2
 COST_SHARE: Final = 40.0
 """After a picture that took t seconds the next one is made no sooner than this many t later, as far as the longest pause goes."""
+SEND_SECONDS: Final = 0.01
+"""So much longer the pause is for each open page: what all of them are sent is bounded as well."""
 STALE_SECONDS: Final = 10.0
 """A picture is made anew after so long even where nothing changed: "in the last minute" does by itself."""
 PLOTS_SECONDS: Final = 20.0
@@ -158,7 +160,7 @@ class Live:
 
     def _rest(self) -> float:
         """How long the next picture has to wait yet."""
-        pause = min(max(SHORTEST_PAUSE, COST_SHARE * self._cost), LONGEST_PAUSE)
+        pause = min(max(SHORTEST_PAUSE, SEND_SECONDS * self._lookers, COST_SHARE * self._cost), LONGEST_PAUSE)
         return max(0.0, self._made_at + pause - self._clock.monotonic())
 
     def _is_stale(self) -> bool:
