@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from watcher.records.bell import Bell
     from watcher.service.observed_log import ObservedLog
 
-LOOK_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 0.1
 """Receivers are told to look no oftener than that: what was written meanwhile they find in one look."""
 STOP_SECONDS: Final = 2.0
 """A stop gives receivers so long for the last endings; what they do not confirm by then is told after the next start."""

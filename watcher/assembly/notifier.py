@@ -8,6 +8,7 @@ which writes it down. It ends when its stdin ends, hence never outlives the daem
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 GATHER_SECONDS: Final = 0.25
 """What is confirmed within so long is told in one line, and noted in one change of the journal; what is confirmed last, at once.
 A crash repeats no more than that."""
+NICENESS: Final = 5
+"""Telling of images gives way to the work on them where there is not enough processor time for both."""
 _numbers: Final = itertools.count()
 _LONGEST_LINE: Final = 16_000_000
 
@@ -166,6 +169,8 @@ def main() -> None:
     """Serve until stdin ends, then leave at once: threads may hang in a name server, and programs are ended with their runs."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for the daemon, which says when to end
+    with contextlib.suppress(OSError):  # the service may not; then all have the same right
+        os.nice(NICENESS)
     quiet_libraries()
     voice = Voice(_private_stdout())
     try:
