@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks import daemon_journal, engine, idle, journal, latency, notifications, page, serving, start, throughput
+from benchmarks import cluster, daemon_journal, engine, idle, journal, latency, notifications, page, serving, start, throughput
 from benchmarks.common import say, table
 
 ALL = {
@@ -25,6 +25,7 @@ ALL = {
     "daemon_journal": daemon_journal.measure,
     "notifications": notifications.measure,
     "page": page.measure,
+    "cluster": cluster.measure,
 }
 
 

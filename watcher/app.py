@@ -122,6 +122,12 @@ class App:
         urls = self.publishing.urls
         return checks if urls is None else {**checks, "the server of temporary URLs": urls.probe}
 
+    def share_pace(self) -> None:
+        """Hosts that share a journal share the limit on requests: each keeps to its part."""
+        limit = self.context.settings.compressor.requests_per_second
+        if limit is not None:
+            self.api.gate.pace(limit / self.records.journal.hosts_alive)
+
     async def status(self) -> str:
         """One line for the service manager."""
         totals, paused = await self.records.journal.totals(), await self.records.journal.pauses.paused()
@@ -210,6 +216,7 @@ async def _heartbeat(app: App, overview: Overview) -> None:
         await app.context.clock.sleep(HEARTBEAT_SECONDS)
         app.context.notifier.status(await app.status())
         await reports.keep(overview.report(), app.context.clock.now())
+        app.share_pace()
         health = overview.health()
         if health.alive and not health.problems:
             app.notifications.healthy()

@@ -131,18 +131,26 @@ def _unprivileged() -> tuple[list[str], str] | None:
 def server() -> Iterator[Postgres]:
     """A server, up for as long as the context lasts. Skips where the programs are missing."""
     pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `postgres`)")
-    found = programs()
-    if found is None:
+    if programs() is None:
         pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
+    with running() as started:
+        yield started
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[Postgres]:
+    """The same, with settings of its own."""
+    found = programs()
+    assert found is not None
     folder = Path(tempfile.mkdtemp(prefix="watcher-postgres-"))
     folder.chmod(0o755)
-    running = Postgres(folder, found)
+    made = Postgres(folder, found)
     try:
-        running.make()
-        running.start()
-        yield running
+        made.make()
+        made.start(**settings)
+        yield made
     finally:
-        running.stop()
+        made.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -84,6 +84,11 @@ class ThreadedJournal:
             self._reader.accept_no_more()
             await asyncio.to_thread(self._reader.close)
 
+    @property
+    def hosts_alive(self) -> int:
+        """How many hosts share the journal now, this one included."""
+        return 1
+
     def alive(self) -> bool:
         """Whether the writer does its work (for the service's watchdog). Waiting for room on the disk is part of it."""
         return self._writer.alive()

@@ -68,12 +68,12 @@ class _PatientConnection(psycopg.Connection[Any]):
         """As the driver's own, and give up after `patience` seconds without an answer."""
         try:
             return super().wait(_limited(gen, self.patience), *arguments, **options)
-        except _NoAnswer:
+        except NoAnswer:
             self.pgconn.finish()
             raise
 
 
-class _NoAnswer(psycopg.OperationalError):
+class NoAnswer(psycopg.OperationalError):
     """The server says nothing."""
 
 
@@ -85,7 +85,7 @@ def _limited(gen: PQGen[RV], patience: float) -> PQGen[RV]:
         while True:
             ready = yield wanted
             if ready == Ready.NONE and time.monotonic() > deadline:
-                raise _NoAnswer(f"the server has not answered for {patience:.0f} s")
+                raise NoAnswer(f"the server has not answered for {patience:.0f} s")
             wanted = gen.send(ready)
     except StopIteration as ended:
         return cast("RV", ended.value)

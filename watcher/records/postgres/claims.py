@@ -89,6 +89,12 @@ def went_through(connection: Connection, batch: int) -> bool:
     return connection.execute("SELECT 1 FROM hosts WHERE name = here() AND batch = ?", (batch,)).fetchone() is not None
 
 
+def count_alive(connection: Connection) -> int:
+    """How many hosts share the work now: this one and all others whose leases last."""
+    query = "SELECT count(*) FROM hosts WHERE alive_until > clock_timestamp() OR name = here()"
+    return max(1, int(connection.execute(query).fetchone()[0]))
+
+
 def fence_dead(connection: Connection, now: float) -> list[tuple[str, int]]:
     """Fence hosts whose lease has ended. Gives their names, and how many images each of them had in hand."""
     query = """SELECT name FROM hosts WHERE alive_until < clock_timestamp() AND name <> here() ORDER BY name

@@ -13,7 +13,7 @@ from psycopg import conninfo, errors
 from watcher.errors import Unavailable
 from watcher.records.commit import Refusal
 from watcher.records.database import Schema
-from watcher.records.postgres.adapter import PostgresConnection
+from watcher.records.postgres.adapter import NoAnswer, PostgresConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -256,7 +256,15 @@ def refusal(error: Exception) -> Refusal | None:
     hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), ADVICE)
     if "password" in str(error):
         hint = _HINTS[0][1]
-    return Refusal(_words(error), hint)
+    return Refusal(_words(error), hint, passing=_is_cut(error))
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether a connection was lost or refused at once: often it is there again in a moment, after a restart say."""
+    if isinstance(error, errors.AdminShutdown | errors.CrashShutdown | errors.CannotConnectNow):
+        return True
+    slow = isinstance(error, NoAnswer | errors.ConnectionTimeout)
+    return isinstance(error, psycopg.OperationalError) and error.sqlstate is None and not slow
 
 
 def is_contention(error: Exception) -> bool:

@@ -114,7 +114,10 @@ class HostEngine(PostgresEngine):
         self._tell = tell
         self._batch = time.time_ns()
         self._unsure: int | None = None
-        self._renewed_at = self._steady_since = self._looked_at = self._polled_at = clock.monotonic()
+        self._renewed_at = self._steady_since = self._polled_at = clock.monotonic()
+        self._looked_at = float("-inf")
+        self.hosts_alive = 1
+        """As this one saw it last, itself included."""
 
     def begin(self) -> PostgresConnection | None:
         """See `Engine.begin`. Every transaction renews the lease, and none goes through without it."""
@@ -185,9 +188,12 @@ class HostEngine(PostgresEngine):
     def _fence_dead(self, connection: PostgresConnection) -> None:
         """Now and then, and not right after this host was cut off itself: the others may have been, too."""
         now, lease = self._clock.monotonic(), self._server.lease
-        if now - self._looked_at < lease / RENEWALS or now - self._steady_since < lease:
+        if now - self._looked_at < lease / RENEWALS:
             return
         self._looked_at = now
+        self.hosts_alive = claims.count_alive(connection)
+        if now - self._steady_since < lease:
+            return
         connection.execute("BEGIN")
         fenced = claims.fence_dead(connection, self._clock.now()) if self._is_member(connection) else []
         connection.execute("COMMIT")

@@ -139,6 +139,11 @@ class PostgresJournal(ThreadedJournal):
         if listener is not None:
             self._events.event(Event.CLUSTER_LEFT, host=self._host)
 
+    @property
+    def hosts_alive(self) -> int:
+        """See `ThreadedJournal.hosts_alive`."""
+        return self._engine.hosts_alive if isinstance(self._engine, HostEngine) else 1
+
     def _hear(self) -> None:
         self._engine.notice()
         if self._loop is not None:

@@ -13,7 +13,7 @@ import psycopg
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
 from watcher.records.postgres import database
-from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, ReadThread
+from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, PASSING_TRIES, ReadThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,8 @@ class PatientReadThread(ReadThread):
                     return
                 self._connection.close()
                 tries += 1
-                self._outage.lasts("questions", refused.message, refused.hint)
+                if not refused.passing or tries > PASSING_TRIES:
+                    self._outage.lasts("questions", f"the journal cannot be read: {refused.message}", refused.hint)
                 if self._stopping.wait(exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries)):
                     job.error = Unavailable("the journal cannot be read", refused.hint)
                     return

@@ -1,0 +1,90 @@
+"""Hosts on one journal, as each of them sees the others."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.support.postgres import Postgres, open_postgres
+from tests.support.publishing import RecordedLog
+from tests.support.records import FACTS, TICKET, sighting, stored, take_one
+from watcher.errors import Fenced
+from watcher.model import Event, Observation
+from watcher.records.postgres.journal import PostgresJournal
+
+
+async def until(journal: PostgresJournal, hosts: int) -> None:
+    for _ in range(200):
+        if journal.hosts_alive == hosts:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{journal.hosts_alive} hosts, not {hosts}")
+
+
+async def test_hosts_count_each_other(postgres: Postgres) -> None:
+    """So that they can share a limit; who leaves counts no more."""
+    url = postgres.database()
+    one = await open_postgres(url, host="one", lease=1.0)
+    two = await open_postgres(url, host="two", lease=1.0)
+    await until(one, 2)
+    await until(two, 2)
+    await two.close()
+    await until(one, 1)
+    await one.close()
+
+
+async def test_a_version_is_taken_once_whatever_its_inode_is(postgres: Postgres) -> None:
+    """Another mount shows another inode and ctime; each host can deliver it, and opens what it sees itself."""
+    url = postgres.database()
+    one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
+    here = sighting()
+    there = replace(here, observation=Observation(1_000, 1, 77, 88))
+    (taken,) = await one.take([here])
+    (same,) = await two.take([there])
+    (image,) = await two.due(2_000.0, 10, ())
+
+    assert same == taken == image.id
+    assert image.observation == there.observation
+    assert await one.due(2_000.0, 10, ()) == []
+    (changed,) = await two.take([replace(here, observation=Observation(1_000, 1, 99, 88))])
+    assert changed != taken
+    await one.close()
+    await two.close()
+
+
+async def test_who_never_saw_a_file_does_not_deliver_it(postgres: Postgres) -> None:
+    """Folders of one name may hold other files on other hosts."""
+    url = postgres.database()
+    one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
+    await one.take([sighting()])
+
+    assert await two.due(2_000.0, 10, ()) == []
+    assert len(await one.due(2_000.0, 10, ())) == 1
+    await one.close()
+    await two.close()
+
+
+async def test_a_change_of_what_another_host_has_is_refused(postgres: Postgres) -> None:
+    """Nothing is changed, and the turn is told."""
+    url = postgres.database()
+    one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
+    image = await take_one(one)
+    await two.take([sighting()])
+    await two.hashed(image.id, FACTS, TICKET)
+    with pytest.raises(Fenced):
+        await two.end(image.id, None, stored(image), 1_001.0)
+
+    assert await one.end(image.id, None, stored(image), 1_001.0)
+    assert (await one.last_seq(), await two.last_seq()) == (1, 0)
+    await one.close()
+    await two.close()
+
+
+async def test_joining_and_leaving_is_said(postgres: Postgres) -> None:
+    """By name, each once."""
+    log = RecordedLog()
+    journal = await open_postgres(postgres.database(), host="one", events=log)
+    await journal.close()
+
+    assert [each["host"] for each in log.of(Event.CLUSTER_JOINED)] == ["one"]
+    assert [each["host"] for each in log.of(Event.CLUSTER_LEFT)] == ["one"]
