@@ -69,8 +69,11 @@ class Source(Protocol):
     def fileno(self) -> int:
         """The descriptor; it pins the inode, whatever happens to the path."""
 
-    async def is_current(self) -> bool:
-        """Whether the path still leads to these bytes: same inode, same version. Raises NotAnswering."""
+    async def is_current(self, within: float = 0.0) -> bool:
+        """Whether the path still leads to these bytes: same inode, same version. Raises NotAnswering.
+
+        A good answer, or the opening itself, that is at most `within` seconds old will do.
+        """
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run what may wait for the file's disk or share, in a thread of its folder. Raises NotAnswering where it hangs."""

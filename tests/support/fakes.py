@@ -77,7 +77,7 @@ class FakeSource:
     def is_intact(self) -> bool:
         return self.intact
 
-    async def is_current(self) -> bool:
+    async def is_current(self, _within: float = 0.0) -> bool:
         return self.current
 
     async def run(self, work: Callable[[], Any]) -> Any:

@@ -45,7 +45,7 @@ class OpenedFile:
     def start(self, work: Callable[[], object]) -> None:
         work()
 
-    async def is_current(self) -> bool:
+    async def is_current(self, _within: float = 0.0) -> bool:
         return self._path.exists() and self._path.stat().st_ino == self._observation.inode
 
     def close(self) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import base64
 import time
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -28,6 +27,7 @@ from watcher.compressor.failures import (
 )
 from watcher.compressor.wire import Pending, Refused, Result, read_answer
 from watcher.errors import CallFailed
+from watcher.json_text import dumps, loads
 from watcher.network.certificates import client_context
 from watcher.network.proxies import Proxies
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Transport = Literal["aiohttp", "httpx"]
 
+ENCODINGS: Final = "gzip, deflate"
 USER_AGENT: Final = f"compressor-watcher/{__version__}"
 FETCH_PATH: Final = "/fetch"
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
@@ -76,50 +77,34 @@ class _Secrets:
         return (*(secrets_of_request(self.request) if self.request is not None else ()), *secrets_of_key(self.key))
 
 
-class _NoCookies(httpx.Cookies):
-    """Takes none: each call stands for itself."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Nothing is kept."""
-
-
-class _Client(httpx.AsyncClient):
-    """httpx's client without its cookies, whose search through each answer takes longer than the reading of it."""
-
-    _none: Final = _NoCookies()
-
-    @property
-    def cookies(self) -> httpx.Cookies:
-        """There are none."""
-        return self._none
-
-    @cookies.setter
-    def cookies(self, cookies: Any) -> None:
-        """None are taken."""
-
-
 def _never_moves(_: FetchRequest) -> None:
     """Nobody can tell."""
 
 
-@asynccontextmanager
-async def timeout_by_progress(seconds: float, moved_at: Callable[[], float | None]) -> AsyncIterator[None]:
+class TimeoutByProgress:
     """Raises TimeoutError in its block `seconds` after it began, or after the last move, whichever is later."""
-    loop, margin = asyncio.get_running_loop(), min(1.0, seconds / 10)
-    timers: list[asyncio.TimerHandle] = []
 
-    def look() -> None:
-        moved, end = moved_at(), limit.when()
-        if moved is not None and end is not None and moved + seconds > end:
-            limit.reschedule(moved + seconds)
-            timers[:] = [loop.call_at(moved + seconds - margin, look)]
+    __slots__ = ("_limit", "_margin", "_moved_at", "_seconds", "_timer")
 
-    async with asyncio.timeout(seconds) as limit:
-        timers.append(loop.call_later(seconds - margin, look))
-        try:
-            yield
-        finally:
-            timers[0].cancel()
+    def __init__(self, seconds: float, moved_at: Callable[[], float | None]) -> None:
+        self._seconds = seconds
+        self._moved_at = moved_at
+        self._margin = min(1.0, seconds / 10)
+
+    async def __aenter__(self) -> None:
+        self._limit = asyncio.timeout(self._seconds)
+        await self._limit.__aenter__()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds - self._margin, self._look)
+
+    def _look(self) -> None:
+        moved, end = self._moved_at(), self._limit.when()
+        if moved is not None and end is not None and moved + self._seconds > end:
+            self._limit.reschedule(moved + self._seconds)
+            self._timer = asyncio.get_running_loop().call_at(moved + self._seconds - self._margin, self._look)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._timer.cancel()
+        await self._limit.__aexit__(kind, error, trace)
 
 
 class CompressorClient:
@@ -151,7 +136,7 @@ class CompressorClient:
         self._wall_clock = wall_clock
         self._moved_at = moved_at
         proxy = (proxies or Proxies()).for_url(self._url)
-        self._client = _http_client(transport, concurrency + _SPARE_CONNECTIONS, proxy)
+        self._transport = _transport(transport, concurrency + _SPARE_CONNECTIONS, proxy)
         self.timeout = timeout
 
     @property
@@ -163,7 +148,8 @@ class CompressorClient:
     def timeout(self, seconds: float) -> None:
         self._timeout = seconds
         # the whole call is bounded where it is made; a timer for each read would only cost time
-        self._client.timeout = httpx.Timeout(None, connect=min(CONNECT_TIMEOUT_SECONDS, seconds / 2))
+        timeout = httpx.Timeout(None, connect=min(CONNECT_TIMEOUT_SECONDS, seconds / 2))
+        self._extensions = {"timeout": timeout.as_dict()}
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,12 +159,12 @@ class CompressorClient:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def fetch(self, request: FetchRequest) -> Result | Pending:
         """`POST /fetch`. Raises CallFailed."""
         secrets = _Secrets(self._api_key(), request)
-        raw = await self._call("POST", FETCH_PATH, secrets, self._timeout, json_body=request.body())
+        raw = await self._call("POST", FETCH_PATH, secrets, self._timeout, body=dumps(request.body()))
         return self._read(raw, secrets)
 
     async def job(self, job_id: str) -> Result | Pending:
@@ -200,20 +186,21 @@ class CompressorClient:
         if isinstance(data := _parse(raw.body), dict) and data.get("success") is False:
             raise CallFailed(failure_of_reply(self._reply(raw), secrets.words()))
 
-    async def _call(
-        self, method: str, path: str, secrets: _Secrets, seconds: float, json_body: dict[str, Any] | None = None
-    ) -> _Raw:
+    async def _call(self, method: str, path: str, secrets: _Secrets, seconds: float, body: bytes | None = None) -> _Raw:
         request = secrets.request
         moved_at = partial(self._moved_at, request) if request is not None else lambda: None
         try:
-            async with timeout_by_progress(seconds, moved_at):
-                return await self._exchange(method, path, secrets, json_body)
+            async with TimeoutByProgress(seconds, moved_at):
+                return await self._exchange(method, path, secrets, body)
         except CAUGHT as error:
             raise CallFailed(failure_of_exception(error, self._host, secrets.words())) from error
 
-    async def _exchange(self, method: str, path: str, secrets: _Secrets, json_body: dict[str, Any] | None) -> _Raw:
-        request = self._client.build_request(method, self._address(path), json=json_body)
-        response = await self._client.send(request, auth=httpx.BasicAuth(secrets.key, ""), stream=True)
+    async def _exchange(self, method: str, path: str, secrets: _Secrets, sent: bytes | None) -> _Raw:
+        """Straight to the transport: a client's cookies, redirects and ways of signing in are more work than the request."""
+        headers = _headers(secrets.key, has_body=sent is not None)
+        request = httpx.Request(method, self._address(path), headers=headers, content=sent, extensions=self._extensions)
+        response = await self._transport.handle_async_request(request)
+        response.request = request
         try:
             body, broken = await self._body(response, secrets)
         finally:
@@ -228,7 +215,7 @@ class CompressorClient:
         """What can be read of the body. A cut one does not unsay the status that was already there."""
         body = bytearray()
         try:
-            async for chunk in response.aiter_bytes():
+            async for chunk in _chunks(response):
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
                     return b"", malformed(response.status_code, "the answer is far too long")
@@ -260,7 +247,7 @@ class CompressorClient:
 def _parse(body: bytes) -> object:
     """The JSON value; None where it is none (or one nested so deep that no reader takes it)."""
     try:
-        return json.loads(body)
+        return loads(body)
     except (ValueError, RecursionError):
         return None
 
@@ -269,21 +256,34 @@ def _is_html(raw: _Raw) -> bool:
     return "html" in raw.headers.get("content-type", "").lower() or raw.body.lstrip()[:1] == b"<"
 
 
-def _http_client(transport: Transport, connections: int, proxy: str | None) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
-    context = client_context()
-    own: httpx.AsyncBaseTransport | None = None
-    if transport == "aiohttp":
-        own = AiohttpTransport(verify=context, client=lambda: _aiohttp_session(connections, context, proxy))
-    return _Client(
-        transport=own,
-        verify=context,
-        limits=limits,
-        proxy=proxy if own is None else None,
-        trust_env=False,
-        headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
-        follow_redirects=False,
+@lru_cache(maxsize=4)
+def _headers(key: str, *, has_body: bool) -> httpx.Headers:
+    """The same for all calls with a key: the key is the user, and there is no password."""
+    token = base64.b64encode(f"{key}:".encode()).decode()
+    headers = {"Accept": "application/json", "Accept-Encoding": ENCODINGS, "Connection": "keep-alive"}
+    return httpx.Headers(
+        {
+            **headers,
+            "User-Agent": USER_AGENT,
+            "Authorization": f"Basic {token}",
+            **({"Content-Type": "application/json"} if has_body else {}),
+        }
     )
+
+
+def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body, unpacked where it was packed."""
+    if "content-encoding" in response.headers or not isinstance(response.stream, httpx.AsyncByteStream):
+        return response.aiter_bytes()
+    return aiter(response.stream)
+
+
+def _transport(kind: Transport, connections: int, proxy: str | None) -> httpx.AsyncBaseTransport:
+    context = client_context()
+    if kind == "aiohttp":
+        return AiohttpTransport(verify=context, client=lambda: _aiohttp_session(connections, context, proxy))
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
+    return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, trust_env=False)
 
 
 def _aiohttp_session(connections: int, context: ssl.SSLContext, proxy: str | None) -> aiohttp.ClientSession:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     )
 
 T = TypeVar("T")
+FRESH_SECONDS: Final = 0.05
+"""A look at the original that is no older will do before a request: what it misses could as well happen just after a new one."""
 ABSENT_FOLDER: Final = "the folder is not there"
 
 Progress = OutputState | None
@@ -81,9 +83,9 @@ class OpenImage:
     """So many requests under way in this turn, or answered, need the original."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def is_current(self) -> bool:
-        """Whether the path still leads to the bytes that were hashed. Raises NotAnswering."""
-        return await self.source.is_current()
+    async def is_current(self, within: float = 0.0) -> bool:
+        """Whether the path still leads to the bytes that were hashed. Raises NotAnswering. See `Source.is_current`."""
+        return await self.source.is_current(within)
 
     async def has_changed(self) -> bool:
         """Whether the original is not what was hashed any more, or not where it was. Raises NotAnswering."""
@@ -104,7 +106,7 @@ class LostOriginal:
         """Its bytes are gone."""
         return False
 
-    async def is_current(self) -> bool:
+    async def is_current(self, _within: float = 0.0) -> bool:
         """The path leads elsewhere."""
         return False
 

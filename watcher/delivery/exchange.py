@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from watcher.backoff import poll_interval
 from watcher.compressor.wire import Pending, Result
 from watcher.delivery import way
 from watcher.delivery.decisions import URL_RAN_OUT, CallFailure, Gone, OnHold, Overtaken, UnderWay, job_lost
+from watcher.delivery.delivery import FRESH_SECONDS
 from watcher.delivery.limits import Limit
 from watcher.errors import CallFailed, NotAnswering, Paused
 from watcher.model import Event, FailedReason, Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from watcher.delivery.decisions import Conclusion
     from watcher.delivery.delivery import Delivery, OpenImage, Policy, Ports
     from watcher.ports import Gate, Publication
 
 
 class Permit:
-    """One way through the gate. What came of it is reported once; unreported, nothing could be learnt from it."""
+    """One way through the gate: `async with` waits until `name` may send.
+
+    What came of it is reported once; unreported, nothing could be learnt from it. Whatever happens, the gate hears of it, so that
+    nobody waits for a lost word.
+    """
 
     def __init__(self, gate: Gate, name: str) -> None:
         self._gate = gate
         self._name = name
         self.reported = False
+
+    async def __aenter__(self) -> Self:
+        await self._gate.enter(self._name)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self.reported:
+            self._gate.abandoned(self._name)
 
     def succeeded(self, *, pending: bool = False) -> None:
         """The API answered as it should; `pending`: a job is at work."""
@@ -39,18 +49,6 @@ class Permit:
         """It did not. True where this uses up an attempt, as far as is known now."""
         self.reported = True
         return self._gate.failed(self._name, failure)
-
-
-@asynccontextmanager
-async def acquire_permit(gate: Gate, name: str) -> AsyncIterator[Permit]:
-    """Wait until `name` may send; whatever happens then, the gate hears of it, so that nobody waits for a lost word."""
-    await gate.enter(name)
-    permit = Permit(gate, name)
-    try:
-        yield permit
-    finally:
-        if not permit.reported:
-            gate.abandoned(name)
 
 
 class Exchange:
@@ -81,8 +79,8 @@ class Exchange:
         self, delivery: Delivery, opened: OpenImage, publication: Publication, policy: Policy
     ) -> Result | CallFailure | Conclusion:
         """Send the request when it may be sent, and give what came of it; a job is followed to its end."""
-        async with self._sending, acquire_permit(self._ports.gate, delivery.id) as permit:
-            if not await opened.is_current():
+        async with self._sending, Permit(self._ports.gate, delivery.id) as permit:
+            if not await opened.is_current(FRESH_SECONDS):
                 return Gone()
             if opened.ticket.expires_at < self._ports.clock.now() + policy.timeout / 2:
                 return URL_RAN_OUT
@@ -155,7 +153,7 @@ class Exchange:
         self, delivery: Delivery, opened: OpenImage, job_id: str, refusals: int
     ) -> Result | Pending | CallFailure | Conclusion:
         """One look at the job. One that brings no word of it leaves it pending: that is no attempt at the image."""
-        async with acquire_permit(self._ports.gate, delivery.poll_id) as permit:
+        async with Permit(self._ports.gate, delivery.poll_id) as permit:
             try:
                 answer = await self._ports.api.job(job_id)
             except CallFailed as error:

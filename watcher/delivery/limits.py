@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from typing import Self
 
 
 class Limit:
@@ -60,18 +56,37 @@ class KeyLocks:
     def __init__(self) -> None:
         self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
-    @asynccontextmanager
-    async def hold(self, bucket: str, key: str) -> AsyncIterator[None]:
-        """Hold the key."""
-        place = (bucket, key)
-        lock, users = self._locks.get(place, (asyncio.Lock(), 0))
-        self._locks[place] = (lock, users + 1)
+    def hold(self, bucket: str, key: str) -> _Hold:
+        """`async with` holds the key."""
+        return _Hold(self._locks, (bucket, key))
+
+
+class _Hold:
+    """One who holds a key or waits for it."""
+
+    __slots__ = ("_lock", "_locks", "_place")
+
+    def __init__(self, locks: dict[tuple[str, str], tuple[asyncio.Lock, int]], place: tuple[str, str]) -> None:
+        self._locks = locks
+        self._place = place
+
+    async def __aenter__(self) -> None:
+        found = self._locks.get(self._place)
+        self._lock, users = found if found is not None else (asyncio.Lock(), 0)
+        self._locks[self._place] = (self._lock, users + 1)
         try:
-            async with lock:
-                yield
-        finally:
-            _, users = self._locks[place]
-            if users == 1:
-                del self._locks[place]
-            else:
-                self._locks[place] = (lock, users - 1)
+            await self._lock.acquire()
+        except BaseException:  # called off while it waited
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        _, users = self._locks[self._place]
+        if users == 1:
+            del self._locks[self._place]
+        else:
+            self._locks[self._place] = (self._lock, users - 1)

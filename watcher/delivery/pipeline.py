@@ -43,7 +43,7 @@ from watcher.delivery.decisions import (
     keeps_doubt,
     next_step,
 )
-from watcher.delivery.delivery import Delivery, LostOriginal, OpenImage, is_unsettled, key_fields, with_states
+from watcher.delivery.delivery import FRESH_SECONDS, Delivery, LostOriginal, OpenImage, is_unsettled, key_fields, with_states
 from watcher.delivery.disposal import Disposal
 from watcher.delivery.exchange import Exchange
 from watcher.delivery.limits import KeyLocks
@@ -257,7 +257,7 @@ class Pipeline:
                 return replace(found, changed=await opened.has_changed())
 
     async def _send(self, delivery: Delivery, opened: OpenImage) -> Result | CallFailure | Conclusion:
-        if not await opened.is_current():  # a lost original, too, ends here: there is nothing to publish
+        if not await opened.is_current(FRESH_SECONDS):  # a lost original, too, ends here: there is nothing to publish
             return Gone()
         try:
             publication = await self._publication(opened)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +36,10 @@ _HASH_BLOCK: Final = 1 << 20
 
 
 class OpenOriginal:
-    """Implements `watcher.ports.Source`. `through_link`: the path is a symbolic link to the file."""
+    """Implements `watcher.ports.Source`. `through_link`: the path is a symbolic link to the file.
+
+    `seen_at`: when the path led here (monotonic seconds).
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class OpenOriginal:
         threads: PlaceThreads,
         *,
         through_link: bool,
+        seen_at: float,
     ) -> None:
         self._descriptor = descriptor
         self._path = path
@@ -53,6 +58,7 @@ class OpenOriginal:
         self._facts = facts
         self._threads = threads
         self._through_link = through_link
+        self._seen_at = seen_at
 
     @property
     def facts(self) -> SourceFacts:
@@ -63,9 +69,14 @@ class OpenOriginal:
         """The descriptor; -1 after `close`."""
         return self._descriptor
 
-    async def is_current(self) -> bool:
-        """Whether the path still leads to this inode and version."""
-        return await self._threads.run(Lane.ORIGINALS, self._is_current)
+    async def is_current(self, within: float = 0.0) -> bool:
+        """Whether the path still leads to this inode and version, or did within so many seconds."""
+        if within and time.monotonic() - self._seen_at <= within:
+            return True
+        asked_at = time.monotonic()
+        is_current = await self._threads.run(Lane.ORIGINALS, self._is_current)
+        self._seen_at = asked_at if is_current else float("-inf")
+        return is_current
 
     def _is_current(self) -> bool:
         try:
@@ -157,7 +168,7 @@ class FileOriginals:
         return os.path.lexists(self._roots.real(file.root) + b"/" + file.relative)
 
     def _open(self, file: FileRef, observation: Observation, sha1: str | None) -> OpenOriginal:
-        place = self._place(file)
+        place, seen_at = self._place(file), time.monotonic()
         path = self._roots.real(file.root) + b"/" + file.relative
         try:
             real, through_link = followed(self._roots.real(file.root), path)
@@ -174,7 +185,7 @@ class FileOriginals:
             raise
         self._remember(file, observation, opened)
         threads = PlaceThreads(self._pools, place.threads)
-        return OpenOriginal(descriptor, path, opened, facts, threads, through_link=through_link)
+        return OpenOriginal(descriptor, path, opened, facts, threads, through_link=through_link, seen_at=seen_at)
 
     def _remember(self, file: FileRef, observation: Observation, opened: Observation) -> None:
         """Programs that set times and mode after the close leave us with an observation that is a moment too old."""

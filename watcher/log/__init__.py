@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
 import warnings
@@ -45,6 +46,8 @@ LEVELS: Final[dict[Event, Level]] = {
 }
 """The level of each event; what is not here is info."""
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
+"""Kept: to make one takes longer than it takes for a line."""
 _NUMBERS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -86,7 +89,7 @@ class JsonLog:
         self._clock = clock
         self._out = out if out is not None else sys.stdout
         self._torn = False
-        renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False) if look is None else ConsoleRenderer(look)
+        renderer: Any = structlog.processors.JSONRenderer(_line_of) if look is None else ConsoleRenderer(look)
         self._logger = structlog.wrap_logger(
             structlog.PrintLogger(self._out), processors=[_plain_level, renderer], wrapper_class=structlog.BoundLogger
         )
@@ -137,6 +140,14 @@ class CountingLog:
         level = level_of(event, fields.get("reason"))
         self._tally.note({**fields, "event": str(event), "level": level})
         self._log.event(event, **fields)
+
+
+def _line_of(fields: EventDict, *, default: Callable[[Any], Any]) -> str:
+    """The JSON of a line. `default` says what becomes of a value that JSON has no word for."""
+    try:
+        return _ENCODER.encode(fields)
+    except TypeError:
+        return json.dumps(fields, ensure_ascii=False, default=default)
 
 
 def _plain_level(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:

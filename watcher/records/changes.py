@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import Fenced, Paused
+from watcher.json_text import dumps
 from watcher.model import Event, OutputState
 from watcher.records import activity, pauses, sightings
 from watcher.records.dialect import dialect_of
@@ -405,16 +406,24 @@ def add_ending(
     now: float,
 ) -> None:
     """The line that the audit file will hold, and a word in the image's history."""
-    text = json.dumps(printable(record), ensure_ascii=False, separators=(",", ":"))
+    text = _text(record)
     connection.execute(dialect_of(connection).add_ending, (image_id, rendition, now, str(event), text))
     add_history(connection, number, now, event, rendition, {})
+
+
+def _text(record: Record) -> str:
+    """The record as JSON; what is no text in it is shown in its place."""
+    try:
+        return dumps(record).decode()
+    except UnicodeEncodeError:
+        return dumps(printable(record)).decode()
 
 
 def add_history(connection: Connection, number: int, now: float, event: str, rendition: str | None, detail: Record) -> None:
     """One step of an image's history."""
     connection.execute(
         "INSERT INTO history (image, at, event, rendition, detail) VALUES (?, ?, ?, ?, ?)",
-        (number, now, str(event), rendition, json.dumps(printable(detail)) if detail else "{}"),
+        (number, now, str(event), rendition, _text(detail) if detail else "{}"),
     )
 
 
@@ -467,7 +476,7 @@ def put_object(connection: Connection, stored: StoredObject, now: float) -> None
             stored.output_sha1,
             now,
             stored.rendition,
-            None if stored.published is None else json.dumps(printable(stored.published), ensure_ascii=False),
+            None if stored.published is None else _text(stored.published),
             int(stored.kept),
         ),
     )

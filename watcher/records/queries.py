@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import json
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from watcher.json_text import loads
 from watcher.model import FileRef, KnownDirectory, Sighting
 from watcher.records.dialect import dialect_of
 from watcher.records.reach import WITHIN_REACH, within_reach
@@ -140,7 +140,7 @@ def endings_after(connection: Connection, seq: int, limit: int) -> list[Numbered
     """The endings that come after `seq`, in order."""
     query = "SELECT seq, image_id, rendition, record FROM endings WHERE seq > ? /*! AND host = here() */ ORDER BY seq LIMIT ?"
     return [
-        NumberedEnding(number, identity, rendition, json.loads(record))
+        NumberedEnding(number, identity, rendition, loads(record))
         for number, identity, rendition, record in connection.execute(query, (seq, limit))
     ]
 

@@ -66,6 +66,17 @@ class TestOpening:
             source.close()
             assert not source.is_intact()
 
+    async def test_a_look_a_moment_ago_will_do_where_that_is_said(self, tmp_path: Path) -> None:
+        """The opening is one; a look that found another version is none."""
+        async with drops(tmp_path) as bench:
+            path = await dropped(bench)
+            source = await bench.originals.open(bench.file("deep/a.jpg"), bench.observation("deep/a.jpg"))
+            path.unlink()
+            assert await source.is_current(3_600.0)
+            assert not await source.is_current(1e-9)
+            assert not await source.is_current(3_600.0)
+            source.close()
+
     async def test_a_write_into_the_opened_file_is_seen(self, tmp_path: Path) -> None:
         """The descriptor pins the inode, not its bytes."""
         async with drops(tmp_path) as bench:

@@ -84,7 +84,7 @@ async def test_a_share_that_hangs_while_the_answer_is_judged_is_our_own_trouble(
     world.api.answers = [UNFETCHED]
 
     def hang() -> None:
-        async def is_current() -> bool:
+        async def is_current(within: float = 0.0) -> bool:
             raise NotAnswering("calls hang")
 
         world.originals.source.is_current = is_current  # type: ignore[method-assign]

@@ -48,7 +48,7 @@ class TinySource:
         """Nobody else has the file."""
         return True
 
-    async def is_current(self) -> bool:
+    async def is_current(self, _within: float = 0.0) -> bool:
         """It has no path that could lead elsewhere."""
         return True
 
