@@ -27,7 +27,7 @@ async def main():
     connectors = {"local": {"kind": "directory", "path": folder / "buckets"}}
     settings = EngineSettings(allow_private=["127.0.0.1/32"], concurrency=1, connectors=connectors)
     engine = Engine(settings, folder / "state", api_keys=[key])
-    print(await engine.start("127.0.0.1", 0), engine._workers.process_ids[0], flush=True)
+    print(await engine.start("127.0.0.1", 0), engine.workers.process_ids[0], flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
