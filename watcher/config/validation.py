@@ -42,7 +42,10 @@ class LookedAt:
 def check_whole(settings: Settings, purpose: Purpose, environment: Mapping[str, str], looked_at: LookedAt) -> list[str]:
     """What no table can see alone: secrets, stores of folders, overlaps, names, times, proxies of the environment."""
     if purpose == "engine":
-        return [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
+        missing = [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
+        proxies = Proxies.of_environment(environment)
+        stores = [problem for url in _engine_stores(settings) if (problem := proxies.problem(url))]
+        return [*missing, *dict.fromkeys(stores)]
     problems = [
         *_check_journal(settings),
         *_check_folders(settings, looked_at.real_paths),
@@ -74,15 +77,20 @@ def _check_proxies(settings: Settings, proxies: Proxies) -> Iterator[str]:
 def _asked(settings: Settings) -> Iterator[str]:
     """The addresses of others that the daemon asks."""
     if settings.compressor.embedded:
-        for connector in settings.engine.connectors.values():
-            if isinstance(connector, B2ConnectorSettings):
-                yield connector.endpoint or f"https://s3.{settings.store.region}.backblazeb2.com"
+        yield from _engine_stores(settings)
     else:
         yield settings.compressor.url
         if settings.verify.mode != "never":
             yield settings.verify.url
     if settings.publish.mode == "presign" and settings.publish.presign is not None:
         yield settings.publish.presign.endpoint
+
+
+def _engine_stores(settings: Settings) -> Iterator[str]:
+    """The addresses that the engine stores into."""
+    for connector in settings.engine.connectors.values():
+        if isinstance(connector, B2ConnectorSettings):
+            yield connector.endpoint or f"https://s3.{settings.store.region}.backblazeb2.com"
 
 
 def _check_daemon(settings: Settings) -> Iterator[str]:

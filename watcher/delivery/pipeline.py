@@ -46,11 +46,12 @@ from watcher.delivery.decisions import (
 from watcher.delivery.delivery import FRESH_SECONDS, Delivery, LostOriginal, OpenImage, is_unsettled, key_fields, with_states
 from watcher.delivery.disposal import Disposal
 from watcher.delivery.exchange import Exchange
+from watcher.delivery.last_failures import LastFailures
 from watcher.delivery.limits import KeyLocks
 from watcher.delivery.store_check import StoreCheck
 from watcher.delivery.transitions import Transitions
 from watcher.errors import SourceChanged, SourceGone, Unavailable
-from watcher.model import Event, FailedReason, Failure, IgnoredReason, Image, ImageState, Output, OutputState
+from watcher.model import Event, FailedReason, IgnoredReason, Image, ImageState, Output, OutputState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -74,8 +75,7 @@ class Pipeline:
         self._exchange = Exchange(ports, concurrency)
         self._transitions = Transitions(ports)
         self._disposal = Disposal(ports)
-        self._failures: dict[str, Failure] = {}
-        """How the deliveries that have not ended failed last."""
+        self._failures = LastFailures(ports.gate.forget)
 
     def limit(self, concurrency: int) -> None:
         """At most so many requests in flight from now on."""
@@ -196,7 +196,7 @@ class Pipeline:
                 self._exchange.close(delivery)
         if progress is not None:
             self._ports.gate.forget(delivery.id)
-            self._failures.pop(delivery.id, None)
+            self._failures.drop(delivery.id)
         return progress
 
     def _addressed(self, delivery: Delivery) -> Delivery:
@@ -213,7 +213,7 @@ class Pipeline:
         conclusion = await self._act(delivery, opened)
         if isinstance(conclusion, Later):
             if conclusion.failure is not None:
-                self._failures[delivery.id] = conclusion.failure
+                self._failures.keep(delivery.id, conclusion.failure)
             if not keeps_doubt(delivery, conclusion) and not await opened.is_current():
                 return Gone()
         return conclusion

@@ -287,6 +287,16 @@ def test_the_engine_alone_needs_its_keys_and_no_folders() -> None:
     assert load_settings({"engine": {"api_keys": ["k"]}}, {}, purpose="engine").folders == ()
 
 
+def test_the_engine_refuses_a_proxy_that_cannot_be_used() -> None:
+    """Naming the variable; nothing is said where nothing would be asked through it."""
+    store = {"kind": "b2", "key_id": "i", "application_key": "k"}
+    data = {"engine": {"api_keys": ["k"], "connectors": {"b2": store}}}
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY: "):
+        load_settings(data, {"HTTPS_PROXY": "foo://proxy:1"}, purpose="engine")
+    load_settings({"engine": {"api_keys": ["k"]}}, {"HTTPS_PROXY": "foo://proxy:1"}, purpose="engine")
+    load_settings(data, {"HTTPS_PROXY": "http://proxy:1"}, purpose="engine")
+
+
 PRESIGN = {"endpoint": "https://s3.eu-central-003.backblazeb2.com", "region": "eu-central-003", "bucket": "My-staging"}
 KEYS = {"WATCHER_PUBLISH__PRESIGN__KEY_ID": "id", "WATCHER_PUBLISH__PRESIGN__APPLICATION_KEY": "key"}
 
