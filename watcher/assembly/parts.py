@@ -12,6 +12,7 @@ import random
 import secrets
 import uuid
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -296,19 +297,7 @@ def _intake_settings(settings: Settings) -> IntakeSettings:
 
 def start_delivery(context: Context, records: Records, publishing: Publishing, api: ApiAccess, intake: Intake) -> Dispatcher:
     """Begin to deliver what the journal holds."""
-    originals = FileOriginals(intake.roots, intake.pools, intake.emptied)
-    ports = Ports(
-        journal=records.journal,
-        originals=originals,
-        publisher=publishing.publisher,
-        api=api.client,
-        gate=api.gate,
-        store=api.store,
-        events=context.events,
-        clock=context.clock,
-        random=random.random,
-        look_again=intake.look_at,
-    )
+    ports = _delivery_ports(context, records, publishing, api, intake)
     used = descriptors.in_use()
     pipeline = Pipeline(
         ports,
@@ -340,13 +329,30 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
         dispatcher.slots = _concurrency(settings, used) * TURNS_PER_REQUEST
         dispatcher.wake()
 
-    async def close_pools() -> None:
-        intake.pools.close()
-
-    context.life.on_stop(close_pools)  # last: what drains is still read from its folder
+    context.life.on_stop(partial(_close_pools, intake))  # last: what drains is still read from its folder
     context.life.on_stop(drain)
     context.life.on_reload(reload)
     return dispatcher
+
+
+async def _close_pools(intake: Intake) -> None:
+    intake.pools.close()
+
+
+def _delivery_ports(context: Context, records: Records, publishing: Publishing, api: ApiAccess, intake: Intake) -> Ports:
+    """Every edge that the delivery of an image meets."""
+    return Ports(
+        journal=records.journal,
+        originals=FileOriginals(intake.roots, intake.pools),
+        publisher=publishing.publisher,
+        api=api.client,
+        gate=api.gate,
+        store=api.store,
+        events=context.events,
+        clock=context.clock,
+        random=random.random,
+        look_again=intake.look_at,
+    )
 
 
 def _concurrency(settings: Settings, used: int) -> int:

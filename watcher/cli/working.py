@@ -11,6 +11,19 @@ import typer
 from watcher.cli import completion
 from watcher.cli.options import ConfigOption, JsonOption, leave, load, wait, work
 
+FolderToWatch = Annotated[str | None, typer.Option(metavar="DIR", help="The folder to watch.")]
+ListenAddress = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Where temporary URLs are served. Default: a free port from 8080 on.")
+]
+PublicUrl = Annotated[
+    str | None,
+    typer.Option("--public-url", metavar="URL", help="How the API reaches this machine: a proxy, a tunnel, a port."),
+]
+StagingBucket = Annotated[
+    str | None,
+    typer.Option("--staging-bucket", metavar="BUCKET", help="Instead of --public-url: a private bucket for presigned links."),
+]
+
 
 def run(config: ConfigOption = None) -> None:
     """Run the daemon: watch the folders until a signal says stop.
@@ -38,21 +51,13 @@ def init(
     config: Annotated[
         Path, typer.Option("--config", "-c", metavar="FILE", help="Where to write it. A file that is there stays as it is.")
     ] = Path("config.toml"),
-    folder: Annotated[str | None, typer.Option(metavar="DIR", help="The folder to watch.")] = None,
+    folder: FolderToWatch = None,
     bucket: Annotated[str | None, typer.Option(help="The B2 bucket to publish into.")] = None,
     region: Annotated[str | None, typer.Option(help="Its region, as in eu-central-003.")] = None,
     connector: Annotated[str | None, typer.Option(metavar="ID", help="The Storage Connector of your Compressor account.")] = None,
-    public_url: Annotated[
-        str | None,
-        typer.Option("--public-url", metavar="URL", help="How the API reaches this machine: a proxy, a tunnel, a port."),
-    ] = None,
-    listen: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where temporary URLs are served. Default: a free port from 8080 on.")
-    ] = None,
-    staging_bucket: Annotated[
-        str | None,
-        typer.Option("--staging-bucket", metavar="BUCKET", help="Instead of --public-url: a private bucket for presigned links."),
-    ] = None,
+    public_url: PublicUrl = None,
+    listen: ListenAddress = None,
+    staging_bucket: StagingBucket = None,
     originals: Annotated[
         str | None,
         typer.Option(metavar="WHAT", help="What becomes of stored originals: keep, delete, or a folder. Default: keep."),
