@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiohttp import web
 
 from watcher.errors import Unavailable
+from watcher.network.listening import listening_sockets, shown_host
 from watcher.service.page.guard import names_this_machine
 from watcher.service.password import PasswordVerdict
 
@@ -40,6 +42,9 @@ class Health:
 
     alive: bool
     problems: tuple[str, ...] = ()
+
+
+BACKLOG: Final = 128
 
 
 class Source(Protocol):
@@ -76,11 +81,13 @@ class AdminServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            for each in await asyncio.to_thread(listening_sockets, host, port, BACKLOG):
+                await web.SockSite(self._runner, each).start()
         except OSError as error:
             await self.stop()
             raise Unavailable(
-                f"the admin address {host}:{port} cannot be had: {error.strerror or error}", "set another [admin] listen"
+                f"the admin address {shown_host(host)}:{port} cannot be had: {error.strerror or error}",
+                "set another [admin] listen",
             ) from None
         real_port: int = self._runner.addresses[0][1]
         return real_port

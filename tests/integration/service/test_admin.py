@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 
@@ -189,3 +190,16 @@ async def test_a_taken_address_is_told(port: Port) -> None:
     taken = port.base.rpartition(":")[2]
     with pytest.raises(Unavailable, match=taken):
         await Port().server.start("127.0.0.1", int(taken))
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6 and IPv4")
+async def test_all_addresses_are_those_of_both_families() -> None:
+    """`[::]` means all of them, as at the port of temporary URLs."""
+    opened = Port()
+    port = await opened.server.start("::", 0)
+    try:
+        for origin in (f"http://127.0.0.1:{port}", f"http://[::1]:{port}"):
+            opened.base = origin
+            assert 200 == (await opened.get("/healthz"))[0]
+    finally:
+        await opened.server.stop()
