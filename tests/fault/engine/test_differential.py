@@ -19,7 +19,7 @@ from tests.support.reference import distance, looked_at
 from watcher.engine.refusal import Refusal
 from watcher.engine.work import Limits
 
-TOLERANCE: Final = 8.0
+TOLERANCE: Final = 9.0
 EVERY: Final = 12
 LIMITS: Final = Limits(150_000_000, 1_000)
 PICTURES: Final = frozenset(
