@@ -8,7 +8,7 @@ import pytest
 from tests.support.postgres import Postgres, open_postgres
 from tests.support.publishing import RecordedLog
 from tests.support.records import FACTS, TICKET, sighting, stored, take_one
-from watcher.errors import Fenced
+from watcher.errors import Fenced, Unavailable
 from watcher.model import Event, Observation
 from watcher.records.postgres.journal import PostgresJournal
 
@@ -76,6 +76,21 @@ async def test_a_change_of_what_another_host_has_is_refused(postgres: Postgres) 
 
     assert await one.end(image.id, None, stored(image), 1_001.0)
     assert (await one.last_seq(), await two.last_seq()) == (1, 0)
+    await one.close()
+    await two.close()
+
+
+async def test_one_host_at_a_time_stores_at_a_key(postgres: Postgres) -> None:
+    """The other waits until that has ended, and then finds whose the key is."""
+    url, place = postgres.database(), ("my-bucket", "k")
+    one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
+    first, second = await take_one(one), await take_one(two, sighting(b"b.jpg"))
+    assert await one.requested(first.id, None, place, 1_000.0)
+    with pytest.raises(Unavailable, match="another host"):
+        await two.requested(second.id, None, place, 1_000.0)
+
+    await one.end(first.id, None, stored(first, None, "k"), 1_001.0)
+    assert await two.requested(second.id, None, place, 1_002.0)
     await one.close()
     await two.close()
 

@@ -194,6 +194,16 @@ def lock_folders(connection: Connection, folders: Collection[str]) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(1129598039, hashtext(?))", (folder,))
 
 
+def hold_key(connection: Connection, image_id: str, key: str) -> None:
+    """Keep to one writer a key, whichever host it is on. Raises Unavailable where another host has a request for the key out."""
+    connection.execute("SELECT pg_advisory_xact_lock(1129598040, hashtext(?))", (key,))
+    query = """SELECT 1 FROM outputs JOIN images ON images.number = outputs.image
+               WHERE outputs.key = ? AND outputs.state IN ('requested', 'enqueued') AND images.id <> ?
+               AND images.claimed_by IS DISTINCT FROM here() LIMIT 1"""
+    if connection.execute(query, (key, image_id)).fetchone() is not None:
+        raise Unavailable(f"another host is storing at {key}", "it is tried again when that has ended")
+
+
 def known_in(connection: Connection, folder: str, directories: Sequence[bytes]) -> list[tuple[Any, ...]]:
     """What this host remembers of the files in these directories, in one question."""
     query = """SELECT directory, name, size, mtime_ns, ctime_ns, inode & 9223372036854775807, ignored FROM files

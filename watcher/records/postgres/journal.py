@@ -172,6 +172,15 @@ class PostgresJournal(ThreadedJournal):
         wanted = claims.Wanted(now, limit, frozenset(excluding), tuple(away))
         return await self._change(partial(claims.due, wanted=wanted, folders=self.folders))
 
+    async def requested(self, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
+        """See `Journal.requested`. Raises Unavailable where another host has a request for the same key out."""
+
+        def change(connection: Connection) -> bool:
+            claims.hold_key(connection, image_id, place[1])
+            return changes.requested(connection, image_id, rendition, place, now)
+
+        return await self._change(change)
+
     def _call_others(self, connection: Connection) -> None:
         """Within the transaction: they hear of it when it is committed."""
         now = time.monotonic()
