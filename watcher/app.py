@@ -11,7 +11,7 @@ from watcher import __version__
 from watcher.assembly import parts
 from watcher.assembly.admin import Overview, make_metrics, start_admin_port
 from watcher.assembly.manifests import start_manifests
-from watcher.assembly.notifications import Ear, start_notifications
+from watcher.assembly.notifications import OutageListener, start_notifications
 from watcher.assembly.parts import Context
 from watcher.assembly.reports import Reports
 from watcher.clock import SystemClock
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from watcher.delivery.dispatcher import Dispatcher
     from watcher.intake.intake import Intake
     from watcher.log import LevelledLog
-    from watcher.notify.office import Office
+    from watcher.notify.supervisor import NotifierSupervisor
     from watcher.service.vitals import Check
 
 HEARTBEAT_SECONDS: Final = 1.0
@@ -65,7 +65,7 @@ class App:
     api: ApiAccess
     intake: Intake
     dispatcher: Dispatcher
-    notifications: Office
+    notifications: NotifierSupervisor
     admin_url: str | None = None
 
     def ready(self) -> None:
@@ -176,9 +176,9 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     """The parts, each built on those before it."""
     parts.take_state(context)
     _say_started(context)
-    ear = Ear(context.events)
+    outages = OutageListener(context.events)
     records = await parts.start_records(context)
-    notifications = await start_notifications(context, records, ear)
+    notifications = await start_notifications(context, records, outages)
     await start_manifests(context, records)
     context.life.on_stop(context.life.end_tasks)
     publishing = await parts.start_publishing(context, records)

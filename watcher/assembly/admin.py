@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from watcher.config.schema import Settings
     from watcher.figures import DaemonReport
     from watcher.intake.intake import Intake
-    from watcher.notify.office import Office
+    from watcher.notify.supervisor import NotifierSupervisor
     from watcher.service.page.pages import Pages
 
 FRESH_SECONDS: Final = 1.0
@@ -41,7 +41,7 @@ class Overview:
     api: ApiAccess
     intake: Intake
     is_alive: Callable[[], bool]
-    notifications: Office
+    notifications: NotifierSupervisor
     since: float = field(default_factory=time.time)
     _status: Status | None = None
     _read_at: float = float("-inf")

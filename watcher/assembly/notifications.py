@@ -7,8 +7,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import Unavailable
-from watcher.notify.office import Office
 from watcher.notify.plan import OUTAGES, Plan
+from watcher.notify.supervisor import NotifierSupervisor
 
 if TYPE_CHECKING:
     from watcher.assembly.parts import Context, Records
@@ -23,64 +23,64 @@ STOP_SECONDS: Final = 2.0
 """A stop gives receivers so long for the last endings; what they do not confirm by then is told after the next start."""
 
 
-class Ear:
-    """Hears of outages in whatever thread they are logged, and hands them to the loop; keeps them until an office is there."""
+class OutageListener:
+    """Hears of outages in whatever thread they are logged, and hands them to the loop; keeps them until somebody listens."""
 
     def __init__(self, log: ObservedLog) -> None:
         self._loop = asyncio.get_running_loop()
-        self._office: Office | None = None
+        self._supervisor: NotifierSupervisor | None = None
         self._kept: list[tuple[Event, dict[str, Any]]] = []
         log.observe(self._heard)
 
-    def use(self, office: Office) -> None:
+    def use(self, supervisor: NotifierSupervisor) -> None:
         """Tell this one from now on, and what was heard before."""
-        self._office = office
+        self._supervisor = supervisor
         kept, self._kept = self._kept, []
         for event, fields in kept:
-            office.heard(event, fields)
+            supervisor.heard(event, fields)
 
     def _heard(self, event: Event, fields: dict[str, Any]) -> None:
         if event in OUTAGES and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._hand_on, event, dict(fields))
 
     def _hand_on(self, event: Event, fields: dict[str, Any]) -> None:
-        if self._office is None:
+        if self._supervisor is None:
             self._kept.append((event, fields))
         else:
-            self._office.heard(event, fields)
+            self._supervisor.heard(event, fields)
 
 
-async def start_notifications(context: Context, records: Records, ear: Ear) -> Office:
+async def start_notifications(context: Context, records: Records, outages: OutageListener) -> NotifierSupervisor:
     """Begin to tell the receivers of the configuration."""
     life, relay = context.life, records.relay
     settings = context.settings
     file = str(settings.journal_path) if settings.journal is None else None
-    office = Office(file, records.journal.followers, context.events, context.clock)
-    life.run(_use(office, settings), "receivers")
-    ear.use(office)
-    life.run(_ring(relay.written, office), "notifications")
+    supervisor = NotifierSupervisor(file, records.journal.followers, context.events, context.clock)
+    life.run(_use(supervisor, settings), "receivers")
+    outages.use(supervisor)
+    life.run(_ring(relay.written, supervisor), "notifications")
 
     async def stop() -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await relay.flush()
-        office.look()
-        await office.settle(STOP_SECONDS)
-        await office.stop()
+        supervisor.look()
+        await supervisor.settle(STOP_SECONDS)
+        await supervisor.stop()
 
     def reload(settings: Settings) -> None:
-        life.run(_use(office, settings), "receivers")
+        life.run(_use(supervisor, settings), "receivers")
 
     life.on_stop(stop)
     life.on_reload(reload)
     await asyncio.sleep(0)  # where new receivers begin is asked for before anything can end
-    return office
+    return supervisor
 
 
-async def _use(office: Office, settings: Settings) -> None:
+async def _use(supervisor: NotifierSupervisor, settings: Settings) -> None:
     """Have these receivers told. Beside the rest: a journal that takes nothing now holds up neither a start nor a reload."""
     with contextlib.suppress(Unavailable):  # the daemon ends
-        await office.use(plans(settings))
+        await supervisor.use(plans(settings))
 
 
 def plans(settings: Settings) -> list[Plan]:
@@ -88,11 +88,11 @@ def plans(settings: Settings) -> list[Plan]:
     return [Plan.of(name, receiver) for name, receiver in settings.notify.items()]
 
 
-async def _ring(written: Bell, office: Office) -> None:
+async def _ring(written: Bell, supervisor: NotifierSupervisor) -> None:
     """At once for the first line after a while; while many come, now and then."""
     listener = written.listen()
     while True:
         await listener.wait()
         listener.clear()
-        office.look()
+        supervisor.look()
         await asyncio.sleep(LOOK_SECONDS)

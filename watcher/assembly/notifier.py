@@ -24,8 +24,8 @@ from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
 from watcher.model import AuditLine
 from watcher.network.proxies import Proxies
-from watcher.notify.desk import Desk, Ways
 from watcher.notify.plan import Plan
+from watcher.notify.receivers import Receivers, Ways
 from watcher.records import database
 from watcher.records.followers import lines_after
 from watcher.records.threads import ReadThread
@@ -82,7 +82,7 @@ class Lines:
 
 
 class Voice:
-    """Tells the daemon what receivers do; implements `watcher.notify.courier.Report`."""
+    """Tells the daemon what receivers do; implements `watcher.notify.relay.Report`."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -126,26 +126,26 @@ async def serve(voice: Voice) -> None:
     """Do what the daemon says until it says no more."""
     lines = Lines(voice)
     ways = Ways(Proxies.of_environment(os.environ), dict(os.environ))
-    desk = Desk(ways, lines.after, voice, SystemClock(), random.random)
+    receivers = Receivers(ways, lines.after, voice, SystemClock(), random.random)
     async for message in _heard():
-        await _obey(message, desk, lines, voice)
+        await _obey(message, receivers, lines, voice)
 
 
-async def _obey(message: Record, desk: Desk, lines: Lines, voice: Voice) -> None:
+async def _obey(message: Record, receivers: Receivers, lines: Lines, voice: Voice) -> None:
     match message:
         case {"use": plans, "positions": positions, "journal": journal}:
             lines.use(None if journal is None else Path(journal))
-            await desk.use([Plan.from_json(each) for each in plans], positions)
+            await receivers.use([Plan.from_json(each) for each in plans], positions)
         case {"lines": found, "number": number}:
             lines.answered(number, found)
         case {"look": _}:
-            desk.look()
+            receivers.look()
         case {"outage": record, "id": identity}:
-            desk.tell(record, identity)
+            receivers.tell(record, identity)
         case {"healthy": _}:
-            desk.healthy()
+            receivers.healthy()
         case {"settle": patience, "hurry": hurry}:
-            await desk.settle(patience, hurry=hurry)
+            await receivers.settle(patience, hurry=hurry)
             voice.flush()
             voice.say({"settled": True})
 

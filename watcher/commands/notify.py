@@ -19,10 +19,10 @@ from watcher.log import quiet_libraries
 from watcher.log.console import plain
 from watcher.model import AuditLine
 from watcher.network.proxies import Proxies
-from watcher.notify.desk import Ways
 from watcher.notify.messages import Gathered, ending_message, sample_message, sample_record
 from watcher.notify.plan import Plan
 from watcher.notify.programs import environment_for
+from watcher.notify.receivers import Ways
 from watcher.notify.sending import NotConfirmed
 from watcher.records.chain import linked
 from watcher.records.rotated import audit_files, our_lines

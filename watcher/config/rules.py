@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TEMPORARY_NAMES: Final = (
     "*~",  # editors' backups
-    "~*",  # Office locks, ~syncthing~*
+    "~*",  # NotifierSupervisor locks, ~syncthing~*
     "#*#",  # Emacs
     "*.~*",  # Nextcloud, ownCloud
     "*.part",  # Firefox, KDE, FTP clients
@@ -92,7 +92,7 @@ TEMPORARY_FILES: Final = (
     "*.orig",
     "*.old",
     "*.backup",
-    "*.sb-????????-??????",  # programs in Apple's sandbox, Office among them
+    "*.sb-????????-??????",  # programs in Apple's sandbox, NotifierSupervisor among them
     *(f"*.{kind}.{_SIX}" for kind in _PICTURES),  # Qt's QSaveFile, GLib, mkstemp
     *(f"*.{kind}.{_EIGHT}" for kind in _PICTURES),  # AWS clients
     *(f"*.{kind}.tmp*" for kind in _PICTURES),  # programs that write NAME.tmp.PID or NAME.tmp123

@@ -63,9 +63,9 @@ async def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert set(ended) <= {ending.image_id for ending in endings}
     assert [ending.seq for ending in endings] == [line["seq"] for line in lines] == list(range(1, len(endings) + 1))
     assert len({(ending.image_id, ending.rendition) for ending in endings}) == len(endings)
-    with JournalViews.open(tmp_path / "journal.db") as desk:
-        assert verify(tmp_path / "audit.jsonl", desk).sound
-        assert taken <= {image.id for image in desk.images()}
+    with JournalViews.open(tmp_path / "journal.db") as views:
+        assert verify(tmp_path / "audit.jsonl", views).sound
+        assert taken <= {image.id for image in views.images()}
     assert not [event for event, _ in log.lines if event not in ENDINGS]
 
 

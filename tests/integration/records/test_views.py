@@ -47,18 +47,18 @@ def connection(journal: SqliteJournal, tmp_path: Path) -> Iterator[sqlite3.Conne
 
 
 @pytest.fixture
-def desk(journal: SqliteJournal, tmp_path: Path) -> Iterator[JournalViews]:
+def views(journal: SqliteJournal, tmp_path: Path) -> Iterator[JournalViews]:
     with JournalViews.open(tmp_path / "journal.db") as reader:
         yield reader
 
 
-def names(desk: JournalViews, **filters: object) -> list[str]:
-    return [image.file.relative_text for image in desk.images(**filters)]  # type: ignore[arg-type]
+def names(views: JournalViews, **filters: object) -> list[str]:
+    return [image.file.relative_text for image in views.images(**filters)]  # type: ignore[arg-type]
 
 
-def test_list_is_newest_first(desk: JournalViews) -> None:
+def test_list_is_newest_first(views: JournalViews) -> None:
     """Everything, in the reverse order of taking."""
-    assert names(desk) == ["d/2.jpg", "d/1.jpg", "d/0.jpg", "failed.jpg", "stored.jpg"]
+    assert names(views) == ["d/2.jpg", "d/1.jpg", "d/0.jpg", "failed.jpg", "stored.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -74,30 +74,30 @@ def test_list_is_newest_first(desk: JournalViews) -> None:
         ({"state": "vanished"}, []),
     ],
 )
-def test_list_is_filtered(desk: JournalViews, filters: dict[str, object], expected: list[str]) -> None:
+def test_list_is_filtered(views: JournalViews, filters: dict[str, object], expected: list[str]) -> None:
     """By the state of any output or of the image, by folder, by time, by number."""
-    assert expected == names(desk, **filters)
+    assert expected == names(views, **filters)
 
 
-def test_unknown_state_is_refused(desk: JournalViews) -> None:
+def test_unknown_state_is_refused(views: JournalViews) -> None:
     """A misspelt state is not an empty list."""
     with pytest.raises(ValueError, match="no such state 'stord'; there are waiting, "):
-        desk.page(state="stord")
+        views.page(state="stord")
 
 
-async def test_pages_join(desk: JournalViews, journal: SqliteJournal) -> None:
+async def test_pages_join(views: JournalViews, journal: SqliteJournal) -> None:
     """Page by page gives the same as all at once, however many there are."""
     await journal.take([sighting(b"more/%d.jpg" % number) for number in range(1_203)])
 
-    assert len(set(names(desk))) == 1_208
-    assert len(names(desk, limit=1_100)) == 1_100
-    first = desk.page(limit=3)
-    assert [listed.number for listed in desk.page(limit=6)][3:] == [
-        listed.number for listed in desk.page(limit=3, before=first[-1].number)
+    assert len(set(names(views))) == 1_208
+    assert len(names(views, limit=1_100)) == 1_100
+    first = views.page(limit=3)
+    assert [listed.number for listed in views.page(limit=6)][3:] == [
+        listed.number for listed in views.page(limit=3, before=first[-1].number)
     ]
 
 
-async def test_outputs_say_what_their_images_and_endings_say(desk: JournalViews, journal: SqliteJournal) -> None:
+async def test_outputs_say_what_their_images_and_endings_say(views: JournalViews, journal: SqliteJournal) -> None:
     """Over the ends of pages, with renditions, odd names, and outputs for which nothing had to be sent."""
     await store_all(journal, await take_one(journal, sighting(b"two.jpg", under=rule("thumb"))))
     again = await take_one(journal, sighting(b"two.jpg", 2, under=rule("thumb")))
@@ -106,10 +106,10 @@ async def test_outputs_say_what_their_images_and_endings_say(desk: JournalViews,
     assert await journal.unchanged(again.id, None, place.key, place, 2_000.0)
     await journal.take([sighting(b"more/%d\xff.jpg" % number) for number in range(602)])
 
-    listed = list(desk.outputs())
+    listed = list(views.outputs())
 
-    images = list(desk.images())
-    told = desk.told(images)
+    images = list(views.images())
+    told = views.told(images)
     assert [
         (image.id, image.file.folder, image.file.path, output.rendition, output.state, output.key, output.attempts, output.due_at)
         for image in images
@@ -133,14 +133,14 @@ async def test_outputs_say_what_their_images_and_endings_say(desk: JournalViews,
 
 
 @pytest.mark.parametrize("state", ["failed", "waiting", "finished", "vanished"])
-def test_outputs_are_filtered_as_images_are(desk: JournalViews, state: str) -> None:
+def test_outputs_are_filtered_as_images_are(views: JournalViews, state: str) -> None:
     """One word means the same in both."""
-    assert [each.image_id for each in desk.outputs(state=state)] == [image.id for image in desk.images(state=state)]
+    assert [each.image_id for each in views.outputs(state=state)] == [image.id for image in views.images(state=state)]
 
 
-def test_figures(desk: JournalViews) -> None:
+def test_figures(views: JournalViews) -> None:
     """Totals, endings of late, the oldest that waits, the last failures."""
-    figures = desk.figures(1_561.0)
+    figures = views.figures(1_561.0)
 
     assert figures.counts == Counts(3, 0, 1, {"stored": 1, "failed": 1})
     assert figures.folders["other"] == Counts(0, 0, 1, {"failed": 1})
@@ -149,24 +149,24 @@ def test_figures(desk: JournalViews) -> None:
     assert [record["reason"] for record in figures.last_errors] == ["empty"]
 
 
-async def test_story_of_an_image(desk: JournalViews, journal: SqliteJournal) -> None:
+async def test_story_of_an_image(views: JournalViews, journal: SqliteJournal) -> None:
     """By id, by the beginning of an id, or by path: what happened, step by step, and its endings."""
-    image = next(iter(desk.images(limit=1)))
+    image = next(iter(views.images(limit=1)))
     await journal.requested(image.id, None, (BUCKET, "k"), 1_010.0)
     await journal.postponed(image.id, None, Postponement(1_020.0, 1, 1, False, "HTTP 500"), 1_011.0)
 
-    (story,) = desk.stories(image.id)
+    (story,) = views.stories(image.id)
 
     assert [step.event for step in story.steps] == ["image.detected", "image.requested", "image.retry"]
     assert story.steps[2].detail["message"] == "HTTP 500"
-    assert [image.id] == [each.image.id for each in desk.stories(str(ROOT / "d/2.jpg"))]
-    assert len(desk.stories("image-")) == 5
-    assert [] == desk.stories("ima") == desk.stories("/elsewhere/x.jpg") == desk.stories("no-such-id")
+    assert [image.id] == [each.image.id for each in views.stories(str(ROOT / "d/2.jpg"))]
+    assert len(views.stories("image-")) == 5
+    assert [] == views.stories("ima") == views.stories("/elsewhere/x.jpg") == views.stories("no-such-id")
 
 
-def test_story_of_a_path_has_its_endings(desk: JournalViews) -> None:
+def test_story_of_a_path_has_its_endings(views: JournalViews) -> None:
     """All versions of a file, each with how it ended."""
-    (story,) = desk.stories(str(ROOT / "stored.jpg"))
+    (story,) = views.stories(str(ROOT / "stored.jpg"))
 
     assert [ending.record["event"] for ending in story.endings] == ["image.stored"]
 

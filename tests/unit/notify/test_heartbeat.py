@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.fakes import StillClock
 from watcher.config.receivers import ReceiverSettings
-from watcher.notify.heart import FRESH_SECONDS, Heart
+from watcher.notify.heartbeat import FRESH_SECONDS, Heartbeat
 from watcher.notify.plan import Plan
 from watcher.notify.sending import NotConfirmed
 
@@ -38,15 +38,15 @@ class Watchdog:
 
 
 async def run(watchdog: Watchdog, seconds: float, *, healthy: bool = True) -> None:
-    """Let a heart beat once a minute for so long; a daemon that is well says so all the time."""
+    """Let a heartbeat beat once a minute for so long; a daemon that is well says so all the time."""
     plan = Plan.of("alive", ReceiverSettings(url="http://checks/uuid", heartbeat="1m"))
-    heart = Heart(plan, watchdog, watchdog, watchdog.clock)  # type: ignore[arg-type]
-    heart.healthy()
+    heartbeat = Heartbeat(plan, watchdog, watchdog, watchdog.clock)  # type: ignore[arg-type]
+    heartbeat.healthy()
     end = watchdog.clock.moment + seconds
-    running = asyncio.create_task(heart.run())
+    running = asyncio.create_task(heartbeat.run())
     while watchdog.clock.moment < end:
         if healthy:
-            heart.healthy()
+            heartbeat.healthy()
         await asyncio.sleep(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -40,7 +40,7 @@ _MOST_UNREAD: Final = 1_000_000
 """Bytes that wait for a process which does not read; what comes beyond is left out."""
 
 
-class Office:
+class NotifierSupervisor:
     """Receivers come and go by `use`. The process reads what they are told from `journal`, in the order of the audit file."""
 
     def __init__(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from watcher.notify.sending import NotConfirmed
 
 if TYPE_CHECKING:
-    from watcher.notify.courier import Report
     from watcher.notify.plan import Plan
+    from watcher.notify.relay import Report
     from watcher.ports import Clock
 
 FRESH_SECONDS: Final = 10.0
@@ -16,7 +16,7 @@ FRESH_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.5
 
 
-class Beats(Protocol):
+class HeartbeatSender(Protocol):
     """A way to the watchdog."""
 
     async def beat(self) -> str:
@@ -26,10 +26,10 @@ class Beats(Protocol):
         """Let go of everything."""
 
 
-class Heart:
+class Heartbeat:
     """One heartbeat. A beat that is not answered well is not made up for: the next one comes in its time."""
 
-    def __init__(self, plan: Plan, sender: Beats, report: Report, clock: Clock) -> None:
+    def __init__(self, plan: Plan, sender: HeartbeatSender, report: Report, clock: Clock) -> None:
         self.plan = plan
         self._sender = sender
         self._report = report

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher.notify.command import AppriseSender, CommandSender
-from watcher.notify.courier import Courier
-from watcher.notify.heart import Heart
+from watcher.notify.heartbeat import Heartbeat
+from watcher.notify.relay import ReceiverRelay
 from watcher.notify.web import WebSender
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from watcher.model import AuditLine, Record
     from watcher.network.proxies import Proxies
-    from watcher.notify.courier import Report
     from watcher.notify.plan import Plan
+    from watcher.notify.relay import Report
     from watcher.notify.sending import Sender
     from watcher.ports import Clock
 
@@ -44,8 +44,8 @@ class Ways:
         return self.web(plan, clock)
 
 
-class Desk:
-    """Keeps a courier or a heart for each receiver. `lines` gives the lines of the audit file behind a number."""
+class Receivers:
+    """Keeps a relay or a heartbeat for each receiver. `lines` gives the lines of the audit file behind a number."""
 
     def __init__(
         self,
@@ -60,32 +60,32 @@ class Desk:
         self._report = report
         self._clock = clock
         self._random = random
-        self._couriers: dict[str, Courier] = {}
-        self._hearts: dict[str, Heart] = {}
+        self._couriers: dict[str, ReceiverRelay] = {}
+        self._hearts: dict[str, Heartbeat] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def use(self, plans: Iterable[Plan], positions: Mapping[str, int]) -> None:
         """Have these receivers and no others. One whose plan has not changed goes on, and is tried now."""
         wanted = {plan.name: plan for plan in plans}
-        at_work = {name: courier.plan for name, courier in self._couriers.items()}
-        at_work |= {name: heart.plan for name, heart in self._hearts.items()}
-        reached = {name: courier.position for name, courier in self._couriers.items()}
+        at_work = {name: relay.plan for name, relay in self._couriers.items()}
+        at_work |= {name: heartbeat.plan for name, heartbeat in self._hearts.items()}
+        reached = {name: relay.position for name, relay in self._couriers.items()}
         await self._end([name for name, plan in at_work.items() if wanted.get(name) != plan])
-        for courier in self._couriers.values():
-            courier.try_now()
+        for relay in self._couriers.values():
+            relay.try_now()
         for name, plan in wanted.items():
             if name not in self._tasks:
                 self._begin(plan, reached.get(name, positions.get(name, 0)))
 
     def _begin(self, plan: Plan, position: int) -> None:
         if plan.heartbeat is not None:
-            heart = self._hearts[plan.name] = Heart(plan, self._ways.web(plan, self._clock), self._report, self._clock)
-            self._tasks[plan.name] = asyncio.create_task(heart.run())
+            heartbeat = self._hearts[plan.name] = Heartbeat(plan, self._ways.web(plan, self._clock), self._report, self._clock)
+            self._tasks[plan.name] = asyncio.create_task(heartbeat.run())
             return
         sender = self._ways.sender(plan, self._clock)
-        courier = Courier(plan, position, sender, self._lines, self._report, self._clock, self._random)
-        self._couriers[plan.name] = courier
-        self._tasks[plan.name] = asyncio.create_task(courier.run())
+        relay = ReceiverRelay(plan, position, sender, self._lines, self._report, self._clock, self._random)
+        self._couriers[plan.name] = relay
+        self._tasks[plan.name] = asyncio.create_task(relay.run())
 
     async def _end(self, names: Sequence[str]) -> None:
         tasks = [self._tasks.pop(name) for name in names]
@@ -98,29 +98,29 @@ class Desk:
 
     def look(self) -> None:
         """There are new lines in the audit file."""
-        for courier in self._couriers.values():
-            courier.look()
+        for relay in self._couriers.values():
+            relay.look()
 
     def tell(self, outage: Record, identity: str) -> None:
         """An outage, or the end of one."""
-        for courier in self._couriers.values():
-            courier.tell(outage, identity)
+        for relay in self._couriers.values():
+            relay.tell(outage, identity)
 
     def healthy(self) -> None:
         """The daemon is well now."""
-        for heart in self._hearts.values():
-            heart.healthy()
+        for heartbeat in self._hearts.values():
+            heartbeat.healthy()
 
     async def settle(self, patience: float, *, hurry: bool) -> None:
         """Tell what there is to tell, as far as receivers confirm and `patience` (seconds) lasts. `hurry`: gather no longer."""
-        for courier in self._couriers.values():
+        for relay in self._couriers.values():
             if hurry:
-                courier.hurry()
+                relay.hurry()
             else:
-                courier.look()
+                relay.look()
         deadline = self._clock.monotonic() + patience
         while self._clock.monotonic() < deadline:
-            if all(courier.is_idle or courier.is_down for courier in self._couriers.values()):
+            if all(relay.is_idle or relay.is_down for relay in self._couriers.values()):
                 return
             await self._clock.sleep(SETTLE_LOOK_SECONDS)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BATCH: Final = 100
 """Lines that are read at a time."""
 LOOK_SECONDS: Final = 5.0
-"""How often a courier looks for itself whether there is anything."""
+"""How often a relay looks for itself whether there is anything."""
 ALARM_SECONDS: Final = 1.0
 """Outages that come together are told people in one message: so long is waited for more of them."""
 MOST_OUTAGES: Final = 1000
@@ -47,7 +47,7 @@ class Report(Protocol):
         """It confirms again, after so many seconds; `lost`: lines that the journal had let go of meanwhile."""
 
 
-class Courier:
+class ReceiverRelay:
     """One receiver. `lines` gives the lines of the audit file behind a number, in order, at most so many."""
 
     def __init__(

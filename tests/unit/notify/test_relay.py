@@ -12,9 +12,9 @@ from tests.support.fakes import NOW, StillClock
 from watcher.config.receivers import ReceiverSettings
 from watcher.errors import Unavailable
 from watcher.model import AuditLine
-from watcher.notify.courier import BATCH, Courier
 from watcher.notify.messages import Message
 from watcher.notify.plan import Plan
+from watcher.notify.relay import BATCH, ReceiverRelay
 from watcher.notify.sending import NotConfirmed
 
 
@@ -28,7 +28,7 @@ def lines(first: int, last: int, event: str = "image.stored", at: float = NOW) -
 
 @dataclass
 class Round:
-    """A courier, what it reads, whom it tells, and what it says."""
+    """A relay, what it reads, whom it tells, and what it says."""
 
     keys: dict[str, Any]
     audit: list[AuditLine] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Round:
     def __post_init__(self) -> None:
         self.clock = StillClock()
         plan = Plan.of("cms", ReceiverSettings(**self.keys))
-        self.courier = Courier(plan, 0, self, self.read, self, self.clock, lambda: 0.0)
+        self.relay = ReceiverRelay(plan, 0, self, self.read, self, self.clock, lambda: 0.0)
 
     async def read(self, seq: int, limit: int) -> Sequence[AuditLine]:
         """The journal."""
@@ -81,8 +81,8 @@ class Round:
 
     async def until_idle(self) -> None:
         """Let it work until it has nothing to do."""
-        running = asyncio.create_task(self.courier.run())
-        while not self.courier.is_idle:
+        running = asyncio.create_task(self.relay.run())
+        while not self.relay.is_idle:
             await asyncio.sleep(0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -108,7 +108,7 @@ async def test_what_it_does_not_want_is_passed_over_and_confirmed() -> None:
     await one.until_idle()
 
     assert one.told == [4]
-    assert one.courier.position == 6
+    assert one.relay.position == 6
 
 
 async def test_one_that_refuses_is_told_again_after_growing_pauses() -> None:
@@ -124,9 +124,9 @@ async def test_one_that_refuses_is_told_again_after_growing_pauses() -> None:
 async def test_a_journal_that_cannot_be_read_is_waited_for() -> None:
     """Who keeps it says so."""
     one = Round(URL, lines(1, 1), unreadable=1)
-    running = asyncio.create_task(one.courier.run())
+    running = asyncio.create_task(one.relay.run())
     while not one.told:
-        one.courier.look()
+        one.relay.look()
         await asyncio.sleep(0)
     running.cancel()
 
@@ -147,7 +147,7 @@ async def test_people_are_told_all_of_it_in_one_message() -> None:
     await one.until_idle()
 
     assert [message.title for message in one.sent] == ["compressor-watcher: 300 stored, 2 failed"]
-    assert one.courier.position == 3 * BATCH + 2
+    assert one.relay.position == 3 * BATCH + 2
 
 
 async def test_what_is_gathered_waits() -> None:
@@ -156,7 +156,7 @@ async def test_what_is_gathered_waits() -> None:
     await one.until_idle()
     assert one.sent == []
 
-    one.courier.hurry()
+    one.relay.hurry()
     await one.until_idle()
     (digest,) = [json.loads(message.body) for message in one.sent]
     assert (digest["event"], digest["stored"], digest["to"]) == ("digest", 2, 2)
@@ -177,7 +177,7 @@ async def test_a_program_is_told_of_each_outage_by_itself() -> None:
     """Before the endings that wait."""
     one = Round({**URL, "events": ("image.stored", "outage")}, lines(1, 1))
     for number, event in enumerate(("api.unavailable", "image.retry", "api.recovered")):
-        one.courier.tell({"event": event}, f"msg_{number}")
+        one.relay.tell({"event": event}, f"msg_{number}")
     await one.until_idle()
 
     assert [json.loads(message.body)["event"] for message in one.sent] == ["api.unavailable", "api.recovered", "image.stored"]
@@ -188,7 +188,7 @@ async def test_people_are_told_of_outages_together_and_at_once() -> None:
     """A share that goes takes twenty folders with it: that is one message, while a digest goes on waiting."""
     one = Round({**PEOPLE, "events": ("image.stored", "outage")}, lines(1, 1))
     for number in range(3):
-        one.courier.tell({"event": "folder.lost", "folder": f"drop-{number}", "message": "gone"}, f"msg_{number}")
+        one.relay.tell({"event": "folder.lost", "folder": f"drop-{number}", "message": "gone"}, f"msg_{number}")
     await one.until_idle()
 
     assert [message.title for message in one.sent] == ["A watched folder is away: drop-0, and 2 more"]
@@ -198,8 +198,8 @@ async def test_people_are_told_of_outages_together_and_at_once() -> None:
 async def test_an_outage_is_told_until_it_is_confirmed() -> None:
     """Those that come meanwhile wait behind it."""
     one = Round({**URL, "events": ("outage",)}, [], [NotConfirmed("no")])
-    one.courier.tell({"event": "api.unavailable"}, "msg_1")
-    one.courier.tell({"event": "api.recovered"}, "msg_2")
+    one.relay.tell({"event": "api.unavailable"}, "msg_1")
+    one.relay.tell({"event": "api.recovered"}, "msg_2")
     await one.until_idle()
 
     assert [message.id for message in one.sent] == ["msg_1", "msg_2"]
@@ -211,4 +211,4 @@ async def test_who_follows_no_endings_reads_none() -> None:
     await one.until_idle()
 
     assert one.sent == []
-    assert one.courier.position == 0
+    assert one.relay.position == 0

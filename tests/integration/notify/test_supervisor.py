@@ -17,14 +17,14 @@ from tests.support.receivers import SECRET, ReceivingServer
 from tests.support.records import lines_of, open_journal, sighting, store_all, take_one
 from watcher.config.receivers import ReceiverSettings
 from watcher.model import AuditLine, Event
-from watcher.notify.office import Office
 from watcher.notify.plan import Plan
+from watcher.notify.supervisor import NotifierSupervisor
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
 
 
-class Desk:
-    """A journal with its audit file, and the office beside them."""
+class Scene:
+    """A journal with its audit file, and the supervisor beside them."""
 
     def __init__(self, folder: Path, *, direct: bool = True) -> None:
         self.path = folder / "journal.db"
@@ -32,12 +32,12 @@ class Desk:
         self.journal = open_journal(self.path, clock=self.clock, keep=100.0)
         self.relay = OutboxRelay(self.journal, AuditFile(folder / "audit.jsonl"), RecordedLog())
         self.audit = folder / "audit.jsonl"
-        self.office = self.new_office(direct=direct)
+        self.supervisor = self.new_supervisor(direct=direct)
         self._number = 0
 
-    def new_office(self, *, direct: bool = True) -> Office:
+    def new_supervisor(self, *, direct: bool = True) -> NotifierSupervisor:
         """As a new daemon makes it."""
-        return Office(str(self.path) if direct else None, self.journal.followers, self.log, self.clock)
+        return NotifierSupervisor(str(self.path) if direct else None, self.journal.followers, self.log, self.clock)
 
     async def end_some(self, count: int) -> None:
         """So many endings in the audit file."""
@@ -46,22 +46,22 @@ class Desk:
             image = await take_one(self.journal, sighting(b"%d.jpg" % self._number, at=self.clock.now()))
             await store_all(self.journal, image, self.clock.now())
         await self.relay.flush()
-        self.office.look()
+        self.supervisor.look()
 
     async def close(self) -> None:
         """End all."""
-        await self.office.stop()
+        await self.supervisor.stop()
         await self.relay.stop()
         await self.journal.close()
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    """A desk at work."""
-    desk = Desk(tmp_path)
-    await desk.relay.start()
-    yield desk
-    await desk.close()
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    """A supervisor at work."""
+    scene = Scene(tmp_path)
+    await scene.relay.start()
+    yield scene
+    await scene.close()
 
 
 @pytest.fixture
@@ -79,95 +79,95 @@ def plan(receiver: ReceivingServer, name: str = "cms", **keys: Any) -> Plan:
 @pytest.mark.parametrize("direct", [True, False], ids=["file", "asked"])
 async def test_endings_reach_the_receiver(tmp_path: Path, receiver: ReceivingServer, direct: bool) -> None:
     """Whether the process reads the journal's file itself, or asks for each line where only the daemon can read it."""
-    desk = Desk(tmp_path, direct=direct)
-    await desk.relay.start()
-    await desk.end_some(2)
-    await desk.office.use([plan(receiver)])
-    await desk.end_some(150)
+    scene = Scene(tmp_path, direct=direct)
+    await scene.relay.start()
+    await scene.end_some(2)
+    await scene.supervisor.use([plan(receiver)])
+    await scene.end_some(150)
     await wait_until(lambda: len(receiver.confirmed) >= 150)
-    await desk.office.settle(5.0)
-    stands = await desk.journal.followers.begin("cms")
-    await desk.close()
+    await scene.supervisor.settle(5.0)
+    stands = await scene.journal.followers.begin("cms")
+    await scene.close()
 
-    assert [call.object for call in receiver.calls] == lines_of(desk.audit)[2:]
+    assert [call.object for call in receiver.calls] == lines_of(scene.audit)[2:]
     assert stands == 152
 
 
-async def test_a_process_that_dies_is_replaced(desk: Desk, receiver: ReceivingServer) -> None:
+async def test_a_process_that_dies_is_replaced(scene: Scene, receiver: ReceivingServer) -> None:
     """It is said, and what was not confirmed is told by the next one."""
-    await desk.office.use([plan(receiver)])
-    await desk.end_some(3)
+    await scene.supervisor.use([plan(receiver)])
+    await scene.end_some(3)
     await wait_until(lambda: len(receiver.confirmed) >= 3)
     receiver.hangs = True
-    await desk.end_some(2)
-    assert desk.office.process_id is not None
-    os.kill(desk.office.process_id, signal.SIGKILL)
-    await wait_until(lambda: bool(desk.log.of(Event.NOTIFY_UNAVAILABLE)))
+    await scene.end_some(2)
+    assert scene.supervisor.process_id is not None
+    os.kill(scene.supervisor.process_id, signal.SIGKILL)
+    await wait_until(lambda: bool(scene.log.of(Event.NOTIFY_UNAVAILABLE)))
     receiver.stop()
     receiver.hangs = False
     receiver.start()
-    desk.clock.move(10.0)
+    scene.clock.move(10.0)
     await wait_until(lambda: receiver.numbers()[-1:] == [5])
 
-    assert "ended (status -9)" in desk.log.of(Event.NOTIFY_UNAVAILABLE)[0]["message"]
+    assert "ended (status -9)" in scene.log.of(Event.NOTIFY_UNAVAILABLE)[0]["message"]
     assert list(dict.fromkeys(receiver.numbers())) == [1, 2, 3, 4, 5]
 
 
-async def test_nothing_runs_where_nobody_is_to_be_told(desk: Desk, receiver: ReceivingServer) -> None:
+async def test_nothing_runs_where_nobody_is_to_be_told(scene: Scene, receiver: ReceivingServer) -> None:
     """The process begins with the first receiver, and ends with the last."""
-    await desk.office.use([])
-    await desk.end_some(1)
-    assert desk.office.process_id is None
+    await scene.supervisor.use([])
+    await scene.end_some(1)
+    assert scene.supervisor.process_id is None
 
-    await desk.office.use([plan(receiver)])
-    await wait_until(lambda: desk.office.process_id is not None)
-    await desk.office.use([])
-    assert desk.office.process_id is None
+    await scene.supervisor.use([plan(receiver)])
+    await wait_until(lambda: scene.supervisor.process_id is not None)
+    await scene.supervisor.use([])
+    assert scene.supervisor.process_id is None
 
-    await desk.office.use([plan(receiver)])
-    await desk.end_some(1)
+    await scene.supervisor.use([plan(receiver)])
+    await scene.end_some(1)
     await wait_until(lambda: len(receiver.confirmed) >= 1)
     assert receiver.numbers() == [2]
 
 
-async def test_a_reload_tries_at_once(desk: Desk, receiver: ReceivingServer) -> None:
+async def test_a_reload_tries_at_once(scene: Scene, receiver: ReceivingServer) -> None:
     """Whoever mended a receiver need not wait for the next try, which may be five minutes away."""
     receiver.answer_headers, receiver.status = {"Retry-After": "300"}, 503
-    await desk.office.use([plan(receiver)])
-    await desk.end_some(1)
-    await wait_until(lambda: bool(desk.log.of(Event.NOTIFY_UNAVAILABLE)))
+    await scene.supervisor.use([plan(receiver)])
+    await scene.end_some(1)
+    await wait_until(lambda: bool(scene.log.of(Event.NOTIFY_UNAVAILABLE)))
     receiver.status = 200
-    await desk.office.use([plan(receiver)])
+    await scene.supervisor.use([plan(receiver)])
     await wait_until(lambda: len(receiver.confirmed) >= 1)
 
-    assert [state.state for state in desk.office.states] == ["ok"]
+    assert [state.state for state in scene.supervisor.states] == ["ok"]
 
 
-async def test_what_was_let_go_of_is_said(desk: Desk, receiver: ReceivingServer) -> None:
+async def test_what_was_let_go_of_is_said(scene: Scene, receiver: ReceivingServer) -> None:
     """A receiver that was away for longer than `keep` hears how many endings it will never get."""
-    await desk.office.use([plan(receiver)])
-    await desk.office.stop()
-    await desk.end_some(4)
-    desk.clock.move(1000.0)
-    await desk.journal.prune(desk.clock.now())
-    desk.office = desk.new_office()
-    await desk.office.use([plan(receiver)])
-    await desk.end_some(1)
-    await wait_until(lambda: bool(desk.log.of(Event.NOTIFY_RECOVERED)))
+    await scene.supervisor.use([plan(receiver)])
+    await scene.supervisor.stop()
+    await scene.end_some(4)
+    scene.clock.move(1000.0)
+    await scene.journal.prune(scene.clock.now())
+    scene.supervisor = scene.new_supervisor()
+    await scene.supervisor.use([plan(receiver)])
+    await scene.end_some(1)
+    await wait_until(lambda: bool(scene.log.of(Event.NOTIFY_RECOVERED)))
 
     assert receiver.numbers() == [5]
-    (said,) = desk.log.of(Event.NOTIFY_RECOVERED)
+    (said,) = scene.log.of(Event.NOTIFY_RECOVERED)
     assert (said["receiver"], said["lost"]) == ("cms", 4)
 
 
-async def test_one_that_changes_goes_on_where_it_was(desk: Desk, receiver: ReceivingServer) -> None:
+async def test_one_that_changes_goes_on_where_it_was(scene: Scene, receiver: ReceivingServer) -> None:
     """A new secret, a new address, other events: nothing is told twice for it, and nothing left out."""
     with ReceivingServer() as elsewhere:
-        await desk.office.use([plan(receiver)])
-        await desk.end_some(3)
+        await scene.supervisor.use([plan(receiver)])
+        await scene.end_some(3)
         await wait_until(lambda: len(receiver.confirmed) >= 3)
-        await desk.office.use([plan(elsewhere)])
-        await desk.end_some(2)
+        await scene.supervisor.use([plan(elsewhere)])
+        await scene.end_some(2)
         await wait_until(lambda: len(elsewhere.confirmed) >= 2)
 
     assert (receiver.numbers(), elsewhere.numbers()) == ([1, 2, 3], [4, 5])
@@ -191,17 +191,17 @@ class Stuck:
 
 async def test_a_journal_that_takes_nothing_is_told_of_all_the_same(receiver: ReceivingServer) -> None:
     """It is just what receivers of outages want to hear; and the end of the daemon does not wait for it."""
-    office = Office(None, Stuck(), RecordedLog(), MovedClock())
+    supervisor = NotifierSupervisor(None, Stuck(), RecordedLog(), MovedClock())
     ops = plan(receiver, "ops", events=("outage",))
-    office.heard(Event.JOURNAL_UNAVAILABLE, {"message": "before there was anybody to tell"})
-    using = asyncio.create_task(office.use([ops, plan(receiver, "cms")]))
-    await wait_until(lambda: office.process_id is not None)
-    office.heard(Event.JOURNAL_UNAVAILABLE, {"message": "the disk is full"})
+    supervisor.heard(Event.JOURNAL_UNAVAILABLE, {"message": "before there was anybody to tell"})
+    using = asyncio.create_task(supervisor.use([ops, plan(receiver, "cms")]))
+    await wait_until(lambda: supervisor.process_id is not None)
+    supervisor.heard(Event.JOURNAL_UNAVAILABLE, {"message": "the disk is full"})
     await wait_until(lambda: len(receiver.confirmed) >= 1)
     using.cancel()
     began = time.monotonic()
-    await office.settle(1.0)
-    await office.stop()
+    await supervisor.settle(1.0)
+    await supervisor.stop()
 
     assert time.monotonic() - began < 8
     assert [call.object["message"] for call in receiver.confirmed] == ["the disk is full"]
