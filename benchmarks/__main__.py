@@ -11,7 +11,20 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks import cluster, daemon_journal, engine, idle, journal, latency, notifications, page, serving, start, throughput
+from benchmarks import (
+    cluster,
+    daemon_journal,
+    engine,
+    growth,
+    idle,
+    journal,
+    latency,
+    notifications,
+    page,
+    serving,
+    start,
+    throughput,
+)
 from benchmarks.common import say, table
 
 ALL = {
@@ -25,6 +38,7 @@ ALL = {
     "daemon_journal": daemon_journal.measure,
     "notifications": notifications.measure,
     "page": page.measure,
+    "growth": growth.measure,
     "cluster": cluster.measure,
 }
 
