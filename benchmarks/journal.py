@@ -55,7 +55,7 @@ async def journey(journal: SqliteJournal, image: Image) -> None:
     """One image from its turn to its ending."""
     now, key = time.time(), image.file.relative_text
     await journal.hashed(image.id, FACTS, Ticket("t" * 43, "s" * 43, now + 3600))
-    await journal.requested(image.id, None, key, now)
+    await journal.requested(image.id, None, ("b", key), now)
     record = {
         "event": "image.stored",
         "id": image.id,
