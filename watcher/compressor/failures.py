@@ -50,7 +50,7 @@ CHECK_KEY: Final = (
 CHECK_QUOTA: Final = "look at plan, quota and permissions in the Compressor dashboard; sending goes on by itself once it works"
 WRONG_ADDRESS: Final = 'compressor.url may be wrong; the vendor\'s is "https://api.compressor.app/1.0"'
 LOOK_AT_RULE: Final = (
-    "the API refuses this request: mend what the message names (the file, the folder's `image` and `store`, the connector, "
+    "the API refuses this request: fix what the message names (the file, the folder's `image` and `store`, the connector, "
     "how the API reaches public_url), then `compressor-watcher retry`"
 )
 _ABOUT_CONTENT: Final = (413, 415)

@@ -1,6 +1,6 @@
 """What is wrong with a configuration, all of it in one list and in TOML's words. Pure.
 
-A problem that one table shows must not hide those that only the whole shows. So what is wrong is told, mended in a copy as far as
+A problem that one table shows must not hide those that only the whole shows. So what is wrong is told, fixed in a copy as far as
 it can be guessed (a misspelt key gets its right name, what cannot be used is left out), and the copy is looked at again.
 """
 

@@ -111,7 +111,7 @@ class Dispatcher:
         return any(subtree.holds(file) for subtree in self._away)
 
     async def _fill(self) -> bool:
-        """Look for due images, the few at hand being used up. True where there may be more than were asked for."""
+        """Load the next due images; True if there may be more than were asked for."""
         self._looked_at = self._clock.steady()
         self._resting = {
             key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns

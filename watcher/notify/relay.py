@@ -94,7 +94,7 @@ class ReceiverRelay:
             self._news.set()
 
     def try_now(self) -> None:
-        """Somebody may have mended it: no need to wait for the next try."""
+        """Somebody may have fixed it: no need to wait for the next try."""
         self._again.set()
 
     def hurry(self) -> None:

@@ -264,7 +264,7 @@ def check_certificate(serve: ServeSettings, now: float) -> list[Finding]:
     try:
         certificate = ServerCertificate(serve.certificate, serve.private_key)
     except ConfigurationError as error:
-        return [fail("certificate", "; ".join(error.problems), "mend the files, or let a reverse proxy do TLS")]
+        return [fail("certificate", "; ".join(error.problems), "fix the files, or let a reverse proxy do TLS")]
     host = urlsplit(serve.public_url or "").hostname
     try:
         expires = certificate_expiry(certificate.context, serve.certificate, host)
