@@ -210,6 +210,20 @@ class TestFiles:
         assert await journal.known("products", b"d") == {}
         assert OutputState.WAITING is output_state(await image_of(journal, image.id))
 
+    async def test_what_is_back_unchanged_is_known_again_and_is_no_new_image(self, journal: ThreadedJournal) -> None:
+        """A directory moved away and back: what was stored, and what was dismissed, with its reason."""
+        kept, own = sighting(b"d/a.jpg"), sighting(b"d/own.jpg")
+        image, output = await take_one(journal, kept), await take_one(journal, own)
+        await store_all(journal, image)
+        await journal.dismiss(output.id, IgnoredReason.OWN_OUTPUT, 1_001.0)
+        before = await journal.known("products", b"d")
+        await journal.forget("products", {each.file.relative: each.observation.stamp for each in (kept, own)})
+
+        assert await journal.known("products", b"d") == {}
+        assert await journal.take([kept, own]) == [image.id, output.id]
+        assert await journal.known("products", b"d") == before
+        assert before[b"own.jpg"].ignored == IgnoredReason.OWN_OUTPUT
+
     async def test_only_the_version_that_is_gone_is_forgotten(self, journal: ThreadedJournal) -> None:
         """A scan that read the directory before a newer version was taken does not make it unknown."""
         await take_one(journal, sighting(b"d/a.jpg"))

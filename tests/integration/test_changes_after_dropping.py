@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,25 @@ def directory_away_and_back(scene: Scene) -> None:
     assert len(scene.stored(path)) == 1
 
 
+def directory_away_over_scans_and_back(scene: Scene) -> None:
+    paths = [scene.put("deep/a.jpg", picture()), scene.put("deep/er/b.jpg", picture(1))]
+    for path in paths:
+        scene.until(path, "stored")
+    _over_scans()
+    away = (scene.root / "deep").rename(scene.root.parent / "away over scans")
+    _over_scans()
+    away.rename(scene.root / "deep")
+    _over_scans()
+    assert [Became.of(scene.daemon.lines).endings(path) for path in paths] == [["stored"]] * 2
+    detected = Became.of(scene.daemon.lines).detected
+    assert [len(set(detected[bytes(path)])) for path in paths] == [1, 1]
+
+
+def _over_scans() -> None:
+    """Long enough for two scans, which are a second apart."""
+    time.sleep(2.5)
+
+
 def own_output_dropped_back(scene: Scene) -> None:
     path = scene.put("a.jpg", picture())
     scene.until(path, "stored")
@@ -141,6 +161,7 @@ SAME_AGAIN = {
     "moved to the same key": moved_to_the_same_key,
     "two files of one key": two_files_of_one_key,
     "directory away and back": directory_away_and_back,
+    "directory away over scans and back": directory_away_over_scans_and_back,
     "own output": own_output_dropped_back,
     "made good": given_up_and_made_good,
     "without formal end": without_formal_end,

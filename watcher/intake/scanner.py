@@ -208,6 +208,8 @@ class Scanner:
             missing = await self._context.in_thread(place.threads, partial(absent, real_root, some))
             if missing and await self._is_healthy():
                 await self._context.journal.forget(self.rules.rule.folder, missing)
+                for relative in missing:  # a directory that is moved back brings the same versions, which are then unknown
+                    self._candidates.reconsider(relative)
 
     async def _is_healthy(self) -> bool:
         root = self.rules.rule.root

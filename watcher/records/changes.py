@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import Fenced, Paused
 from watcher.json_text import dumps
-from watcher.model import Event, OutputState
+from watcher.model import Event, IgnoredReason, OutputState
 from watcher.records import activity, pauses, sightings
 from watcher.records.dialect import dialect_of
 from watcher.records.rows import (
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         Ending,
         FailedReason,
         FileRef,
-        IgnoredReason,
         Observation,
         Postponement,
         Record,
@@ -73,8 +72,9 @@ def _take_one(connection: Connection, sighting: Sighting, digest: str, new_id: C
     newest = _newest(connection, sighting.file)
     same = newest is not None and sightings.is_same(connection, newest[2:], sighting)
     if newest is not None and same and not _was_lost(connection, newest[0]):
-        if dialect_of(connection).shared:  # another host may have taken it: from now on this one can deliver it as well
-            remember(connection, sighting.file, sighting.observation, None)
+        # it had left the tree for a while, or another host took it: known from now on, and what was said of it still holds
+        remember(connection, sighting.file, sighting.observation, _dismissed_for(connection, newest[0]))
+        if dialect_of(connection).shared:
             sightings.note(connection, newest[0], sighting.file)
         return str(newest[1])
     remember(connection, sighting.file, sighting.observation, None)
@@ -96,6 +96,13 @@ def _was_lost(connection: Connection, number: int) -> bool:
     """Whether an output of the image ended because the file was not there: when it is back, it is to be taken again."""
     query = "SELECT EXISTS (SELECT 1 FROM outputs WHERE image = ? AND state IN ('vanished', 'superseded'))"
     return bool(connection.execute(query, (number,)).fetchone()[0])
+
+
+def _dismissed_for(connection: Connection, number: int) -> IgnoredReason | None:
+    """Why the image should not have been taken, if that was found."""
+    query = "SELECT detail FROM history WHERE image = ? AND event = ?"
+    row = connection.execute(query, (number, str(Event.IMAGE_IGNORED))).fetchone()
+    return None if row is None else IgnoredReason(json.loads(row[0])["reason"])
 
 
 def _replace(connection: Connection, number: int, by: str, now: float) -> None:

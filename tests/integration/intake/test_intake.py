@@ -206,6 +206,34 @@ class TestKnowledge:
             await bench.until_scanned(1)
             assert sorted(bench.taken()) == ["a.jpg", "b.jpg", "deep/c.jpg", "deep/er/d.jpg"]
 
+    async def test_a_directory_that_was_away_is_judged_once_when_it_is_back(self, tmp_path: Path) -> None:
+        """No new image, and the journal knows all of it again, also what is ignored: the next scans have nothing to look at."""
+        async with drops(tmp_path) as bench:
+            deep = bench.root / "deep"
+            deep.mkdir()
+            (bench.root / "stays.jpg").write_bytes(picture(1))
+            (deep / "a.jpg").write_bytes(picture(2))
+            (deep / "text.jpg").write_bytes(b"no image at all")
+            await bench.until_taken("deep/a.jpg", "stays.jpg")
+            await wait_until(lambda: "deep/text.jpg" in bench.ignored())
+            await bench.intake.rescan()
+            before, images = await bench.journal.known("drop", b"deep"), await bench.images()
+            away = deep.rename(tmp_path / "away")
+            await bench.until_heard()
+            await bench.intake.rescan()
+            assert await bench.journal.known("drop", b"deep") == {}
+
+            away.rename(deep)
+            await bench.until_heard()
+            await bench.intake.rescan()
+            assert await bench.journal.known("drop", b"deep") == before
+            said = len(bench.said(Event.IMAGE_DETECTED)) + len(bench.said(Event.IMAGE_IGNORED))
+            await bench.intake.rescan()
+            await bench.restart()
+            await bench.until_scanned(1)
+            assert len(bench.said(Event.IMAGE_DETECTED)) + len(bench.said(Event.IMAGE_IGNORED)) == said
+            assert [each.id for each in await bench.images()] == [each.id for each in images]
+
     async def test_a_new_version_supersedes_one_that_waits(self, tmp_path: Path) -> None:
         """Same path, new content: the older one ends, the newer is queued."""
         async with drops(tmp_path) as bench:

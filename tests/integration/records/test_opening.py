@@ -349,6 +349,23 @@ class TestRetention:
         await recorder.stop()
         await journal.close()
 
+    async def test_the_object_of_a_file_that_was_away_and_is_back_stays(self, tmp_path: Path) -> None:
+        """Its directory was moved out of the folder and in again, unchanged: what lies in the store is still that file's."""
+        journal = open_journal(tmp_path / "journal.db", keep=DAY)
+        seen = sighting(b"d/a.jpg")
+        image = await take_one(journal, seen)
+        await store_all(journal, image)
+        await journal.forget("products", {b"d/a.jpg": seen.observation.stamp})
+        place = (BUCKET, "products/d/a.jpg-None")
+        await journal.prune(1_000.0 + DAY / 2)
+        assert list(await journal.stored_at([place])) == [place]
+        assert await journal.take([seen]) == [image.id]
+
+        await journal.prune(1_000.0 + 2 * DAY)
+
+        assert list(await journal.stored_at([place])) == [place]
+        await journal.close()
+
     async def test_others_write_while_much_is_let_go_of(self, tmp_path: Path) -> None:
         """Between any two portions there is a turn for them, however many objects are old; nothing is held for long."""
         journal = open_journal(tmp_path / "journal.db", keep=DAY)
