@@ -47,7 +47,7 @@ install: ## Put the service onto this machine (as root); WHEELS=DIR takes packag
 uninstall: ## Take the service away again (as root); configuration, state and logs stay
 	@systemd/install.sh uninstall
 
-soak: $(VENV)/.dev ## Ten minutes with every fault mixed in; memory, descriptors and threads must be flat
+soak: $(VENV)/.dev ## Every fault mixed in, ten minutes, and ten on a machine in trouble; memory, descriptors and threads must be flat
 	$(BIN)/python -m pytest -m soak --timeout 1800 --ignore tests/fault/engine
 
 .PHONY: corpus

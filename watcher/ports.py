@@ -84,7 +84,7 @@ class Source(Protocol):
     def is_intact(self) -> bool:
         """Whether the bytes behind the descriptor are still those that were hashed (size and times unmoved).
 
-        May wait for the disk: to be called through `run`.
+        May wait for the disk: to be called through `run`. Raises Unavailable where nobody can tell.
         """
 
     def close(self) -> None:

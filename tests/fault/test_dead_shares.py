@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import Daemon, command
-from tests.support.fuse import Mounted, mounted
+from tests.support.fuse import UNCACHED, Mounted, mounted
 from tests.support.standin import StandinProcess
 from tests.support.world import KEY, World, small_image
 
-UNCACHED = "attr_timeout=0,entry_timeout=0"
 SLOTS = 32
 """Turns that have begun when it turns out that the share hangs."""
 SECONDS = 30.0

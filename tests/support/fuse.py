@@ -23,6 +23,8 @@ import pytest
 
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x00020000, 0x4000, 1 << 18
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
+UNCACHED = "attr_timeout=0,entry_timeout=0"
+"""An option of bindfs: the kernel remembers nothing, each call is for the file system to answer."""
 KINDS = ("sshfs", "rclone", "mergerfs", "bindfs")
 
 

@@ -88,7 +88,7 @@ class OpenImage:
         return await self.source.is_current(within)
 
     async def has_changed(self) -> bool:
-        """Whether the original is not what was hashed any more, or not where it was. Raises NotAnswering."""
+        """Whether the original is not what was hashed any more, or not where it was. Raises Unavailable."""
         return not await self.source.run(self.source.is_intact) or not await self.source.is_current()
 
 

@@ -11,7 +11,7 @@ from watcher.delivery import way
 from watcher.delivery.decisions import URL_RAN_OUT, CallFailure, Gone, OnHold, Overtaken, UnderWay, job_lost
 from watcher.delivery.delivery import FRESH_SECONDS
 from watcher.delivery.limits import Limit
-from watcher.errors import CallFailed, NotAnswering, Paused
+from watcher.errors import CallFailed, Paused, Unavailable
 from watcher.model import Event, FailedReason, Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Exchange:
         judged = way.judged(failure, fetches)
         try:
             changed = judged is not failure and await opened.has_changed()
-        except NotAnswering:
+        except Unavailable:  # nobody can tell now
             return way.our_refusal(failure), True
         return (failure if changed else judged), False
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _REMEMBERED: Final = 10_000
 _HASH_BLOCK: Final = 1 << 20
+_LOST: Final = GONE | {errno.ESTALE}
+"""What a share says of an open file that it has no more: some ask for it by its path, others keep no file that was removed."""
 
 
 class OpenOriginal:
@@ -95,8 +97,13 @@ class OpenOriginal:
         self._threads.start(Lane.SERVING, work)
 
     def is_intact(self) -> bool:
-        """Whether size and mtime are those of the bytes that were hashed."""
-        return self._descriptor >= 0 and is_version(os.fstat(self._descriptor), self._observation)
+        """Whether size and mtime are those of the bytes that were hashed. Raises Unavailable where the disk is in trouble."""
+        try:
+            return self._descriptor >= 0 and is_version(os.fstat(self._descriptor), self._observation)
+        except OSError as error:
+            if error.errno in _LOST:
+                return False
+            raise _unavailable("cannot be looked at", Path(os.fsdecode(self._path)), error) from error
 
     def close(self) -> None:
         """Give the descriptor back; a share may have to be asked for that too, so a thread does it."""
@@ -180,8 +187,10 @@ class FileOriginals:
         try:
             opened = place.observe(os.fstat(descriptor))
             facts = self._hashed_as_before(descriptor, file, observation, sha1)
-        except BaseException:  # nobody else knows of the descriptor
+        except BaseException as error:  # nobody else knows of the descriptor
             os.close(descriptor)
+            if isinstance(error, OSError):
+                raise _unavailable("cannot be read", file.path, error) from error
             raise
         self._remember(file, observation, opened)
         threads = PlaceThreads(self._pools, place.threads)

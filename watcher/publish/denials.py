@@ -43,7 +43,7 @@ _HINTS: Final = {
     Denial.KEY_WRONG: "whoever asked knew the URL but not the key; if it was the API, a proxy between changes X-Watcher-Key",
     Denial.CHANGED: "the file was changed after it had been hashed; the new version is taken by itself",
     Denial.BUSY: "this process has too many files open; raise LimitNOFILE= of the service or lower compressor.concurrency",
-    Denial.SHARE_HANGS: "the disk or share that the file lies on does not answer; the image waits until it is back",
+    Denial.SHARE_HANGS: "the disk or share that the file lies on does not answer, or fails; the image waits until it is back",
 }
 
 

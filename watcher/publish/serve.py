@@ -206,11 +206,15 @@ class TemporaryUrls:
     async def publish(self, ticket: Ticket, source: Source) -> Publication:
         """Serve the source under the ticket. Again with the same ticket: the same URL, and from then on the new source.
 
-        Raises Unavailable before `start`.
+        Raises Unavailable before `start`, and where the original's file system has it no more.
         """
         if self._base is None:
             raise Unavailable("temporary URLs are not served yet", "this is a fault of the program: publish came before start")
-        status = await source.run(partial(os.fstat, source.fileno()))
+        try:
+            status = await source.run(partial(os.fstat, source.fileno()))
+        except OSError as error:
+            name = shown_name(source.facts.name)
+            raise Unavailable(f"{name} cannot be published: {error.strerror}", "the file or its disk went away") from error
         await self._register.room_for(source.facts.size)
         self._register.add(ticket, source, (status.st_dev, status.st_ino))
         url = temporary_url(self._base, ticket.token, source.facts.name)
@@ -322,7 +326,7 @@ class TemporaryUrls:
         """What lies behind the descriptor, in a thread that may wait for it; or why it is not served."""
         try:
             look = await published.source.run(partial(_look_at, published.source, file))
-        except NotAnswering:
+        except Unavailable:
             return Denial.SHARE_HANGS
         except (OSError, ValueError) as error:  # a stale handle, a disk that fails, a source that was closed meanwhile
             return Denial.BUSY if _cannot_tell(error) else Denial.CHANGED

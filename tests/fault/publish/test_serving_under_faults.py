@@ -22,7 +22,7 @@ import watcher.publish.serve as serve_module
 from tests.support.loopwatch import LoopWatch
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
 from watcher.config.schema import ServeSettings
-from watcher.errors import NotAnswering
+from watcher.errors import NotAnswering, Unavailable
 from watcher.model import Event
 from watcher.publish.serve import TemporaryUrls
 
@@ -127,6 +127,42 @@ async def test_a_source_closed_without_withdrawal_leads_nowhere(
             assert response.status == 404
     async with client.get(url) as response:
         assert response.status == 404
+
+
+class Vanishing(OpenedFile):
+    """An original on a share that asks by path for what is open, and whose path is gone."""
+
+    trouble: Exception | None = None
+
+    async def run(self, work: Callable[[], Any]) -> Any:
+        if self.trouble is not None:
+            raise self.trouble
+        return await super().run(work)
+
+
+async def test_an_original_that_its_share_has_no_more_cannot_be_published(server: TemporaryUrls, tmp_path: Path) -> None:
+    """In words, for another try."""
+    source = Vanishing(write_original(tmp_path, b"x" * 1000))
+    source.trouble = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    with pytest.raises(Unavailable, match=r"photo\.jpg cannot be published: No such file or directory"):
+        await server.publish(new_ticket(), source)
+    source.close()
+
+
+async def test_an_original_that_cannot_be_looked_at_now_is_to_be_asked_for_again(
+    server: TemporaryUrls, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """A disk in trouble is ours: the answer is 503, and counts as our refusal."""
+    source, ticket = Vanishing(write_original(tmp_path, b"x" * 1000)), new_ticket()
+    url = (await server.publish(ticket, source)).url
+    source.trouble = Unavailable("photo.jpg cannot be looked at: Input/output error")
+    async with client.get(url) as response:
+        assert response.status == 503
+    assert server.refusals(ticket) == 1
+    source.trouble = None
+    async with client.get(url) as response:
+        assert response.status == 200
+    source.close()
 
 
 async def test_a_download_under_way_ends_whole_after_the_withdrawal(server: TemporaryUrls, tmp_path: Path) -> None:

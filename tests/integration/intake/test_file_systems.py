@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.drops import Drops, drops
-from tests.support.fuse import KINDS, mounted, needs
+from tests.support.fuse import KINDS, UNCACHED, mounted, needs
 from tests.support.publishing import wait_until
 from tests.support.ways import picture
 from watcher.config import loading
@@ -100,6 +100,20 @@ async def test_a_copy_keeps_owner_mode_and_attributes(tmp_path: Path) -> None:
             assert os.getxattr(moved, "user.rating") == b"5"
         finally:
             subprocess.run(["rm", "-rf", target])
+
+
+async def test_a_file_that_goes_while_it_is_open_has_changed(tmp_path: Path) -> None:
+    """Some shares ask by its path for what is open: then not even its size can be had any more, which is no fault of ours."""
+    with mounted("bindfs", tmp_path / "below", tmp_path / "drop", "-o", UNCACHED):
+        (tmp_path / "below" / "a.jpg").write_bytes(picture())
+        async with drops(tmp_path, times=TIMES) as bench:
+            await taken(bench, "a.jpg")
+            (image,) = await bench.images()
+            source = await bench.originals.open(image.file, image.observation)
+            assert await source.run(source.is_intact)
+            (tmp_path / "below" / "a.jpg").unlink()
+            assert not await source.run(source.is_intact)
+            source.close()
 
 
 @pytest.mark.parametrize("kind", ["sshfs", "bindfs"])

@@ -9,7 +9,7 @@ import pytest
 from tests.support.fakes import NOW, TICKET, FakeWorld, new_image, new_result, transient
 from watcher.compressor.wire import Pending
 from watcher.delivery.way import LOOK_AT_WAY
-from watcher.errors import NotAnswering
+from watcher.errors import NotAnswering, Unavailable
 from watcher.model import Event, Failure, FailureKind, Ticket
 
 NAME = "image-1/"
@@ -77,7 +77,8 @@ async def test_an_answer_that_followed_our_own_refusal_costs_nothing(failure: Fa
     assert (world.gate.names("failed"), world.gate.names("abandoned")) == ([], [NAME])
 
 
-async def test_a_share_that_hangs_while_the_answer_is_judged_is_our_own_trouble() -> None:
+@pytest.mark.parametrize("trouble", [NotAnswering, Unavailable])
+async def test_a_share_that_hangs_or_fails_while_the_answer_is_judged_is_our_own_trouble(trouble: type[Unavailable]) -> None:
     """Whether the original changed cannot be told: it is tried again."""
     world = FakeWorld()
     world.publisher.fetched = 0
@@ -85,11 +86,11 @@ async def test_a_share_that_hangs_while_the_answer_is_judged_is_our_own_trouble(
 
     def hang() -> None:
         async def is_current(within: float = 0.0) -> bool:
-            raise NotAnswering("calls hang")
+            raise trouble("calls hang")
 
         world.originals.source.is_current = is_current  # type: ignore[method-assign]
 
     world.api.meanwhile = hang
-    with pytest.raises(NotAnswering):  # the turn is broken off, and the journal keeps that the answer is unknown
+    with pytest.raises(trouble):  # the turn is broken off, and the journal keeps that the answer is unknown
         await world.pipeline().process(new_image())
     assert world.gate.names("failed") == []
