@@ -103,7 +103,8 @@ class World:
 
     def assert_nothing_left_over(self) -> None:
         """No file of ours lies about in any folder."""
-        assert not list(self.path.rglob(".compressor-watcher-*"))
+        left = [(str(each), each.is_dir()) for each in self.path.rglob(".compressor-watcher-*")]
+        assert left == [], left
 
 
 def sent_without_asking(trace: list[tuple[str, str]], place: str) -> list[str]:

@@ -5,6 +5,7 @@ The only module that knows both the delivery of images and the edges; `app` call
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import os
@@ -61,6 +62,8 @@ TURNS_PER_REQUEST: Final = 2
 SECOND_SWEEP_SECONDS: Final = 60.0
 SWEEP_SECONDS: Final = 3600.0
 STORE_TIMEOUT_SECONDS: Final = 30.0
+TELL_SECONDS: Final = 1.0
+"""An original is put away after the line of its ending; where the audit file hangs, after so long."""
 STOP_GRACE_SECONDS: Final = 2.0
 """For responses of the temporary-URL server that nobody's request waits for any more."""
 
@@ -352,7 +355,13 @@ def _delivery_ports(context: Context, records: Records, publishing: Publishing, 
         clock=context.clock,
         random=random.random,
         look_again=intake.look_at,
+        endings_told=partial(_endings_told, records.relay),
     )
+
+
+async def _endings_told(relay: OutboxRelay) -> None:
+    """Wait for the relay, but not for an audit file that cannot be written."""
+    await asyncio.wait({asyncio.ensure_future(relay.flush())}, timeout=TELL_SECONDS)
 
 
 def _concurrency(settings: Settings, used: int) -> int:

@@ -13,7 +13,7 @@ from watcher.formats.targets import converted_extension
 from watcher.model import OutputState, StoredObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from watcher.model import FileRef, Image, Output, OutputRule, Record, SourceFacts, Ticket
     from watcher.ports import (
@@ -38,6 +38,10 @@ Progress = OutputState | None
 """How an output stands after a turn. None: it has not ended and will have another turn."""
 
 
+async def _at_once() -> None:
+    """Nobody writes endings down."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The world, as far as a delivery touches it."""
@@ -54,6 +58,8 @@ class Ports:
     """Gives values in [0, 1)."""
     look_again: Callable[[FileRef], None]
     """Is told of files that are there in another version than was taken."""
+    endings_told: Callable[[], Awaitable[None]] = _at_once
+    """Returns when the endings that are committed stand in the log, or when that takes too long to be waited for."""
 
 
 @dataclass(frozen=True, slots=True)

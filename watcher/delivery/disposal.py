@@ -69,6 +69,8 @@ class Disposal:
         if action != "keep" and not await self._ports.originals.is_present(image.file.root):
             await self._later(image, ABSENT_FOLDER, trouble)
             return
+        if action != "keep":
+            await self._ports.endings_told()  # who reads the log sees that it was stored, then that it was moved
         try:
             note = await self._carry_out(image, action)
         except Unavailable as error:

@@ -94,7 +94,9 @@ def move_version(source: bytes, observation: Observation, target: bytes, sha1: s
     a crash: what was moved before it is found again, a copy by the `sha1` of its bytes.
     """
     if not _is_exactly(source, observation):
-        return _moved_before(source, observation, target, sha1)
+        moved = _moved_before(source, observation, target, sha1)
+        _settle_aside(source, observation, is_moved=moved is not None)
+        return moved
     make_directories(os.path.dirname(target))
     if stat.S_ISLNK(os.lstat(source).st_mode):
         return _copy_over(source, observation, target)
@@ -122,6 +124,19 @@ def _moved_before(source: bytes, observation: Observation, target: bytes, sha1: 
         elif _is_moved(candidate, there, observation, sha1):
             return candidate
     return None
+
+
+def _settle_aside(source: bytes, observation: Observation, *, is_moved: bool) -> None:
+    """A crash may have left the original under the name it was taken aside under: it goes if its copy is there, else back."""
+    aside = _aside(source, observation)
+    status = _status(aside)
+    if status is None:
+        return
+    if is_moved and is_version(status, observation):
+        os.unlink(aside)
+    else:
+        place(aside, source)
+    sync_directory(os.path.dirname(source))
 
 
 def _is_moved(candidate: bytes, there: os.stat_result, observation: Observation, sha1: str | None) -> bool:

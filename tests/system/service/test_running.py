@@ -86,13 +86,13 @@ def test_the_engine_works_behind_the_same_walls(service: Service) -> None:
     formats = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "avif": "AVIF", "gif": "GIF", "tif": "TIFF", "bmp": "BMP"}
     for ending, name in formats.items():
         service.box.write(f"{DROP}/chair.{ending}", encoded(picture, name))
-    service.box.write(f"{DROP}/chair.svg", DRAWING)
+    service.box.write(f"{DROP}/drawing.svg", DRAWING)
 
     service.wait_for("image.stored", len(formats) + 1)
 
     assert service.lines("image.failed") == []
     objects = os.listdir(service.box.path(f"{service.state}/bucket/my-bucket/products"))
-    assert sorted(objects) == sorted([f"chair.{ending}" for ending in (*formats, "svg")])
+    assert sorted(objects) == sorted([*(f"chair.{ending}" for ending in formats), "drawing.png"])
 
 
 # --- reload -----------------------------------------------------------------------------------------------------------------

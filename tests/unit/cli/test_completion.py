@@ -1,5 +1,6 @@
 """What the shell is offered."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,10 @@ from watcher.cli.completion import failed_images, folders, forms, receivers, ren
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Any:
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the completion of a command with --config gets."""
+    for name in [name for name in os.environ if name.startswith("WATCHER_")]:
+        monkeypatch.delenv(name)
     config = write_config(
         tmp_path / "config.toml",
         {
