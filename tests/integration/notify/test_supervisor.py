@@ -140,7 +140,7 @@ async def test_a_reload_tries_at_once(scene: Scene, receiver: ReceivingServer) -
     await scene.supervisor.use([plan(receiver)])
     await wait_until(lambda: len(receiver.confirmed) >= 1)
 
-    assert [state.state for state in scene.supervisor.states] == ["ok"]
+    await wait_until(lambda: [state.state for state in scene.supervisor.states] == ["ok"])
 
 
 async def test_what_was_let_go_of_is_said(scene: Scene, receiver: ReceivingServer) -> None:
