@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -21,9 +22,12 @@ from tests.support.soak import Soak, settings
 from tests.support.world import KEY
 
 LONGEST_SECONDS = 5.0
-"""Of a trouble; longer than it takes the daemon to say that a share does not answer."""
+LONGEST_HANG_SECONDS = 15.0
+"""Longer than it takes the daemon to say that a share does not answer."""
+SMALLEST_PIPE = 4096
 HOUR = 3600.0
 OFFSETS = (-24 * HOUR, -2 * HOUR, -50.0, 0.0, 50.0, 2 * HOUR, 24 * HOUR)
+F_SETPIPE_SZ = 1031
 SAID = ("log lines were lost: nobody read them for a while", "does not answer; its path is taken as it is written")
 UNAVAILABLE = 69
 """What a start ends with where the journal cannot be written; whoever supervises it starts it again."""
@@ -36,6 +40,8 @@ class DeafDaemon(Daemon):
         self.hears = threading.Event()
         self.hears.set()
         super().__init__(config, environment)
+        assert self.process.stdout is not None
+        fcntl.fcntl(self.process.stdout, F_SETPIPE_SZ, SMALLEST_PIPE)
 
     def _read_lines(self) -> None:
         assert self.process.stdout is not None
@@ -84,6 +90,8 @@ class TroubledSoak(Soak):
 
     machine: Machine = field(kw_only=True)
     under_way: dict[str, tuple[Callable[[], None], float]] = field(default_factory=dict, kw_only=True)
+    said: Counter[str] = field(default_factory=Counter, kw_only=True)
+    """What stood on standard error."""
     daemon: DeafDaemon = field(init=False)
 
     @property
@@ -114,14 +122,16 @@ class TroubledSoak(Soak):
 
     def may_say(self, line: str) -> bool:
         """What the troubles make it say."""
-        return any(each in line for each in SAID)
+        found = next((each for each in SAID if each in line), None)
+        self.said[found or line] += 1
+        return found is not None
 
     # --- troubles -------------------------------------------------------------------------------------------------------------
 
     def hang(self) -> None:
         """The share does not answer."""
         self.machine.share.hang()
-        self._until_later("hang", self.machine.share.wake)
+        self._until_later("hang", self.machine.share.wake, LONGEST_HANG_SECONDS)
 
     def fill(self) -> None:
         """The disk of the journal and of the audit file is full."""
@@ -150,8 +160,8 @@ class TroubledSoak(Soak):
             self.end_troubles()
             self.daemon.wait_for("service.ready")
 
-    def _until_later(self, name: str, end: Callable[[], None]) -> None:
-        self.under_way[name] = (end, time.monotonic() + self.chance.uniform(0.2, LONGEST_SECONDS))
+    def _until_later(self, name: str, end: Callable[[], None], longest: float = LONGEST_SECONDS) -> None:
+        self.under_way[name] = (end, time.monotonic() + self.chance.uniform(0.2, longest))
 
     def end_troubles(self, *names: str) -> None:
         """Those of these names, or all."""
@@ -183,7 +193,7 @@ class TroubledSoak(Soak):
     def end(self) -> None:
         """With what the troubles did to it."""
         super().end()
-        print(dict(Counter(line["event"] for line in self.lines if line["level"] in ("warning", "error"))))
+        print(dict(Counter(line["event"] for line in self.lines if line["level"] in ("warning", "error"))), dict(self.said))
 
     def come_to_rest(self) -> None:
         """With all troubles over, but for the clock, which stays as it is."""
