@@ -119,12 +119,11 @@ class JsonLog:
         self._torn = True
 
 
-class CountingLog:
-    """Counts in a Tally what goes to another log, whatever the level."""
+class LogInFront:
+    """Stands in front of another log and has its level."""
 
-    def __init__(self, log: LevelledLog, tally: Tally) -> None:
+    def __init__(self, log: LevelledLog) -> None:
         self._log = log
-        self._tally = tally
 
     @property
     def level(self) -> Level:
@@ -134,6 +133,14 @@ class CountingLog:
     @level.setter
     def level(self, level: Level) -> None:
         self._log.level = level
+
+
+class CountingLog(LogInFront):
+    """Counts in a Tally what goes to another log, whatever the level."""
+
+    def __init__(self, log: LevelledLog, tally: Tally) -> None:
+        super().__init__(log)
+        self._tally = tally
 
     def event(self, event: Event, **fields: Any) -> None:
         """Count it, and hand it on."""

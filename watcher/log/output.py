@@ -17,13 +17,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.log import level_of
+from watcher.log import LogInFront, level_of
 from watcher.model import ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from watcher.log import Level, LevelledLog
+    from watcher.log import LevelledLog
     from watcher.model import Event
 
 ROOM_BYTES: Final = 4_000_000
@@ -153,21 +153,12 @@ class QueuedStream(io.TextIOBase):
         self._queue.put(text.encode(self.encoding, "backslashreplace"), keep=self.keep)
 
 
-class QueuedLog:
+class QueuedLog(LogInFront):
     """Marks for the stream which lines of a log should be kept: endings, warnings and errors."""
 
     def __init__(self, log: LevelledLog, stream: QueuedStream) -> None:
-        self._log = log
+        super().__init__(log)
         self._stream = stream
-
-    @property
-    def level(self) -> Level:
-        """The log's."""
-        return self._log.level
-
-    @level.setter
-    def level(self, level: Level) -> None:
-        self._log.level = level
 
     def event(self, event: Event, **fields: Any) -> None:
         """Write one line, without waiting for who reads it."""

@@ -269,7 +269,7 @@ class TemporaryUrls:
             return self._refuse(request, pinned)
         try:
             return await self._serve(request, found, pinned)
-        except Exception:
+        except Exception:  # the boundary to the server: it is raised again
             found.traffic.turned_away += 1  # whatever it was, it was ours; the server's log tells of it
             raise
         finally:
