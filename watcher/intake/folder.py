@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from watcher.errors import NotAnswering
+from watcher.errors import CANNOT_TELL, NotAnswering
 from watcher.intake.alarm import Alarm
 from watcher.intake.candidates import Candidates
 from watcher.intake.hints import Hints
@@ -163,19 +163,26 @@ class WatchedFolder:
 
     async def begin(self) -> None:
         """Arm for the first time."""
-        await self.arm()
+        while not await self.arm():
+            await self._context.clock.sleep(self._context.settings.guard)
         self.is_armed = True
 
-    async def arm(self, note: str = "") -> None:
+    async def arm(self, note: str = "") -> bool:
         """Find the root and watch it, or poll it; lost where it is not there. Then everything is looked through.
 
-        `note`: why a folder that was watched is armed again.
+        `note`: why a folder that was watched is armed again. False where nothing could be told, for want of descriptors or
+        memory: what was known stays, and the guard asks again.
         """
         try:
             info = self._info = await self._survey()
             await self._arm(info, note)
         except (RootMissing, NotAnswering) as missing:
             await self.lose(str(missing))
+        except OSError as error:
+            if error.errno not in CANNOT_TELL:
+                raise
+            return False
+        return True
 
     async def _arm(self, info: RootInfo, note: str) -> None:
         came_back = self._said is not None and self.mode == "lost"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from watcher.errors import CANNOT_TELL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -134,7 +136,9 @@ def missing_mount(path: bytes) -> bytes | None:
     """The mount point named in /etc/fstab that should hold `path` and is not mounted; None where there is none."""
     try:
         fstab = Path("/etc/fstab").read_bytes()
-    except OSError:
+    except OSError as error:
+        if error.errno in CANNOT_TELL:
+            raise
         return None  # no fstab says nothing about mounts
     return unmounted_point(path, fstab, frozenset(mount.point for mount in current_mounts().values()))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from watcher.errors import NotAnswering
+from watcher.errors import CANNOT_TELL, NO_DESCRIPTOR, NotAnswering
 from watcher.intake.canaries import Canaries
 from watcher.intake.coverage import Coverage
 from watcher.intake.watch import Handler, WatchedRoot, watch_limit
@@ -110,7 +111,9 @@ class Watching:
 
 
 def _why_not(error: OSError) -> tuple[str, str]:
-    """Message and hint for a root that cannot be watched."""
+    """Message and hint for a root that cannot be watched. EMFILE speaks of this process's limit, or of the user's."""
+    if error.errno in CANNOT_TELL and not _has_descriptor():
+        return "the folder cannot be watched now", NO_DESCRIPTOR
     if error.errno == errno.EMFILE:
         hint = "sysctl -w fs.inotify.max_user_instances=512, and keep it in /etc/sysctl.d; until then the folder is polled"
         return "no inotify instance is left for this user", hint
@@ -118,3 +121,12 @@ def _why_not(error: OSError) -> tuple[str, str]:
         hint = "sysctl -w fs.inotify.max_user_watches=1048576, and keep it in /etc/sysctl.d; until then the folder is polled"
         return f"the limit of {watch_limit()} inotify watches is reached", hint
     return f"the folder cannot be watched: {error.strerror}", "until it can be, the folder is polled"
+
+
+def _has_descriptor() -> bool:
+    """Whether this process may open another one."""
+    try:
+        os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,12 +1,14 @@
 """A scan that breaks, and one that nobody waits for any more."""
 
 import asyncio
+import errno
 import io
 import itertools
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,9 @@ from tests.support.publishing import wait_until
 from tests.support.ways import picture
 from watcher.app import started
 from watcher.config.loading import load_settings
-from watcher.intake import candidates
+from watcher.intake import candidates, roots
 from watcher.intake.inspection import Inspector, Unsuitable
+from watcher.intake.mounts import missing_mount
 from watcher.intake.settle import Inspection
 from watcher.log import JsonLog
 from watcher.model import Event, KnownDirectory, Sighting
@@ -163,6 +166,42 @@ async def test_a_file_that_is_too_much_for_us_is_said_and_passed_over(tmp_path: 
         monkeypatch.setattr(candidates, "inspect_file", inspect_file)
         bench.clock.move(6)
         await bench.until_taken("odd.jpg")
+
+
+@pytest.mark.parametrize("looked_at", ["root_identity", "missing_mount", "current_mounts"])
+async def test_a_folder_that_cannot_be_looked_at_for_want_of_descriptors_is_begun_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: str
+) -> None:
+    """It is neither lost nor the end of the daemon, and who waits for the folders to be quiet waits for it."""
+    none_left, look = itertools.count(), getattr(roots, looked_at)
+
+    def starved(*arguments: Any) -> Any:
+        if next(none_left) < 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return look(*arguments)
+
+    monkeypatch.setattr(roots, looked_at, starved)
+    async with drops(tmp_path, started=False) as bench:
+        (bench.root / "a.jpg").write_bytes(picture())
+        starting = asyncio.create_task(bench.start())
+        await wait_until(lambda: next(none_left) > 0)
+        assert not bench.intake.is_quiet()
+        await asyncio.wait_for(starting, 20)
+        await bench.until_taken("a.jpg")
+
+        assert bench.intake.alive()
+        assert [] == bench.said(Event.FOLDER_LOST)
+
+
+def test_an_fstab_that_cannot_be_read_for_want_of_descriptors_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken for an absent one, the empty directory below a share that is not mounted would pass for the folder."""
+
+    def starved(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", starved)
+    with pytest.raises(OSError, match="Too many"):
+        missing_mount(b"/srv/drop")
 
 
 async def test_the_daemon_ends_rather_than_run_half_alive(
