@@ -43,7 +43,7 @@ async def serve(paths: list[Path]) -> None:
     """Publish the files, say the URLs, and serve until standard input ends."""
     from tests.support.publishing import OpenedFile, RecordedLog, new_ticket
     from watcher.clock import SystemClock
-    from watcher.config.schema import ServeSettings
+    from watcher.config.publish_settings import ServeSettings
     from watcher.publish.serve import TemporaryUrls
 
     urls = TemporaryUrls(ServeSettings(listen="127.0.0.1:0", require_header=False), RecordedLog(), SystemClock())

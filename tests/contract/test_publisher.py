@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, curl, new_ticket, wait_until, write_original
 from tests.support.s3 import S3Server
-from watcher.config.schema import PresignSettings, ServeSettings
+from watcher.config.publish_settings import PresignSettings, ServeSettings
 from watcher.model import Format
 from watcher.ports import Publication, Publisher
 from watcher.publish.presign import StagedLinks

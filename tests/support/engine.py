@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 from aiohttp import web
 
-from watcher.config.schema import EngineSettings
+from watcher.config.engine_settings import EngineSettings
 from watcher.engine.server import Capacity, Engine
 
 if TYPE_CHECKING:

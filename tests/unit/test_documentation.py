@@ -9,7 +9,10 @@ import pytest
 from pydantic import BaseModel
 
 from watcher.cli import app, audit_app, notify_app
-from watcher.config.schema import B2ConnectorSettings, DirectoryConnectorSettings, Folder, Rendition, Settings, StoreTable
+from watcher.config.api_tables import StoreTable
+from watcher.config.engine_settings import B2ConnectorSettings, DirectoryConnectorSettings
+from watcher.config.folder_settings import Folder, Rendition
+from watcher.config.schema import Settings
 from watcher.model import Event, FailedReason, IgnoredReason
 
 LOG = Path("docs/LOG.md").read_text(encoding="utf-8")

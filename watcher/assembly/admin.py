@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from watcher import __version__
 from watcher.assembly.page import PageView
 from watcher.assembly.reports import daemon_report
-from watcher.config.schema import split_address
+from watcher.config.values import split_address
 from watcher.figures import DaemonFigures, Status
 from watcher.network.listening import origin
 from watcher.service.admin import AdminServer, Health

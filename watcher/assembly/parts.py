@@ -22,7 +22,8 @@ from watcher.compressor.client import CompressorClient
 from watcher.compressor.gate import Gate
 from watcher.compressor.stored import HttpObjectStore
 from watcher.config.rules import folder_rules
-from watcher.config.schema import MOST_REQUESTS, split_address
+from watcher.config.schema import MOST_REQUESTS
+from watcher.config.values import split_address
 from watcher.delivery.delivery import Policy, Ports
 from watcher.delivery.dispatcher import Dispatcher
 from watcher.delivery.pipeline import Pipeline

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from watcher.commands.signals import stop_on_signals
-from watcher.config.schema import split_address
+from watcher.config.values import split_address
 from watcher.engine.server import Engine
 from watcher.log import quiet_libraries
 from watcher.network.listening import shown_host

@@ -146,7 +146,7 @@ def _ask_reach(choices: Choices, reach: Reach, ask: Ask, say: Callable[[str], No
 
 def _is_here(choices: Choices) -> bool:
     """Whether the API runs on this machine, so that loopback reaches us."""
-    from watcher.config.schema import is_loopback  # pydantic; the questions come first
+    from watcher.config.values import is_loopback  # pydantic; the questions come first
 
     return bool(choices.api_url) and is_loopback(urlsplit(str(choices.api_url)).hostname)
 

@@ -20,7 +20,8 @@ from watcher.service.instance import LOCK_NAME, running_pid
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from watcher.config.schema import Folder, Settings
+    from watcher.config.folder_settings import Folder
+    from watcher.config.schema import Settings
     from watcher.model import Record
 
 NOT_RUNNING: Final = 3

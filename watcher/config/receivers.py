@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from standardwebhooks import Webhook
 
 from watcher.config.section import Section
-from watcher.config.units import Duration, DurationOrZero  # noqa: TC001 - pydantic reads the annotations
+from watcher.config.units import Duration, DurationOrZero
 from watcher.config.words import did_you_mean
 from watcher.model import ENDINGS
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from watcher.config.schema import PublishSettings, Settings
+    from watcher.config.publish_settings import PublishSettings
+    from watcher.config.schema import Settings
 
 NEEDS_RESTART: Final = (
     "state_dir",

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from pathspec import GitIgnoreSpec
 
+from watcher.config.folder_settings import MoveTo
 from watcher.config.keys import DEFAULT_KEY_TEMPLATE
-from watcher.config.schema import MoveTo, output_image, output_store
+from watcher.config.merging import output_image, output_store
 from watcher.model import IgnoredReason, OutputRule, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from watcher.config.schema import Folder, Settings
+    from watcher.config.folder_settings import Folder
+    from watcher.config.schema import Settings
 
 TEMPORARY_NAMES: Final = (
     "*~",  # editors' backups

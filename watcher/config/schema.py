@@ -1,242 +1,37 @@
-"""The configuration: TOML file, `WATCHER_` environment and systemd credentials, read strictly.
+"""The whole configuration. `[compressor]` and the short tables are here, the others in modules of their name.
 
-Order of precedence: command line, environment, credentials, file, default. Every problem is collected and reported with its
-place; no value is ever repeated in a message, since it may be a secret.
+Nothing is read here (`loading`), and what only the whole can tell is judged in `validation`. No value is ever repeated in a
+message, since it may be a secret.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    SecretStr,
-    Tag,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from watcher.compressor.wire import STORE_HEADERS
-from watcher.config.keys import template_problem
+from watcher.config.api_tables import StoreTable
+from watcher.config.engine_settings import EngineSettings
+from watcher.config.folder_settings import Folder
+from watcher.config.publish_settings import PublishSettings
 from watcher.config.receivers import ReceiverName, ReceiverSettings
 from watcher.config.section import Section
-from watcher.config.units import DURATION_SCHEMA, Duration, DurationOrZero, FileMode, Size, parse_colour, parse_duration
-from watcher.model import OutputFormat
+from watcher.config.units import DURATION_SCHEMA, Duration, DurationOrZero, parse_duration
+from watcher.config.values import AbsolutePath, Address, Name, http_url, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import GetJsonSchemaHandler
-    from pydantic_core import CoreSchema
 
 EMBEDDED: Final = "embedded"
 LEAST_LEASE_SECONDS: Final = 3.0
 MOST_LEASE_SECONDS: Final = 3600.0
 MOST_REQUESTS: Final = 1024
 """What `compressor.concurrency` may be at most."""
-PRESIGN_LIMIT_SECONDS: Final = 604_800
-"""A presigned link lives at most seven days (S3 signature version 4; B2 keeps to it)."""
-
-
-def _address(value: str) -> str:
-    host, separator, port = value.rpartition(":")
-    if not separator or not host or not port.isdigit() or int(port) > 65_535:
-        raise ValueError('an address is written like "127.0.0.1:8080" or "[::1]:8080"')
-    return value
-
-
-def _absolute(value: Path) -> Path:
-    if not value.is_absolute():
-        raise ValueError("must be an absolute path")
-    return value
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must begin with http:// or https:// and name a host")
-    if parts.query or parts.fragment:
-        raise ValueError("must not have a query or a fragment")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a user or a password")
-    return value.rstrip("/")
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "127.0.0.1:8080" or "[::1]:8080"."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address means this machine."""
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _manifest(value: Path) -> Path:
-    if value.suffix not in (".json", ".csv"):
-        raise ValueError("ends in .json or .csv")
-    return _absolute(value)
-
-
-Address = Annotated[str, AfterValidator(_address)]
-ManifestPath = Annotated[Path, AfterValidator(_manifest)]
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")]
-
-
-class ResizeSettings(BaseModel):
-    """The known keys of `image.resize`. They are checked, never rewritten."""
-
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, use_attribute_docstrings=True)
-    width: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
-    """Pixels. At least one of `width` and `height`."""
-    height: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
-    """Pixels."""
-    mode: Literal["auto", "fit"] = "auto"
-    """`auto` stays inside the box; `fit` covers it and crops."""
-    upscale: Annotated[bool, Field(strict=True)] | None = None
-    """Whether a smaller picture is enlarged. Default: `auto` does not, `fit` does."""
-
-    @model_validator(mode="after")
-    def _box(self) -> ResizeSettings:
-        if self.width is None and self.height is None:
-            raise ValueError("needs `width` or `height`")
-        if self.mode == "fit" and (self.width is None or self.height is None):
-            raise ValueError('mode "fit" needs both `width` and `height`')
-        return self
-
-
-def _colour(value: str) -> str:
-    parse_colour(value)
-    return value
-
-
-class OutputSettings(BaseModel):
-    """The known keys of `image.output`. They are checked, never rewritten."""
-
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, use_attribute_docstrings=True)
-    format: OutputFormat = "auto"
-    """The format that is stored. `auto`: as it came; `web`: what browsers show (HEIC and TIFF become JPEG, BMP PNG)."""
-    background: Annotated[str, AfterValidator(_colour)] = "#ffffff"
-    """What shows through where the picture is transparent and the stored format (JPEG) has no transparency."""
-
-
-class ImageOperations(BaseModel):
-    """The known keys of `image`. Others are the vendor's and pass through unread."""
-
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, use_attribute_docstrings=True)
-    compression: Literal["medium", "high", "ultra"] | None = None
-    """How hard to compress."""
-    resize: ResizeSettings | None = None
-    """The box the picture has to fit."""
-    output: OutputSettings | None = None
-    """The format that is stored. The embedded engine converts; the vendor's name for it is not known."""
-
-
-def _image(value: dict[str, Any]) -> dict[str, Any]:
-    ImageOperations.model_validate(value)
-    return value
-
-
-class _DescribedAs:
-    """Describes a value in the JSON Schema as the model that checks it."""
-
-    def __init__(self, model: type[BaseModel]) -> None:
-        self._model = model
-
-    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return handler(self._model.__pydantic_core_schema__)
-
-
-ImageTable = Annotated[dict[str, Any], AfterValidator(_image), _DescribedAs(ImageOperations)]
-
-
-BucketName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")]
-RegionName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-
-
-class StoreTable(Section):
-    """`store` of the API, with `path` a template. Every key is optional here; the merged table is checked per folder."""
-
-    id: Annotated[str, Field(min_length=1)] | None = None
-    """Of the Storage Connector in your Compressor account."""
-    bucket: BucketName | None = None
-    """Name of the bucket."""
-    region: RegionName | None = None
-    """Region of the bucket, as in `eu-central-003`."""
-    path: str | None = None
-    """Template of the object key; its fields are in docs/CONFIGURATION.md. Default: `{folder}/{dir}/{name}`."""
-    acl: Literal["public-read", "private"] | None = None
-    """Who may read the object; must be the bucket's own. Default of the API: `public-read`."""
-    metadata: dict[str, str] | None = None
-    """Stored with the object: keys of letters, digits, `-`, `_`, `.`, values in printable ASCII."""
-    headers: dict[str, str] | None = None
-    """Stored with the object: `Cache-Control`, `Content-Disposition`, `Content-Language`, `Expires`."""
-
-    @model_validator(mode="after")
-    def _limits(self) -> StoreTable:
-        if self.path is not None and (problem := template_problem(self.path)):
-            raise ValueError(f"`path`: {problem}")
-        for header in self.headers or {}:
-            if header not in STORE_HEADERS:
-                raise ValueError(f"`headers` takes {', '.join(STORE_HEADERS)} and no other (case as here)")
-        for key, value in (self.metadata or {}).items():
-            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,50}", key) or key.lower() in ("source-sha1", "rule"):
-                raise ValueError("`metadata` keys are 1-50 letters, digits, `-`, `_`, `.`; `source-sha1` and `rule` are ours")
-            if not value.isascii() or not value.isprintable():
-                raise ValueError("`metadata` values are printable ASCII (percent-encode anything else)")
-        return self
-
-    def table(self) -> dict[str, Any]:
-        """Only what the user wrote."""
-        return self.model_dump(exclude_none=True)
-
-
-class MoveTo(Section):
-    """`{ move = "/srv/done" }`"""
-
-    move: AbsolutePath
-    """An absolute folder."""
-
-
-def _after_success(value: object) -> object:
-    if not isinstance(value, dict | MoveTo) and value not in ("keep", "delete"):
-        raise ValueError('is "keep", "delete" or { move = "/folder" }')
-    return value
-
-
-def _after_failure(value: object) -> object:
-    if not isinstance(value, dict | MoveTo) and value != "keep":
-        raise ValueError('is "keep" or { move = "/folder" }; a failed image is never deleted')
-    return value
-
-
-def _polling(value: object) -> object:
-    if value != "auto" and not isinstance(value, bool):
-        raise ValueError('is "auto", true or false')
-    return value
 
 
 def _canary(value: object) -> object:
@@ -257,81 +52,6 @@ Canary = Annotated[
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"const": False}, DURATION_SCHEMA]}),
 ]
 """`auto`, False, or seconds."""
-
-
-def _after_kind(value: object) -> str:
-    return "table" if isinstance(value, dict | MoveTo) else "word"
-
-
-_MoveTable = Annotated[MoveTo, Tag("table")]
-AfterSuccess = Annotated[
-    Annotated[Literal["keep", "delete"], Tag("word")] | _MoveTable,
-    Discriminator(_after_kind),
-    BeforeValidator(_after_success),
-]
-AfterFailure = Annotated[
-    Annotated[Literal["keep"], Tag("word")] | _MoveTable, Discriminator(_after_kind), BeforeValidator(_after_failure)
-]
-
-
-class Rendition(Section):
-    """One more output of each image of a folder."""
-
-    name: Name
-    """Names this output; `{rendition}` in keys."""
-    image: ImageTable = Field(default_factory=dict)
-    """Laid over the folder's `image`, key by key."""
-    store: StoreTable = StoreTable()
-    """Laid over the folder's `store`, key by key."""
-    link: str | None = None
-    """Laid over the folder's `link`."""
-
-
-class Folder(Section):
-    """A watched folder and its rule."""
-
-    name: Name = ""
-    """Names the folder in logs and keys. Default: the folder's own name."""
-    path: AbsolutePath
-    """The folder to watch, absolute."""
-    recursive: bool = True
-    """Whether folders inside are watched too."""
-    include: tuple[str, ...] = ("**/*",)
-    """Globs on the path inside the folder; a file has to match one."""
-    exclude: tuple[str, ...] = ()
-    """Globs on the path inside the folder; a file must match none."""
-    polling: Annotated[Literal["auto"] | bool, BeforeValidator(_polling)] = "auto"
-    """Whether to poll instead of watching. `auto` polls on NFS, SMB, FUSE and where watching fails."""
-    on_success: AfterSuccess = "keep"
-    """What becomes of an original whose outputs are all stored: `keep`, `delete`, or `{ move = "/folder" }`."""
-    on_failure: AfterFailure = "keep"
-    """What becomes of an original of which an output failed: `keep` or `{ move = "/folder" }`."""
-    prune_empty: bool = False
-    """Whether folders inside it that delete or move emptied are removed."""
-    link: str | None = None
-    """Logged beside `url` with `{key}` replaced, for a CDN in front of the bucket."""
-    manifest: ManifestPath | None = None
-    """A file kept up to date: which files the folder has, and what lies in the bucket of each. Ends in `.json`, or `.csv`."""
-    image: ImageTable = Field(default_factory=dict)
-    """The API's own `image` object; unknown keys are passed on."""
-    store: StoreTable = StoreTable()
-    """The API's own `store` object, laid over `[store]`."""
-    renditions: tuple[Rendition, ...] = ()
-    """More outputs of each image."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_name(cls, data: object) -> object:
-        if isinstance(data, dict) and "name" not in data and isinstance(data.get("path"), str):
-            return {**data, "name": Path(data["path"]).name or "root"}
-        return data
-
-    @model_validator(mode="after")
-    def _links(self) -> Folder:
-        for link in (self.link, *(rendition.link for rendition in self.renditions)):
-            if link is not None and "{key}" not in link:
-                raise ValueError('`link` needs "{key}" where the object key belongs')
-        return self
 
 
 class CompressorSettings(Section):
@@ -360,83 +80,10 @@ class CompressorSettings(Section):
     @model_validator(mode="after")
     def _safe_url(self) -> CompressorSettings:
         if not self.embedded:
-            parts = urlsplit(_http_url(self.url))
+            parts = urlsplit(http_url(self.url))
             if parts.scheme == "http" and not is_loopback(parts.hostname):
                 raise ValueError("`url`: plain http is for this machine only; the API key would travel readable")
         return self
-
-
-class ServeSettings(Section):
-    """`[publish.serve]`: temporary URLs from this process."""
-
-    listen: Address | None = None
-    """Address and port of the temporary URLs. Default: the port of `public_url` on every address."""
-    public_url: HttpUrl | None = None
-    """How the API reaches `listen`: a reverse proxy, a tunnel, an open port."""
-    ttl: Duration = 3600.0
-    """A URL lives no longer than this, and ends with its image; not below `compressor.timeout`."""
-    require_header: bool = True
-    """Whether the API is asked to send a second secret as a header, without which the URL opens nothing."""
-    certificate: AbsolutePath | None = None
-    """TLS in this process: PEM file, reloaded when it changes. Goes with `private_key`."""
-    private_key: AbsolutePath | None = None
-    """PEM file of the key to `certificate`."""
-
-    @model_validator(mode="after")
-    def _pair(self) -> ServeSettings:
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("`certificate` and `private_key` go together")
-        return self
-
-
-def _is_prefix(prefix: str) -> bool:
-    """Whether objects of every store can be named with it."""
-    segments = prefix.split("/")
-    named = segments[-1] == "" and not any(each in ("", ".", "..") for each in segments[:-1])
-    return named and "\\" not in prefix and prefix.isprintable() and len(prefix.encode()) <= 500
-
-
-class PresignSettings(Section):
-    """`[publish.presign]`: originals staged in a private bucket of any S3-compatible store."""
-
-    endpoint: HttpUrl
-    """The store's S3 address."""
-    region: RegionName
-    """Its region."""
-    bucket: BucketName
-    """A private bucket."""
-    prefix: str = "staging/"
-    """Where in it originals are staged."""
-    ttl: Duration = 3600.0
-    """How long a signed link lives; seven days at most."""
-    key_id: SecretStr | None = None
-    """Better in the environment or a credential named `publish_presign_key_id`."""
-    application_key: SecretStr | None = None
-    """Credential `publish_presign_application_key`. Needs `readFiles`, `writeFiles`, `deleteFiles`, `listFiles`."""
-
-    @model_validator(mode="after")
-    def _limits(self) -> PresignSettings:
-        if self.ttl > PRESIGN_LIMIT_SECONDS:
-            raise ValueError("`ttl`: a presigned link lives seven days at most")
-        parts = urlsplit(self.endpoint)
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
-            raise ValueError("`endpoint`: plain http is for this machine only")
-        if self.prefix and not _is_prefix(self.prefix):
-            raise ValueError(
-                '`prefix` is empty or like "staging/": no control characters, backslash, `.` or `..` in it, 500 bytes at most'
-            )
-        if parts.path.strip("/"):
-            raise ValueError("`endpoint` is the store's address alone, without a bucket or another path behind it")
-        return self
-
-
-class PublishSettings(Section):
-    """`[publish]`: how the API gets at an original."""
-
-    mode: Literal["serve", "presign"] = "serve"
-    """`serve` opens temporary URLs on this machine, `presign` stages originals in a private bucket."""
-    serve: ServeSettings = ServeSettings()
-    presign: PresignSettings | None = None
 
 
 class VerifySettings(Section):
@@ -508,64 +155,6 @@ class ClusterSettings(Section):
     """This host's name, unlike that of any other host. Default: the host name."""
     lease: Annotated[Duration, AfterValidator(_lease)] = 30.0
     """After so long without a word a host counts as gone, and others go on with what it had in hand."""
-
-
-class DirectoryConnectorSettings(Section):
-    """A folder that plays the bucket: `<path>/<bucket>/<key>`."""
-
-    kind: Literal["directory"]
-    path: AbsolutePath
-    """An absolute folder."""
-    file_mode: FileMode = 0o644
-    """Rights of the objects, whatever the umask; folders get the right to enter wherever this gives one to read."""
-
-
-class B2ConnectorSettings(Section):
-    """A Backblaze B2 account, or with `endpoint` any S3-compatible store."""
-
-    kind: Literal["b2"]
-    key_id: SecretStr | None = None
-    """Better in the environment or a credential."""
-    application_key: SecretStr | None = None
-    """Needs `writeFiles` (and `readFiles` for questions after an unknown answer)."""
-    endpoint: HttpUrl | None = None
-    """For another S3-compatible store than Backblaze B2."""
-
-    @model_validator(mode="after")
-    def _safe_endpoint(self) -> B2ConnectorSettings:
-        parts = urlsplit(self.endpoint or "https://localhost")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
-            raise ValueError("`endpoint`: plain http is for this machine only")
-        return self
-
-
-Connector = Annotated[DirectoryConnectorSettings | B2ConnectorSettings, Field(discriminator="kind")]
-
-
-def _network(value: str) -> str:
-    ipaddress.ip_network(value)
-    return value
-
-
-class EngineSettings(Section):
-    """`[engine]`: the local engine, for `url = "embedded"` and for the `engine` command."""
-
-    listen: Address | None = None
-    """Address and port. Default for `embedded`: any port of loopback."""
-    api_keys: tuple[SecretStr, ...] = ()
-    """Whoever has one of these may use the engine. Better in a credential named `engine_api_keys`."""
-    allow_private: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
-    """Networks besides public addresses that it may fetch from."""
-    fetch_timeout: Duration = 60.0
-    """Of one fetch."""
-    max_input: Size = 256_000_000
-    """Largest original."""
-    max_pixels: Annotated[int, Field(ge=1)] = 150_000_000
-    """Largest picture, width times height times frames."""
-    concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Images at work. Default: the number of cores."""
-    connectors: dict[str, Connector] = Field(default_factory=dict)
-    """Where results are stored, by the id that `store.id` names."""
 
 
 class Settings(BaseSettings):
@@ -647,24 +236,3 @@ def default_state_dir(environment: Mapping[str, str]) -> Path:
         return Path(state.split(":")[0])
     base = environment.get("XDG_STATE_HOME") or str(Path(environment.get("HOME") or "/").absolute() / ".local/state")
     return Path(base) / "compressor-watcher"
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid over `base`, key by key, in every table; anything that is not a table is replaced."""
-    result = dict(base)
-    for key, value in over.items():
-        below = result.get(key)
-        both_tables = isinstance(below, dict) and isinstance(value, dict)
-        result[key] = merge(below, value) if both_tables and below is not None else value
-    return result
-
-
-def output_store(settings: Settings, folder: Folder, rendition: Rendition | None) -> dict[str, Any]:
-    """The merged `store` table of a folder's own output (None) or of one of its renditions."""
-    store = merge(settings.store.table(), folder.store.table())
-    return merge(store, rendition.store.table()) if rendition else store
-
-
-def output_image(folder: Folder, rendition: Rendition | None) -> dict[str, Any]:
-    """The merged `image` table of a folder's own output (None) or of one of its renditions."""
-    return merge(folder.image, rendition.image) if rendition else dict(folder.image)

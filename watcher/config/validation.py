@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from watcher.config.apprise_check import apprise_problems
+from watcher.config.engine_settings import B2ConnectorSettings
+from watcher.config.folder_settings import MoveTo
 from watcher.config.keys import DEFAULT_KEY_TEMPLATE
+from watcher.config.merging import output_store
 from watcher.config.receivers import receiver_problems
-from watcher.config.schema import B2ConnectorSettings, MoveTo, is_loopback, output_store, split_address
+from watcher.config.values import is_loopback, split_address
 from watcher.network.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from watcher.config.schema import Folder, Settings
+    from watcher.config.folder_settings import Folder
+    from watcher.config.schema import Settings
 
 Purpose = Literal["daemon", "engine", "read"]
 """How much must be there: all (daemon), the engine's own (engine), or no secret at all (read: commands that read or steer)."""

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from watcher.clock import SystemClock
-from watcher.config import schema
+from watcher.config.engine_settings import ConnectorSettings, DirectoryConnectorSettings, EngineSettings
 from watcher.engine.b2 import B2Connector
 from watcher.engine.directory import DirectoryConnector
 from watcher.errors import WatcherError
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from watcher.network.proxies import Proxies
 
 
-def build_connectors(settings: schema.EngineSettings, proxies: Proxies) -> dict[str, Connector]:
+def build_connectors(settings: EngineSettings, proxies: Proxies) -> dict[str, Connector]:
     """The configured stores by id. Raises WatcherError where one lacks its keys."""
     return {identity: _built(identity, kind, proxies) for identity, kind in settings.connectors.items()}
 
 
-def _built(identity: str, settings: schema.Connector, proxies: Proxies) -> Connector:
-    if isinstance(settings, schema.DirectoryConnectorSettings):
+def _built(identity: str, settings: ConnectorSettings, proxies: Proxies) -> Connector:
+    if isinstance(settings, DirectoryConnectorSettings):
         return DirectoryConnector(settings.path, settings.file_mode)
     if settings.key_id is None or settings.application_key is None:
         raise WatcherError(

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
     from pathlib import Path
 
-    from watcher.config.schema import EngineSettings
+    from watcher.config.engine_settings import EngineSettings
     from watcher.engine.connectors import Connector
     from watcher.engine.orders import Order
 

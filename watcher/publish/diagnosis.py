@@ -16,7 +16,7 @@ from watcher.s3.listing import Version
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from watcher.config.schema import PresignSettings
+    from watcher.config.publish_settings import PresignSettings
     from watcher.ports import Clock
     from watcher.s3.bucket import Bucket
     from watcher.s3.client import S3Client

@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from watcher.config.schema import PRESIGN_LIMIT_SECONDS
+from watcher.config.publish_settings import PRESIGN_LIMIT_SECONDS
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.ports import Publication
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from watcher.config.schema import PresignSettings
+    from watcher.config.publish_settings import PresignSettings
     from watcher.model import Ticket
     from watcher.network.proxies import Proxies
     from watcher.ports import Clock, EventLog, Source

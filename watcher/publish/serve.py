@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from watcher.config.schema import split_address
+from watcher.config.values import split_address
 from watcher.errors import CANNOT_TELL, ConfigurationError, NotAnswering, Unavailable
 from watcher.model import Event
 from watcher.network.listening import listening_sockets, origin
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
-    from watcher.config.schema import ServeSettings
+    from watcher.config.publish_settings import ServeSettings
     from watcher.model import SourceFacts, Ticket
     from watcher.ports import Clock, EventLog, Source
 

@@ -20,7 +20,7 @@ SERVE = """
 import asyncio, json, sys
 from pathlib import Path
 from watcher.engine.server import Engine
-from watcher.config.schema import EngineSettings
+from watcher.config.engine_settings import EngineSettings
 
 async def main():
     folder, key = Path(sys.argv[1]), sys.argv[2]

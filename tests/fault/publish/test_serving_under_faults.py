@@ -21,7 +21,7 @@ import watcher.publish.sending as sending_module
 import watcher.publish.serve as serve_module
 from tests.support.loopwatch import LoopWatch
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
-from watcher.config.schema import ServeSettings
+from watcher.config.publish_settings import ServeSettings
 from watcher.errors import NotAnswering, Unavailable
 from watcher.model import Event
 from watcher.publish.serve import TemporaryUrls

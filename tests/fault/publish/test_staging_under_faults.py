@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.support.b2_quirks import B2Quirks, Fault, b2_quirks, error
 from tests.support.publishing import HurriedClock, OpenedFile, RecordedLog, curl, new_ticket, wait_until, write_original
 from tests.support.s3 import S3Server
-from watcher.config.schema import PresignSettings
+from watcher.config.publish_settings import PresignSettings
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.publish.presign import REMOVAL_PAUSES, SWEEP_SECONDS, StagedLinks, staged_key

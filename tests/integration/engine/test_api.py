@@ -16,7 +16,7 @@ from aiohttp import web
 
 from tests.support.engine import KEY, Client, Sources, local_store, running_engine, wait_until
 from tests.support.pictures import jpeg
-from watcher.config.schema import EngineSettings
+from watcher.config.engine_settings import EngineSettings
 from watcher.engine.server import Capacity, Engine
 from watcher.errors import ConfigurationError, Unavailable
 

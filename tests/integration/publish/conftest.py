@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from tests.support.publishing import MovedClock, RecordedLog
-from watcher.config.schema import ServeSettings
+from watcher.config.publish_settings import ServeSettings
 from watcher.publish.serve import TemporaryUrls
 
 Starter = Callable[..., Awaitable[TemporaryUrls]]

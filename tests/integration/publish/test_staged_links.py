@@ -21,7 +21,7 @@ from tests.support.publishing import (
     write_original,
 )
 from tests.support.s3 import S3Server
-from watcher.config.schema import PresignSettings
+from watcher.config.publish_settings import PresignSettings
 from watcher.errors import Unavailable
 from watcher.publish.presign import StagedLinks, staged_key
 from watcher.s3.listing import Version

@@ -15,7 +15,7 @@ from yarl import URL
 
 from tests.integration.publish.conftest import Starter
 from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ticket, wait_until, write_original
-from watcher.config.schema import ServeSettings
+from watcher.config.publish_settings import ServeSettings
 from watcher.errors import Unavailable
 from watcher.model import Event, Format, Ticket
 from watcher.publish.serve import KEY_HEADER, TemporaryUrls

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.commands.checks.apart import Look
 from watcher.commands.checks.finding import fail, ok, warn
+from watcher.config.folder_settings import MoveTo
 from watcher.config.rules import folder_rules
-from watcher.config.schema import MoveTo
 from watcher.config.units import human_duration
 from watcher.errors import NotAnswering
 from watcher.intake.mounts import current_mounts, missing_mount, root_identity

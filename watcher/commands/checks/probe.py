@@ -19,7 +19,8 @@ from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.recording import RecordingLog
 from watcher.commands.checks.tiny import tiny_png
 from watcher.config.keys import DEFAULT_KEY_TEMPLATE
-from watcher.config.schema import AdminSettings, LogSettings, output_store
+from watcher.config.merging import output_store
+from watcher.config.schema import AdminSettings, LogSettings
 from watcher.errors import WatcherError
 from watcher.log import quiet_libraries
 from watcher.model import ENDINGS, Event

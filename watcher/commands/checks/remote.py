@@ -15,8 +15,8 @@ from watcher.commands.checks.folders import RIGHTS_HINT, existing
 from watcher.compressor.client import CompressorClient
 from watcher.compressor.failures import CAUGHT
 from watcher.compressor.stored import HttpObjectStore
+from watcher.config.engine_settings import B2ConnectorSettings, DirectoryConnectorSettings
 from watcher.config.rules import folder_rules
-from watcher.config.schema import B2ConnectorSettings, DirectoryConnectorSettings
 from watcher.errors import CallFailed
 from watcher.model import Absence, FailureKind
 from watcher.network.certificates import client_context
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from watcher.commands.checks.finding import Finding
-    from watcher.config.schema import Connector, Settings
+    from watcher.config.engine_settings import ConnectorSettings
+    from watcher.config.schema import Settings
     from watcher.model import HeadAnswer
 
 SKEW_SECONDS: Final = 300.0
@@ -167,7 +168,7 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
         yield _connector(name, settings.engine.connectors.get(name))
 
 
-def _connector(name: str, connector: Connector | None) -> Finding:
+def _connector(name: str, connector: ConnectorSettings | None) -> Finding:
     what = f"connector {name}"
     if connector is None:
         return fail(what, "is not configured", f"add [engine.connectors.{name}] with its `kind`")

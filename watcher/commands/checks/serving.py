@@ -18,7 +18,7 @@ from watcher.commands.checks.finding import fail, ok, warn
 from watcher.commands.checks.recording import RecordingLog
 from watcher.commands.checks.tiny import tiny_png, tiny_source
 from watcher.compressor.failures import CAUGHT, failure_of_exception
-from watcher.config.schema import is_loopback, split_address
+from watcher.config.values import is_loopback, split_address
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.model import Event, Ticket
 from watcher.publish.listen_words import default_listen
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watcher.commands.checks.finding import Finding
-    from watcher.config.schema import ServeSettings, Settings
+    from watcher.config.publish_settings import ServeSettings
+    from watcher.config.schema import Settings
 
 ANSWER_SECONDS: Final = 15.0
 CERTIFICATE_DAYS: Final = 14
