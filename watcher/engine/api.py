@@ -15,6 +15,7 @@ from aiohttp import web
 
 from watcher.compressor.wire import error_body
 from watcher.engine.refusal import Refusal
+from watcher.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
 API_PREFIX: Final = "/1.0"
+UNAVAILABLE_SECONDS: Final = 5
+"""When to come again where the jobs cannot be had now."""
 MAX_BODY_BYTES: Final = 256 * 1024
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="Compressor", charset="UTF-8"'}
 _log = logging.getLogger(__name__)
@@ -80,6 +83,8 @@ def guard(ring: KeyRing) -> Middleware:
             return await handler(request)
         except Refusal as refusal:
             return refused(refusal)
+        except Unavailable as error:
+            return refused(Refusal(503, error.message, retry_after=UNAVAILABLE_SECONDS))
         except web.HTTPException as error:
             return _from_http(error)
         except Exception:  # noqa: BLE001 - the server's boundary: a defect is one caller's 500, and the log's business

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,15 +16,15 @@ from watcher.engine.refusal import Refusal, disk_trouble, unprocessable
 from watcher.engine.work import Limits, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from watcher.engine.connectors import Connector
     from watcher.engine.fetch import FetchedSource, Fetcher
     from watcher.engine.orders import Order, StoreOrder
-    from watcher.engine.results import TemporaryResults
     from watcher.engine.work import Outcome
     from watcher.engine.workers import WorkerPool
+    from watcher.job_store import Results
 
 _EXTENSIONS: Final = frozenset({*FORMATS, "jpg", "jpe", "jfif", "tif", "heif", "svgz", "dib", "apng"})
 _STORE_RETRY_SECONDS: Final = 5
@@ -36,7 +37,7 @@ class Parts:
     fetcher: Fetcher
     workers: WorkerPool
     connectors: Mapping[str, Connector]
-    results: TemporaryResults
+    results: Results
     limits: Limits
     folder: Path
 
@@ -56,13 +57,24 @@ class Processor:
         if problem := region_problem(order.store.region, any_store=connector.any_region):
             raise unprocessable(problem)
 
-    async def run(self, identity: str, order: Order, base_url: str, on_size: Callable[[int], None]) -> Result:
-        """The answer to `order`. `on_size` hears the source's size as it becomes known. Raises Refusal."""
+    async def run(
+        self,
+        identity: str,
+        order: Order,
+        base_url: str,
+        on_size: Callable[[int], None],
+        before_storing: Callable[[], Awaitable[None]],
+    ) -> Result:
+        """The answer to `order`. `on_size` hears the source's size as it becomes known; what `before_storing` raises is the end.
+
+        Raises Refusal, and Unavailable where a result that is not stored cannot be kept now.
+        """
         async with self._turns:
             with self._files(identity) as (source_file, output_file):
                 source = await self._parts.fetcher.fetch(order.url, order.headers, source_file, on_size)
                 outcome = await self._parts.workers.run(Task(source_file, output_file, order.image, self._parts.limits))
                 name = output_name(source.name, outcome.output_format)
+                await before_storing()
                 if order.store is None:
                     url = base_url + await self._kept(output_file, identity, name)
                 else:
@@ -71,7 +83,7 @@ class Processor:
 
     async def _kept(self, output: Path, identity: str, name: str) -> str:
         try:
-            return await asyncio.to_thread(self._parts.results.keep, output, identity, name)
+            return await self._parts.results.keep(output, identity, name)
         except OSError as error:
             raise disk_trouble(error) or error from None
 
@@ -96,7 +108,9 @@ class Processor:
 
     @contextlib.contextmanager
     def _files(self, identity: str) -> Iterator[tuple[Path, Path]]:
-        source, output = (self._parts.folder / f"{identity}.{part}" for part in ("source", "output"))
+        # a job that another engine took for lost, and that came back to this one, may still be at work here
+        run = f"{identity}.{secrets.token_hex(4)}"
+        source, output = (self._parts.folder / f"{run}.{part}" for part in ("source", "output"))
         try:
             yield source, output
         finally:

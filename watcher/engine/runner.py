@@ -1,154 +1,168 @@
-"""Carrying jobs out: takes them in turn, journals each step, gives back what a stop interrupts."""
+"""Carrying jobs out: takes as many as it has hands for, has each step journalled, and lets go at a stop of what has not ended."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import sqlite3
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+import time
+from typing import TYPE_CHECKING, Any, Final
 
-from watcher.backoff import exponential
 from watcher.compressor.wire import error_body
-from watcher.engine.jobs import MAX_STARTS, Job
 from watcher.engine.orders import read_order
 from watcher.engine.refusal import DISK_TROUBLE, Refusal
+from watcher.errors import Fenced, Unavailable
+from watcher.job_store import NewJob, QueueFull
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Mapping
 
     from watcher.compressor.wire import Result
-    from watcher.engine.jobs import Ended, JobJournal
     from watcher.engine.orders import Order
     from watcher.engine.processing import Processor
     from watcher.engine.webhooks import Webhooks
+    from watcher.job_store import Ended, Job, JobStore
 
-T = TypeVar("T")
-
-FIRST_PAUSE_SECONDS: Final = 0.2
+MAX_STARTS: Final = 5
+"""A job that was begun so often and never ended is given up: it may be what kills the engine."""
 DISK_PAUSE_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
 
+class Holding:
+    """Whether work is still this engine's own. Work that is no job (yet) is."""
+
+    def __init__(self, store: JobStore, job: Job | None = None) -> None:
+        self._store = store
+        self.job = job
+
+    async def confirm(self) -> None:
+        """Raises Fenced where another engine has the job by now. One that cannot be asked about is gone on with."""
+        if self.job is None:
+            return
+        try:
+            held = await self._store.holds(self.job)
+        except Unavailable:
+            return
+        if not held:
+            raise Fenced("another engine has this job by now")
+
+
 class JobRunner:
     """Works on `at_once` jobs at a time; at most `capacity` wait or are at work."""
 
-    def __init__(self, journal: JobJournal, processor: Processor, webhooks: Webhooks, *, at_once: int, capacity: int) -> None:
-        self._journal = journal
+    def __init__(self, store: JobStore, processor: Processor, webhooks: Webhooks, *, at_once: int, capacity: int) -> None:
+        self._store = store
         self._processor = processor
         self._webhooks = webhooks
         self._at_once = at_once
         self._capacity = capacity
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._open = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._taken: set[asyncio.Task[None]] = set()
+        self._adopted: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+        self._stopping_since: float | None = None
 
-    async def start(self) -> None:
-        """Take up what the journal holds."""
-        for identity in await self._journal.enqueued():
-            self._open += 1
-            self._queue.put_nowait(identity)
-        for _ in range(self._at_once):
-            self._spawn(self._work())
+    async def run(self) -> None:
+        """Take jobs, one for each free hand, until told to take no more."""
+        while self._stopping_since is None:
+            self._news.clear()
+            if (free := self._at_once - len(self._taken)) > 0:
+                for job in await self._store.claim(free):
+                    self._spawn(self._taken, job, asyncio.get_running_loop().create_task(self._carry_out(job)))
+            await self._news.wait()
 
-    async def stop(self) -> None:
-        """Stop working; jobs that are at work are enqueued again."""
-        for task in tuple(self._tasks):
+    def wake(self) -> None:
+        """There may be something to take."""
+        self._news.set()
+
+    def take_no_more(self) -> None:
+        """Begin nothing from now on."""
+        self._stopping_since = time.monotonic()
+        self._news.set()
+
+    async def stop(self, patience: float) -> None:
+        """Let jobs that are at work end, until `patience` seconds after `take_no_more`. The store gives the others back."""
+        begun = self._stopping_since or time.monotonic()
+        tasks = [*self._taken, *self._adopted]
+        if tasks and (left := begun + patience - time.monotonic()) > 0:
+            await asyncio.wait(tasks, timeout=left)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no further job is taken."""
-        return self._open >= self._capacity
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def enqueue(self, identity: str, body: Any, order: Order, base_url: str) -> None:
-        """A job for later, durable when this returns. Raises Refusal (429) where the queue is full."""
-        if self.is_full:
-            raise Refusal(429, "the job queue is full", retry_after=5)
-        self._open += 1
+        """A job for later, durable when this returns. Raises Refusal (429) where the queue is full, and Unavailable."""
         try:
-            await self._journal.add(identity, body, base_url, order.webhook)
-        except BaseException:  # a caller who goes away takes no place in the queue either
-            self._open -= 1
-            raise
-        self._queue.put_nowait(identity)
+            await self._store.add(NewJob(identity, body, base_url, order.webhook), self._capacity)
+        except QueueFull as full:
+            raise Refusal(429, full.message, retry_after=5) from None
+        self.wake()
 
-    async def adopt(self, identity: str, body: Any, order: Order, base_url: str, at_work: asyncio.Task[Result]) -> None:
-        """Make a job, durable when this returns, of a request that is at work already."""
-        self._open += 1
+    def holding(self) -> Holding:
+        """Of a request that may become a job."""
+        return Holding(self._store)
+
+    async def adopt(self, new: NewJob, at_work: asyncio.Task[Result], holding: Holding) -> bool:
+        """Make a job, durable when this returns, of a request that is at work already. False where none can be taken now."""
         try:
-            await self._journal.add(identity, body, base_url, order.webhook, processing=True)
+            job = await self._store.add(new, self._capacity, at_work=True)
+        except (QueueFull, Unavailable):
+            return False
         except BaseException:  # a caller who goes away leaves no work behind that nobody knows of
-            self._open -= 1
             at_work.cancel()
             raise
-        self._spawn(self._see_through(identity, at_work))
+        holding.job = job
+        self._spawn(self._adopted, job, at_work)
+        return True
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, among: set[asyncio.Task[None]], job: Job, at_work: asyncio.Task[Result]) -> None:
+        task = asyncio.get_running_loop().create_task(self._see_through(job, at_work))
+        among.add(task)
 
-    async def _work(self) -> None:
-        while True:
-            identity = await self._queue.get()
-            if (job := await insist(partial(self._journal.begin, identity))) is None:
-                self._open -= 1
-                continue
-            await self._see_through(identity, asyncio.get_running_loop().create_task(self._carry_out(job)))
+        def done(task: asyncio.Task[None]) -> None:
+            among.discard(task)
+            self._news.set()
+
+        task.add_done_callback(done)
 
     async def _carry_out(self, job: Job) -> Result:
         if job.starts >= MAX_STARTS:
             raise Refusal(500, f"the engine ended {job.starts} times while it worked on this job, which is given up")
         order = read_order(job.request)
         self._processor.check(order)
-        return await self._processor.run(job.id, order, job.base_url, lambda _: None)
+        return await self._processor.run(job.id, order, job.base_url, lambda _: None, Holding(self._store, job).confirm)
 
-    async def _see_through(self, identity: str, at_work: asyncio.Task[Result]) -> None:
-        """Wait for the work and journal its end, or its interruption."""
+    async def _see_through(self, job: Job, at_work: asyncio.Task[Result]) -> None:
+        """Wait for the work and journal its end."""
         try:
             result = await at_work
         except asyncio.CancelledError:
             at_work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Refusal):
-                await at_work
-            with contextlib.suppress(sqlite3.Error):  # the next start enqueues what was at work
-                await self._journal.requeue(identity)
+            await asyncio.gather(at_work, return_exceptions=True)
             raise
+        except Fenced:
+            _log.info("job %s is another engine's by now; what was made of it here is dropped", job.id)
+        except Unavailable:
+            await self._begin_again(job)
         except Refusal as refusal:
             if refusal.code == DISK_TROUBLE:
-                await self._begin_again(identity)
-                return
-            await self._end(identity, "failed", error_body(refusal.code, identity, refusal.message))
+                await self._begin_again(job)
+            else:
+                await self._end(job, "failed", error_body(refusal.code, job.id, refusal.message))
         except Exception:  # noqa: BLE001 - the job's boundary: a defect fails one job, and is the log's business
             _log.exception("a job of the engine failed")
-            await self._end(identity, "failed", error_body(500, identity, "the engine failed; its log says why"))
+            await self._end(job, "failed", error_body(500, job.id, "the engine failed; its log says why"))
         else:
-            await self._end(identity, "completed", result.body())
-        self._open -= 1
-        self._webhooks.wake()
+            await self._end(job, "completed", result.body())
 
-    async def _end(self, identity: str, status: Ended, body: Mapping[str, Any]) -> None:
-        await insist(partial(self._journal.end, identity, status, body))
+    async def _end(self, job: Job, status: Ended, body: Mapping[str, Any]) -> None:
+        if await self._store.end(job, status, body):
+            self._webhooks.wake()
 
-    async def _begin_again(self, identity: str) -> None:
-        """The engine's own disk is in trouble, which is no fault of the job: it waits, and is begun anew."""
-        await insist(partial(self._journal.requeue, identity))
+    async def _begin_again(self, job: Job) -> None:
+        """The trouble is the engine's own, and no fault of the job: it waits, and is begun anew, here or elsewhere.
+
+        The hand that held it is not free meanwhile.
+        """
+        await self._store.requeue(job)
         await asyncio.sleep(DISK_PAUSE_SECONDS)
-        self._queue.put_nowait(identity)
-
-
-async def insist(step: Callable[[], Awaitable[T]]) -> T:
-    """The result of a step of the journal, tried until the journal can do it: one error must not cost a worker its life."""
-    tries = 0
-    while True:
-        try:
-            return await step()
-        except sqlite3.Error:
-            tries += 1
-            if tries == 1:
-                _log.exception("the engine's journal of jobs cannot be used; it is tried again")
-            await asyncio.sleep(exponential(FIRST_PAUSE_SECONDS, DISK_PAUSE_SECONDS, tries))

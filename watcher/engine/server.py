@@ -1,7 +1,7 @@
 """The engine put together: the vendor's API on this machine, inside any asyncio loop.
 
 request -> api.py (key, form) -> orders.py (what may be asked) -> processing.py (fetch, image, store) -> answer
-                              `-> jobs.py (large inputs and webhooks: durable, answered at once)
+                              `-> runner.py (large inputs and webhooks: durable, answered at once)
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from watcher.engine.api import MAX_BODY_BYTES, KeyRing, base_url, guard, json_bo
 from watcher.engine.connector_kinds import build_connectors
 from watcher.engine.fetch import Fetcher
 from watcher.engine.formats import FORMATS
-from watcher.engine.jobs import JobJournal
 from watcher.engine.orders import read_order
 from watcher.engine.processing import Parts, Processor
 from watcher.engine.refusal import Refusal
-from watcher.engine.results import TemporaryResults
+from watcher.engine.results import SharedResults, TemporaryResults
 from watcher.engine.runner import JobRunner
+from watcher.engine.sqlite_jobs import SqliteJobs
 from watcher.engine.webhooks import Webhooks
 from watcher.engine.work import Limits
 from watcher.engine.workers import WorkerPool
 from watcher.errors import ConfigurationError, Unavailable
+from watcher.job_store import NewJob
 from watcher.network.listening import listening_sockets, shown_host
 from watcher.network.proxies import Proxies
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from watcher.config.engine_settings import EngineSettings
     from watcher.engine.connectors import Connector
     from watcher.engine.orders import Order
+    from watcher.job_store import JobState, JobStore, Results, SharedStore
 
 _log = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
@@ -63,7 +65,8 @@ class Capacity:
     """How much the engine takes on. `requests` are answered directly, at work or waiting; `jobs` likewise; beyond: 429.
 
     `async_above` (bytes) is the input size from which on a request becomes a job; `frames` bounds animations; `image_seconds`
-    bounds the work on one image, `stop_seconds` how long a stop waits for requests that are being answered.
+    bounds the work on one image, `stop_seconds` how long a stop waits for requests that are being answered, `job_seconds` (within
+    the same time) for jobs that were begun.
     """
 
     requests: int = 256
@@ -73,6 +76,7 @@ class Capacity:
     image_seconds: float = 120.0
     async_above: int = ASYNC_ABOVE_BYTES
     stop_seconds: float = 20.0
+    job_seconds: float = 0.0
 
 
 def require_extras() -> None:
@@ -86,7 +90,8 @@ class Engine:
 
     `state_dir` holds its journal, its work in progress and temporary results. `allow_addresses` are (host, port) pairs that may
     be fetched from although they are not public, besides the networks in the settings. `clock` gives Unix time in seconds.
-    `proxies` lead to the stores; sources are fetched without any.
+    `proxies` lead to the stores; sources are fetched without any. `shared` is what several engines have in common; without it the
+    jobs are this engine's own, in `state_dir`.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Engine:
         clock: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
         proxies: Proxies | None = None,
+        shared: SharedStore | None = None,
     ) -> None:
         require_extras()
         if not any(api_keys):
@@ -114,7 +120,7 @@ class Engine:
         count = settings.concurrency or os.cpu_count() or 1
         self._fetcher = Fetcher(policy, settings.fetch_timeout, settings.max_input)
         self.workers = WorkerPool(count, self._capacity.image_seconds, settings.max_pixels)
-        self._results = TemporaryResults(state_dir / _RESULTS, clock)
+        self._results = self._results_of(shared)
         parts = Parts(
             self._fetcher,
             self.workers,
@@ -124,11 +130,15 @@ class Engine:
             self._folder,
         )
         self._processor = Processor(parts, self._capacity.at_work + count)
-        self._journal = JobJournal(state_dir / "engine-jobs.db", clock)
-        self._webhooks = Webhooks(self._journal, policy, clock, random)
-        self._jobs = JobRunner(self._journal, self._processor, self._webhooks, at_once=count, capacity=self._capacity.jobs)
+        self._store: JobStore = shared or SqliteJobs(state_dir / "engine-jobs.db", clock)
+        self._webhooks = Webhooks(self._store, policy, clock, random)
+        self._jobs = JobRunner(self._store, self._processor, self._webhooks, at_once=count, capacity=self._capacity.jobs)
         self._answering = 0
         self._undo = contextlib.AsyncExitStack()
+
+    def _results_of(self, shared: SharedStore | None) -> Results:
+        own = TemporaryResults(self._state_dir / _RESULTS, self._clock)
+        return own if shared is None else SharedResults(own, shared, self._clock, self._folder)
 
     @property
     def connectors(self) -> Mapping[str, Connector]:
@@ -158,13 +168,21 @@ class Engine:
             self._undo.push_async_callback(connector.close)
         await self.workers.start()
         self._undo.push_async_callback(self.workers.stop)
-        await self._journal.open()
-        self._undo.push_async_callback(self._journal.close)
-        await self._jobs.start()
-        self._undo.push_async_callback(self._jobs.stop)
+        self._store.woken = self._wake
+        await self._store.open()
+        self._undo.push_async_callback(self._store.close)
+        self._undo.push_async_callback(self._jobs.stop, self._capacity.job_seconds)
+        self._in_background(kept_alive(self._jobs.run, "jobs"))
         self._in_background(kept_alive(self._webhooks.run, "webhooks"))
         self._in_background(kept_alive(self._sweep, "sweeper"))
-        return await self._serve(host, port)
+        port = await self._serve(host, port)
+        self._undo.callback(self._jobs.take_no_more)
+        return port
+
+    def _wake(self) -> None:
+        """There may be jobs to take, or webhooks to call."""
+        self._jobs.wake()
+        self._webhooks.wake()
 
     def _own_state(self) -> None:
         """Take the state folder for this process alone, and clear what a crash left at work."""
@@ -218,11 +236,14 @@ class Engine:
         return web.json_response(body)
 
     async def _job(self, request: web.Request) -> web.Response:
-        return web.json_response(await self._journal.answer(request.match_info["id"]))
+        identity = request.match_info["id"]
+        if (job := await self._store.find(identity)) is None:
+            raise Refusal(404, "there is no such job, or it ended more than a day ago")
+        return web.json_response(job_answer(identity, job))
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
         epoch, identity, name = (request.match_info[part] for part in ("epoch", "id", "name"))
-        path = await asyncio.to_thread(self._results.find, epoch, identity, name)
+        path = await self._results.find(epoch, identity, name)
         if path is None:
             raise Refusal(404, "there is no such result, or its address has ended")
         kind = FORMATS[path.suffix.lstrip(".")].mime
@@ -254,11 +275,12 @@ class Engine:
         large = asyncio.Event()
 
         def on_size(size: int) -> None:
-            if size > self._capacity.async_above and not self._jobs.is_full:
+            if size > self._capacity.async_above:
                 large.set()
 
         loop = asyncio.get_running_loop()
-        work = loop.create_task(self._processor.run(identity, order, address, on_size))
+        holding = self._jobs.holding()
+        work = loop.create_task(self._processor.run(identity, order, address, on_size, holding.confirm))
         grown = loop.create_task(large.wait())
         try:
             await asyncio.wait({work, grown}, return_when=asyncio.FIRST_COMPLETED)
@@ -267,17 +289,16 @@ class Engine:
             raise
         finally:
             grown.cancel()
-        if work.done():
-            return web.json_response((await work).body())
-        await self._jobs.adopt(identity, body, order, address, work)
-        return _acknowledged(identity)
+        if not work.done() and await self._jobs.adopt(NewJob(identity, body, address), work, holding):
+            return _acknowledged(identity)
+        return web.json_response((await work).body())
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.to_thread(self._results.sweep)
+            await self._results.sweep()
             for connector in self._connectors.values():
                 await connector.sweep(self._clock())
-            await self._journal.forget_old()
+            await self._store.forget_old()
             await asyncio.sleep(_SWEEP_SECONDS)
 
 
@@ -289,6 +310,14 @@ async def kept_alive(work: Callable[[], Coroutine[Any, Any, None]], name: str) -
         except Exception:  # noqa: BLE001 - the boundary of a routine: whatever broke it, the engine goes on
             _log.exception("the engine's %s broke and is begun again", name)
         await asyncio.sleep(_REVIVAL_SECONDS)
+
+
+def job_answer(identity: str, job: JobState) -> dict[str, Any]:
+    """The JSON of a job in some state: its id and status, and its result or its failure."""
+    if job.status == "failed":
+        answer = job.answer
+        return {"success": False, "id": identity, "status": job.status, "code": answer["code"], "message": answer["message"]}
+    return {"id": identity, "status": job.status, **{name: value for name, value in job.answer.items() if name != "id"}}
 
 
 def _acknowledged(identity: str) -> web.Response:

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from tests.support.engine import Client, Sources, local_store, running_engine, stored_file, wait_until
 from tests.support.pictures import decoded, jpeg
-from watcher.engine.jobs import JobJournal
 from watcher.engine.server import Capacity
 
 SMALL = Capacity(async_above=20_000)
@@ -102,6 +101,7 @@ async def test_a_webhook_makes_a_job_and_is_told_its_end(client: Client, sources
     headers, body = hook.received[0]
     assert headers["User-Agent"] == "Compressor/1.0 (+https://compressor.app)"
     assert headers["Content-Type"] == "application/json"
+    assert (headers["webhook-id"], headers["webhook-timestamp"].isdigit()) == (answer["id"], True)
     assert (list(body), body["id"]) == (["id", "url", "input", "output"], answer["id"])
 
 
@@ -122,6 +122,7 @@ async def test_a_webhook_is_tried_until_any_2xx(client: Client, sources: Sources
     await client.fetch({"url": sources.url("/missing.jpg"), "webhook": {"url": hook.url}})
     await hook.calls(4)
     assert [body["id"] for _, body in hook.received[:3]] == [hook.received[0][1]["id"]] * 3
+    assert len({headers["webhook-id"] for headers, _ in hook.received[:3]}) == 1
     assert hook.received[3][1]["id"] != hook.received[0][1]["id"]
 
 
@@ -188,22 +189,3 @@ async def test_secrets_of_a_request_are_forgotten_with_its_end(client: Client, s
     await client.engine.stop()
     content = (tmp_path / "state" / "engine-jobs.db").read_bytes()
     assert b"very-secret" not in content
-
-
-async def test_finished_jobs_are_forgotten_after_a_day(tmp_path: Path) -> None:
-    """For a day a job can be read; then it is as if it had never been."""
-    now = [1_800_000_000.0]
-    journal = JobJournal(tmp_path / "jobs.db", lambda: now[0])
-    await journal.open()
-    await journal.add("finished", {}, "http://x", None)
-    await journal.end("finished", "completed", {"url": "u"})
-    await journal.add("waiting", {}, "http://x", None)
-    now[0] += 86_399
-    await journal.forget_old()
-    assert (await journal.answer("finished"))["status"] == "completed"
-    now[0] += 2
-    await journal.forget_old()
-    assert await journal.enqueued() == ["waiting"]
-    with pytest.raises(Exception, match="no such job"):
-        await journal.answer("finished")
-    await journal.close()

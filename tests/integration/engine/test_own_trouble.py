@@ -7,7 +7,7 @@ import errno
 import os
 import resource
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ import pytest
 
 import watcher.engine.runner as runner_module
 import watcher.engine.server as server_module
+import watcher.engine.sqlite_jobs as jobs_module
 from tests.support.engine import Sources, local_store, running_engine
 from tests.support.pictures import jpeg
 from watcher.engine.addresses import AddressPolicy
 from watcher.engine.fetch import Fetcher
-from watcher.engine.jobs import JobJournal
 from watcher.engine.processing import Processor
 from watcher.engine.refusal import DISK_TROUBLE, Refusal
 from watcher.engine.server import Capacity
+from watcher.engine.sqlite_jobs import SqliteJobs
 from watcher.engine.work import ImageOrder, Limits, Task
 from watcher.engine.worker import run
 
@@ -84,29 +85,24 @@ async def test_a_job_waits_until_the_disk_is_well_again(
 async def test_an_error_of_the_journal_costs_no_worker_its_life(
     tmp_path: Path, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """begin and end are tried until they can be made; the only worker goes on to the next job."""
-    monkeypatch.setattr(runner_module, "FIRST_PAUSE_SECONDS", 0.01)
-    errors = ["begin", "end"]
+    """Claims and endings are tried until they can be made; the only worker goes on to the next job."""
+    monkeypatch.setattr(jobs_module, "FIRST_PAUSE_SECONDS", 0.01)
+    step, refusals = "_transact", ["claim", "end"]
+    plain = getattr(SqliteJobs, step)
 
-    def failing_once(name: str) -> Callable[..., Awaitable[Any]]:
-        plain = getattr(JobJournal, name)
+    async def failing_once(jobs: SqliteJobs, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        if refusals and work.__qualname__.split(".")[1] == refusals[0]:
+            refusals.pop(0)
+            raise sqlite3.OperationalError("database or disk is full")
+        return await plain(jobs, work)
 
-        async def failing(journal: JobJournal, *arguments: Any) -> Any:
-            if name in errors:
-                errors.remove(name)
-                raise sqlite3.OperationalError("database or disk is full")
-            return await plain(journal, *arguments)
-
-        return failing
-
-    for name in tuple(errors):
-        monkeypatch.setattr(JobJournal, name, failing_once(name))
+    monkeypatch.setattr(SqliteJobs, step, failing_once)
     async with running_engine(tmp_path) as client:
         for number in range(2):
             body = {"url": sources.add(f"/{number}.jpg", jpeg()), "image": {}, "store": local_store(path=f"{number}.jpg")}
             _, answer = await client.fetch({**body, "webhook": {"url": sources.url("/hook")}})
             assert (await client.job(answer["id"], "completed", "failed"))["status"] == "completed"
-    assert errors == []
+    assert refusals == []
 
 
 async def test_a_routine_that_breaks_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
