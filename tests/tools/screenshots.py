@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -42,8 +43,7 @@ HOUR = 3_600
 
 def main(directory: Path) -> None:
     """The command."""
-    with tempfile.TemporaryDirectory() as name, serving(Path(name) / "bucket" / BUCKET) as link:
-        folder = Path(name)
+    with emptied(Path(tempfile.gettempdir()) / "pictures") as folder, serving(folder / "bucket" / BUCKET) as link:
         prepare(folder)
         with Daemon(configure(folder, link)) as daemon, chromium() as browser:
             drop(folder)
@@ -59,6 +59,16 @@ def main(directory: Path) -> None:
                     page.screenshot(path=directory / file, full_page=file != "page-phone.png")
                     reduce(directory / file)
                     sys.stdout.write(f"{directory / file}\n")
+
+
+@contextmanager
+def emptied(folder: Path) -> Iterator[Path]:
+    """A folder for as long as the pictures are taken, whose name may be read in them."""
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def reduce(path: Path) -> None:
