@@ -13,6 +13,7 @@ import time
 
 from benchmarks import (
     cluster,
+    commands,
     daemon_journal,
     engine,
     growth,
@@ -40,6 +41,7 @@ ALL = {
     "page": page.measure,
     "growth": growth.measure,
     "cluster": cluster.measure,
+    "commands": commands.measure,
 }
 
 

@@ -23,7 +23,7 @@ _STORED = """json_object('timestamp', '2026-01-01T00:00:00.000000Z', 'level', 'i
   'saved_bytes', 2186000, 'saved_percent', 91.1, 'attempts', 1, 'seconds', 0.8, 'recovered', json('false'))"""
 _FAILED = """json_object('timestamp', '2026-01-01T00:00:00.000000Z', 'level', 'error', 'event', 'image.failed', 'id', images.id,
   'folder', folder, 'file', '/srv/' || folder || '/' || CAST(relative AS TEXT), 'rendition', null, 'reason', reason,
-  'message', 'the API answered 422', 'hint', 'mend what the message names', 'attempts', 1, 'status', 422, 'seconds', 1.5)"""
+  'message', 'the API answered 422', 'hint', 'fix what the message names', 'attempts', 1, 'status', 422, 'seconds', 1.5)"""
 _FILL = f"""
 INSERT INTO images (number, id, folder, relative, rule, size, mtime_ns, ctime_ns, inode, detected_at, state, name, sha1, bytes,
                     format, outcome, ended_at, finished_at)
