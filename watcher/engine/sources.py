@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pyvips
 
 from watcher.engine import rasters
-from watcher.engine.refusal import unprocessable
+from watcher.engine.refusal import unprocessable, unsupported
 from watcher.engine.tiff_kinds import visible_bands
-from watcher.formats.svg import with_font_size
+from watcher.formats.svg_lengths import has_calculated, in_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +59,12 @@ def load(path: Path, format_name: str, page: Directory | None = None, *, frames:
 def svg(path: Path, scale: float) -> pyvips.Image:
     """In CSS pixels times `scale`. From memory, so that it has no base address: librsvg then refuses references to files."""
     text = svg_bytes(path)
+    if has_calculated(text):
+        raise unsupported("an SVG with lengths that are calculated (calc): export it with plain lengths")
     options: dict[str, Any] = {"dpi": _CSS_DPI, "scale": max(scale, 1e-6) * _VIPS_DPI / _CSS_DPI}
     if len(text) > _LARGE_SVG and b"<!ENTITY" not in text:  # whoever defines entities gets no further allowance
         options["unlimited"] = True
-    return pyvips.Image.svgload_buffer(with_font_size(text), **options)
+    return pyvips.Image.svgload_buffer(in_pixels(text), **options)
 
 
 def svg_bytes(path: Path) -> bytes:

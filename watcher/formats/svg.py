@@ -81,19 +81,29 @@ def _find(data: Bytes) -> _Found | None:
     return None
 
 
-def with_font_size(text: bytes) -> bytes:
-    """The document (not packed) with the font size that browsers begin with where its root says none: `em` depends on it."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the root element begins, its name as written, and how its letters are coded."""
+
+    root: Root
+    name: str
+    place: int
+    codec: str
+
+
+def find_start(text: bytes) -> Start | None:
+    """The root element's place in a document that is not packed; None where it cannot be told."""
     try:
         found = _find(Bytes(lambda offset, size: text[offset : offset + size], len(text)))
     except (Cut, expat.ExpatError, LookupError, ValueError):
-        return text
-    if found is None or "font-size" in found.root.attributes:
-        return text
-    wide = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(text[:2])
-    behind = found.place + len(f"<{found.name}".encode(wide or "utf-8"))
-    if text[found.place : behind] != f"<{found.name}".encode(wide or "utf-8"):
-        return text  # an encoding in which letters are something else
-    return text[:behind] + f' font-size="{BROWSERS_FONT_SIZE}px"'.encode(wide or "utf-8") + text[behind:]
+        return None
+    if found is None:
+        return None
+    codec = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(text[:2], "latin-1")
+    opening = f"<{found.name}".encode(codec if codec != "latin-1" else "utf-8")
+    if text[found.place : found.place + len(opening)] != opening:
+        return None  # an encoding in which letters are something else
+    return Start(found.root, opening[1:].decode("latin-1") if codec == "latin-1" else found.name, found.place, codec)
 
 
 def _root_by_text(data: Bytes) -> Root | None:
@@ -202,6 +212,22 @@ _FONT_SIZES: Final = {"em": 1.0, "rem": 1.0, "ex": 0.5, "ch": 0.5}
 _LENGTH: Final = re.compile(
     r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(px|pt|pc|in|cm|mm|q|em|rem|ex|ch|)\s*\Z", re.IGNORECASE
 )
+_FONT_LENGTH: Final = re.compile(_LENGTH.pattern.replace("|ch|)", "|ch|%|)"), re.IGNORECASE)
+_FONT_PROPERTY: Final = re.compile(r"(?:^|;)\s*font-size\s*:\s*([^;!]+)", re.IGNORECASE)
+_FONT_SHORTHAND: Final = re.compile(r"(?:^|;)\s*font\s*:[^;]*?(?<=[\s:])([\d.]+(?:[a-z]+|%))(?:\s*/|\s)", re.IGNORECASE)
+_FONT_WORDS: Final = {
+    "xx-small": 9.0,
+    "x-small": 10.0,
+    "small": 13.0,
+    "medium": float(BROWSERS_FONT_SIZE),
+    "large": 18.0,
+    "x-large": 24.0,
+    "xx-large": 32.0,
+    "xxx-large": 48.0,
+    "larger": BROWSERS_FONT_SIZE * 1.2,
+    "smaller": BROWSERS_FONT_SIZE / 1.2,
+}
+"""Absolute sizes in browsers, in pixels."""
 _NUMBERS: Final = re.compile(r"[\s,]+")
 
 
@@ -210,7 +236,7 @@ def size(data: Bytes) -> tuple[int, int] | None:
     root = find_root(data)
     if root is None:
         return None
-    width, height = _side(root, "width"), _side(root, "height")
+    width, height = side(root, "width"), side(root, "height")
     box = _view_box(root)
     if box is not None:
         if width is None and height is None:
@@ -225,11 +251,12 @@ def size(data: Bytes) -> tuple[int, int] | None:
 
 
 def unsupported(data: Bytes) -> str:
-    """Says that an SVG has no area, where a side of its root is 0; empty for all others."""
-    root = find_root(data)
-    sides = (_LENGTH.match(root.attributes.get(name, "")) for name in ("width", "height")) if root is not None else ()
-    if any(match is not None and float(match[1]) == 0 for match in sides):
-        return "an SVG whose width or height is 0: give it a size or leave both out"
+    """Says that an SVG has no area, where a side of its root has no pixel; empty for all others."""
+    root = find_root(data) or Root("")
+    for name in ("width", "height"):
+        match = _LENGTH.match(root.attributes.get(name, ""))
+        if match is not None and float(match[1]) >= 0 and _rounded(float(match[1]) * (_unit(root, match[2].lower()) or 1.0)) == 0:
+            return "an SVG whose width or height is 0: give it a size or leave both out"
     return ""
 
 
@@ -237,18 +264,34 @@ def _rounded(length: float) -> int:
     return int(length + 0.5)
 
 
-def _side(root: Root, name: str) -> float | None:
+def side(root: Root, name: str) -> float | None:
+    """A side in pixels; None where it is not said, depends on where the picture is put, or cannot be worked out."""
     match = _LENGTH.match(root.attributes.get(name, ""))
-    length = float(match[1]) * _unit(root, match[2].lower()) if match else 0.0
+    length = float(match[1]) * (_unit(root, match[2].lower()) or 0.0) if match else 0.0
     return length if 0 < length < 1e9 else None
 
 
-def _unit(root: Root, unit: str) -> float:
-    """Pixels of a unit; nothing where a font size of its own would have to be worked out."""
+def _unit(root: Root, unit: str) -> float | None:
+    """Pixels of a unit; None where a font size would have to be known that is not."""
     if unit not in _FONT_SIZES:
         return _PIXELS[unit]
-    own = "font" in root.attributes.get("style", "") or "font-size" in root.attributes
-    return 0.0 if own and unit != "rem" else _FONT_SIZES[unit] * BROWSERS_FONT_SIZE
+    own = font_size(root)
+    return None if own is None else _FONT_SIZES[unit] * own
+
+
+def font_size(root: Root) -> float | None:
+    """The font size of the root in pixels: that of browsers, or its own; None where that cannot be worked out."""
+    style = root.attributes.get("style", "")
+    own = _FONT_PROPERTY.search(style) or _FONT_SHORTHAND.search(style)
+    text = (own[1] if own else root.attributes.get("font-size", "medium")).strip().lower()
+    if text in _FONT_WORDS:
+        return _FONT_WORDS[text]
+    match = _FONT_LENGTH.match(text)
+    if match is None:
+        return None
+    unit = match[2]
+    factor = BROWSERS_FONT_SIZE / 100 if unit == "%" else _PIXELS.get(unit) or _FONT_SIZES[unit] * BROWSERS_FONT_SIZE
+    return float(match[1]) * factor
 
 
 def _view_box(root: Root) -> tuple[float, float] | None:
