@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from watcher.compressor.gate import ApiState
-    from watcher.intake.folder import FolderStatus
+    from watcher.intake.modes import FolderStatus
     from watcher.records.journal import ThreadedJournal
 
 _PHASES: Final = {

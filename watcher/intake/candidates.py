@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from watcher.errors import CANNOT_TELL, NotAnswering
 from watcher.intake.files import OWN_PREFIX
 from watcher.intake.inspection import Inspector, Unsuitable, inspect_file, uninspected
+from watcher.intake.judgements import RecentJudgements
 from watcher.intake.pools import made_progress
 from watcher.intake.settle import LONGEST_WAIT_CONTENT, GiveUp, Inspection, Leave, NotYet, Take, settle, unfinished
 from watcher.intake.unreadable import UnreadableWords
@@ -39,8 +40,6 @@ TOLD_AFTER_SECONDS: Final = 10.0
 """A file that is not whole after so long is said."""
 FRESH_SECONDS: Final = 2.0
 """A version that was changed so short a time ago, and since we began, is not looked up in the journal before it is taken."""
-REMEMBERED: Final = 10_000
-"""Paths whose last judgement is kept in memory, so that several hints for one version are one."""
 
 Judgement = Take | GiveUp | Leave | Unsuitable
 
@@ -56,28 +55,6 @@ class _Waiting:
     """When the wait for the file began, whatever version it had (Unix seconds)."""
 
 
-class Recent:
-    """The last judgements, by path; the oldest go first."""
-
-    def __init__(self, limit: int = REMEMBERED) -> None:
-        self._limit = limit
-        self._judged: OrderedDict[bytes, object] = OrderedDict()
-
-    def is_new(self, relative: bytes, judgement: object) -> bool:
-        """Whether the last judgement of this path was another one. From now on it is this one."""
-        if self._judged.get(relative) == judgement:
-            return False
-        self._judged[relative] = judgement
-        self._judged.move_to_end(relative)
-        if len(self._judged) > self._limit:
-            self._judged.popitem(last=False)
-        return True
-
-    def forget(self, relative: bytes) -> None:
-        """The next judgement is new whatever it is."""
-        self._judged.pop(relative, None)
-
-
 class Candidates:
     """`rules` may be replaced while it runs; files taken before keep theirs."""
 
@@ -88,7 +65,7 @@ class Candidates:
         self._waiting: dict[bytes, _Waiting] = {}
         self._told: set[bytes] = set()
         """Those of the waiting files that were said."""
-        self._recent = Recent()
+        self._recent = RecentJudgements()
         self._turn = asyncio.Lock()
         """One look and what follows from it at a time: what was seen earlier is never taken later."""
         self._born = context.clock.now()
@@ -131,6 +108,17 @@ class Candidates:
         if later:
             self._alarm.ring_at(min(later))
         return ready
+
+    def heard(self, relatives: Iterable[bytes]) -> Iterable[bytes]:
+        """What is to be examined now: those of them whose names are for us, and the files whose time has come."""
+        ours = [relative for relative in relatives if self._is_ours(relative)]
+        return dict.fromkeys([*ours, *self.due()])
+
+    def _is_ours(self, relative: bytes) -> bool:
+        if (reason := self.rules.ignores(os.fsdecode(relative))) is None:
+            return True
+        self.left_by_name(relative, reason)
+        return False
 
     def left_by_name(self, relative: bytes, reason: IgnoredReason) -> None:
         """A file whose name says that it is not for us. Said once; a name needs no place in the journal."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from watcher.errors import CANNOT_TELL, NotAnswering
 from watcher.intake.alarm import Alarm
 from watcher.intake.candidates import Candidates
 from watcher.intake.hints import Hints
+from watcher.intake.modes import FolderMode, FolderStatus, can_lease, wants_events
 from watcher.intake.pools import HANGING_SECONDS, PATIENCE_SECONDS, Lane
-from watcher.intake.roots import RootMissing, survey
-from watcher.intake.scanner import Scanner, ScanResult
+from watcher.intake.root_probe import RootProbe
+from watcher.intake.roots import RootMissing
+from watcher.intake.scanner import Scanner
+from watcher.intake.sweeps import Sweeps
 from watcher.intake.watching import WatchFailed, Watching
-from watcher.model import Event, Subtree, path_fields
+from watcher.model import Subtree
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -26,30 +27,12 @@ if TYPE_CHECKING:
     from watcher.config.rules import FolderRules
     from watcher.intake.context import IntakeContext
     from watcher.intake.hints import Heard
+    from watcher.intake.modes import Mode
     from watcher.intake.roots import RootInfo
+    from watcher.intake.scanner import ScanResult
 
-Mode = Literal["watching", "polling", "lost"]
-TARGET_PATIENCE_SECONDS: Final = 1.0
-"""For the folders that files are moved to, to be found."""
 TROUBLE_REST_SECONDS: Final = 5.0
 """After a call that hung, or for which there was no descriptor left, until the folder is looked through again."""
-POLL_SHARE: Final = 20
-"""A polled folder is scanned for at most one part in so many of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class FolderStatus:
-    """What an operator wants to know of a folder. `found_by_scan`: files that no event told of though the folder was watched."""
-
-    name: str
-    path: str
-    mode: Mode
-    directories: int
-    files: int
-    waiting: int
-    last_scan_seconds: float | None
-    found_by_scan: int
-    message: str
 
 
 class WatchedFolder:
@@ -57,29 +40,21 @@ class WatchedFolder:
 
     def __init__(self, rules: FolderRules, context: IntakeContext) -> None:
         self.name = rules.folder.name
-        self.mode: Mode = "lost"
         self.is_armed = False
         """Whether the root was looked for at least once."""
         self._rules = rules
         self._context = context
         self._loop = asyncio.get_running_loop()
+        self._mode = FolderMode(self.name, self.root, context)
         self._hint_alarm = Alarm(context.clock)
-        self._scan_alarm = Alarm(context.clock)
         self._hints = Hints(self._wake_from_thread)
-        self._watching = Watching(self.name, rules.rule.root, context, self._hints)
+        self._probe = RootProbe(rules, context)
+        self._watching = Watching(self.name, self.root, context, self._hints)
         self._candidates = Candidates(rules, context, self._hint_alarm)
         self._scanner = Scanner(rules, context, self._candidates)
+        self._sweeps = Sweeps(self.name, context, self._mode, self._scanner, self._candidates)
         self._info: RootInfo | None = None
-        self._said: tuple[Mode, str] | None = None
-        self._message = ""
         self._busy = 0
-        self._scan_waiters: list[asyncio.Future[None]] = []
-        self._swept = False
-        """Whether `sweep` has ended: no scan will come."""
-        self._events_trusted = False
-        self._last = ScanResult(complete=False)
-        self._scanned = False
-        self._found_by_scan = 0
 
     # --- what others ask ------------------------------------------------------------------------------------------------------
 
@@ -88,13 +63,18 @@ class WatchedFolder:
         """The configured path."""
         return self._rules.rule.root
 
+    @property
+    def mode(self) -> Mode:
+        """Whether it is watched, polled or lost."""
+        return self._mode.now
+
     def waiting(self) -> int:
         """Files being waited for."""
         return self._candidates.waiting
 
     def unreadable(self) -> int:
         """See `Intake.unreadable`."""
-        return self._last.closed + self._candidates.unreadable_for_now
+        return self._sweeps.last.closed + self._candidates.unreadable_for_now
 
     def out_of_reach(self) -> Iterator[Subtree]:
         """What cannot be had at this moment, since it is away or hangs."""
@@ -105,22 +85,22 @@ class WatchedFolder:
     def away(self, patience: float = PATIENCE_SECONDS) -> Iterator[Subtree]:
         """What is not there, for as long as nobody does something: the folder itself where it is lost, or a mount below it."""
         roots, pools = self._context.roots, self._context.pools
-        if self.mode == "lost" and self.is_armed:
+        if self._mode.is_lost and self.is_armed:
             yield Subtree(self.name)
         hanging = (top for top, place in roots.below(self.root) if pools.hangs(place.threads, patience))
         yield from (Subtree(self.name, top) for top in (*roots.away(self.root), *hanging))
 
     def is_quiet(self) -> bool:
         """Whether nothing is heard, scanned or waited for. A lost folder is quiet: nothing can come of it."""
-        if self.mode == "lost":
+        if self._mode.is_lost:
             return self.is_armed
-        asked = self._hint_alarm.is_ringing() or self._scan_alarm.is_ringing() or bool(self._scan_waiters)
-        idle = self._scanned and not self._busy and not asked and self._hints.is_empty()
+        asked = self._hint_alarm.is_ringing() or self._sweeps.are_asked_for
+        idle = self._sweeps.seconds is not None and not self._busy and not asked and self._hints.is_empty()
         return idle and self.waiting() == 0 and not self._may_prune()
 
     def status(self) -> FolderStatus:
         """How the folder does."""
-        last = self._last
+        last = self._sweeps.last
         return FolderStatus(
             self.name,
             str(self.root),
@@ -128,9 +108,9 @@ class WatchedFolder:
             len(last.inodes),
             last.files,
             self.waiting(),
-            last.seconds if self._scanned else None,
-            self._found_by_scan,
-            self._message,
+            self._sweeps.seconds,
+            self._sweeps.found_by_scan,
+            self._mode.message,
         )
 
     def look_at(self, relative: bytes) -> None:
@@ -140,24 +120,18 @@ class WatchedFolder:
 
     def ask_scan(self) -> asyncio.Future[None]:
         """Done when a scan that began after this call is over, or when there will be none any more."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._scan_waiters.append(waiter)
-        self._scan_alarm.ring()
-        if self._swept:
-            _release(self._take_scan_waiters())
-        return waiter
+        return self._sweeps.ask()
 
     def change_rules(self, rules: FolderRules) -> None:
         """Other rules for the same path, for files detected from now on; everything is looked through again under them."""
-        self._rules = self._candidates.rules = self._scanner.rules = rules
+        self._rules = self._probe.rules = self._candidates.rules = self._scanner.rules = rules
         self._scanner.start_afresh()
-        self._scan_alarm.ring()
+        self._sweeps.soon()
 
     def cancel_alarms(self) -> None:
         """Forget what was to be done later: the folder is closed."""
         self._hint_alarm.cancel()
-        self._scan_alarm.cancel()
-        _release(self._take_scan_waiters())
+        self._sweeps.cancel()
 
     # --- lost, watched, polled ------------------------------------------------------------------------------------------------
 
@@ -174,7 +148,7 @@ class WatchedFolder:
         memory: what was known stays, and the guard asks again.
         """
         try:
-            info = self._info = await self._survey()
+            info = self._info = await self._probe.survey()
             await self._arm(info, note)
         except (RootMissing, NotAnswering) as missing:
             await self.lose(str(missing))
@@ -185,82 +159,33 @@ class WatchedFolder:
         return True
 
     async def _arm(self, info: RootInfo, note: str) -> None:
-        came_back = self._said is not None and self.mode == "lost"
-        await self._note_targets()
+        came_back = self._mode.was_said_lost
+        await self._probe.note_targets()
+        polling = self._rules.folder.polling
         self._scanner.start_afresh()
         problem = None
-        if self._wants_events(info):
+        if wants_events(info, polling):
             try:
                 async with self._context.arming:
                     await self._watching.arm(info, recursive=self._rules.folder.recursive)
             except WatchFailed as failed:
                 problem = failed
-        self._context.roots.arm(self.root, info, leases=self._can_lease(info))
-        self._say_armed(info, problem, note, came_back=came_back)
-        self._events_trusted = False
-        self._scan_alarm.ring()
-
-    async def _note_targets(self) -> None:
-        """Learn which directories files are moved to. One on a share that hangs is learnt at the first move."""
-        targets = self._context.roots.targets
-        noting = [
-            asyncio.ensure_future(self._context.pools.run(target, Lane.PROBE, partial(targets.note, target)))
-            for target in self._rules.move_targets
-        ]
-        if noting:
-            await asyncio.wait(noting, timeout=TARGET_PATIENCE_SECONDS)
-            for each in noting:
-                each.cancel()
-            await asyncio.gather(*noting, return_exceptions=True)
-
-    async def _survey(self) -> RootInfo:
-        to_change = (self._rules.rule.on_success, self._rules.rule.on_failure) != ("keep", "keep")
-        try:
-            return await self._context.pools.run(self.root, Lane.PROBE, partial(survey, self.root, to_change=to_change))
-        except NotAnswering:
-            raise RootMissing(f"{self.root} does not answer") from None
-
-    def _wants_events(self, info: RootInfo) -> bool:
-        polling = self._rules.folder.polling
-        return polling is False or (polling == "auto" and not info.remote and not info.shares_below)
-
-    def _can_lease(self, info: RootInfo) -> bool:
-        """Where somebody chose polling, closes cannot be seen from here; a share answers for its own clients only."""
-        return not info.remote and self._rules.folder.polling is not True
-
-    def _say_armed(self, info: RootInfo, problem: WatchFailed | None, note: str, *, came_back: bool) -> None:
-        if problem is not None:
-            self._enter("polling", problem.message, problem.hint)
-        elif not self._wants_events(info):
-            chosen = self._rules.folder.polling is True
-            why = "" if chosen else _why_polled(info)
-            self._enter("polling", why, came_back=came_back)
-        else:
-            self._enter("watching", note, came_back=came_back)
-
-    def _enter(self, mode: Mode, message: str, hint: str = "", *, came_back: bool = False) -> None:
-        """Be in a mode, and say so where that is new."""
-        self.mode, self._message = mode, message
-        if self._said == (mode, message) and not came_back:
-            return
-        self._said = (mode, message)
-        event = Event.FOLDER_LOST if mode == "lost" else Event.FOLDER_RECOVERED if came_back else Event.FOLDER_WATCHING
-        told = {key: value for key, value in (("message", message), ("hint", hint)) if value}
-        self._context.events.event(event, folder=self.name, **path_fields("path", self.root), mode=mode, **told)
+        self._context.roots.arm(self.root, info, leases=can_lease(info, polling))
+        self._mode.arm(info, polling, problem, note, came_back=came_back)
+        self._sweeps.distrust_events()
+        self._sweeps.soon()
 
     def fall_back(self, message: str, hint: str) -> None:
         """Poll, and try to watch again later."""
         self._watching.retry_later()
-        self._enter("polling", message, hint)
-        self._scan_alarm.ring()
+        self._mode.enter("polling", message, hint)
+        self._sweeps.soon()
 
     async def lose(self, message: str) -> None:
         """The root is not there. Nothing is taken to be deleted; it is looked for until it is back."""
         self._context.roots.lose(self.root)
-        hint = "nothing is lost: it is looked for every few seconds; mount it, make it again, or give the right to it"
-        confinement = self._context.confinement
-        self._enter("lost", message, f"{hint}; {confinement}" if confinement else hint)
-        _release(self._take_scan_waiters())
+        self._mode.lose(message)
+        self._sweeps.release()
         await self.disarm()
 
     async def disarm(self) -> None:
@@ -273,25 +198,19 @@ class WatchedFolder:
         if self._may_prune():
             prune = partial(self._context.emptied.prune, self._context.roots.real(self.root))
             self._context.pools.start(self.root, Lane.DISPOSAL, prune)
-        if self.mode == "lost" or info is None:
+        if self._mode.is_lost or info is None:
             await self.arm()
-        elif not info.remote and await self._is_healthy() and not self._watching.is_due():
+        elif not info.remote and await self._probe.is_healthy() and not self._watching.is_due():
             return
         else:
             await self._check_root(info)
 
     def _may_prune(self) -> bool:
-        return self._info is not None and self.mode != "lost" and self._context.emptied.pending(self._info.real)
-
-    async def _is_healthy(self) -> bool:
-        try:
-            return await self._context.pools.run(self.root, Lane.PROBE, partial(self._context.roots.is_healthy, self.root))
-        except NotAnswering:
-            return False
+        return self._info is not None and not self._mode.is_lost and self._context.emptied.pending(self._info.real)
 
     async def _check_root(self, before: RootInfo) -> None:
         try:
-            info = await self._survey()
+            info = await self._probe.survey()
         except RootMissing as missing:
             await self.lose(str(missing))
             return
@@ -307,7 +226,7 @@ class WatchedFolder:
         """Whether the folder's watcher told of the canaries sent so far; sends one where it is time."""
         if self.mode != "watching" or self._info is None:
             return True
-        directories = list(self._last.inodes.values()) if self._rules.folder.recursive else []
+        directories = list(self._sweeps.last.inodes.values()) if self._rules.folder.recursive else []
         return await self._watching.hears(self._info, directories)
 
     # --- following hints ------------------------------------------------------------------------------------------------------
@@ -316,7 +235,7 @@ class WatchedFolder:
         """Act on what is heard and on the files whose time has come, for ever."""
         while True:
             await self._hint_alarm.wait()
-            if self.mode == "lost":
+            if self._mode.is_lost:
                 self._hints.drain()
                 continue
             self._busy += 1
@@ -327,38 +246,20 @@ class WatchedFolder:
 
     async def _follow_once(self, heard: Heard) -> None:
         if heard.everything:
-            self._scan_alarm.ring()
-        files = [relative for relative in heard.files if self._may_take(relative)]
-        await self._candidates.examine(dict.fromkeys([*files, *self._candidates.due()]))
+            self._sweeps.soon()
+        await self._candidates.examine(self._candidates.heard(heard.files))
         if heard.trees:
-            await self._scanner.trees(self._worth_entering(heard.trees))
-
-    def _may_take(self, relative: bytes) -> bool:
-        if (reason := self._rules.ignores(os.fsdecode(relative))) is None:
-            return True
-        self._candidates.left_by_name(relative, reason)
-        return False
-
-    def _worth_entering(self, trees: frozenset[bytes]) -> list[bytes]:
-        """Directories whose contents matter and that do not lie in another one of them."""
-        found = []
-        for relative in trees:
-            parts = relative.split(b"/")
-            above = [b"/".join(parts[:depth]) for depth in range(1, len(parts))]
-            ignored = any(self._rules.ignores_directory(os.fsdecode(each)) for each in (*above, relative))
-            if not ignored and not any(each in trees for each in above):
-                found.append(relative)
-        return found
+            await self._scanner.trees(heard.trees)
 
     async def _patiently(self, work: Coroutine[None, None, None]) -> None:
         """Do it as far as disk and descriptors allow: what cannot be told now is told by the next scan."""
         try:
             await work
         except (NotAnswering, OSError) as error:
-            if isinstance(error, NotAnswering) and not await self._is_healthy():
+            if isinstance(error, NotAnswering) and not await self._probe.is_healthy():
                 await self.lose(str(error))
             else:
-                self._scan_alarm.ring_at(self._context.clock.monotonic() + TROUBLE_REST_SECONDS)
+                self._sweeps.later(TROUBLE_REST_SECONDS)
 
     def _wake_from_thread(self) -> None:
         try:
@@ -372,61 +273,25 @@ class WatchedFolder:
         """Scan whenever it is asked for, and every so often, for ever."""
         try:
             while True:
-                await self._sweep_once()
+                await self._sweeps.wait()
+                if not self._mode.is_lost:
+                    await self._sweep_once()
         finally:
-            self._swept = True
-            _release(self._take_scan_waiters())
+            self._sweeps.end()
 
     async def _sweep_once(self) -> None:
-        await self._scan_alarm.wait()
-        self._scan_alarm.cancel()
-        if self.mode == "lost":
-            return
         self._busy += 1
+        is_local = self._info is not None and not self._info.remote
         try:
-            async with self._context.scanning if self._is_local() else contextlib.nullcontext():
-                await self._patiently(self._scan_once(self._take_scan_waiters()))
+            async with self._context.scanning if is_local else contextlib.nullcontext():
+                with self._sweeps.serving():
+                    await self._patiently(self._scan_once())
         finally:
             self._busy -= 1
-        self._scan_alarm.ring_at(self._context.clock.monotonic() + self._pause())
+        self._sweeps.schedule()
 
-    def _is_local(self) -> bool:
-        return self._info is not None and not self._info.remote
-
-    def _take_scan_waiters(self) -> list[asyncio.Future[None]]:
-        waiters, self._scan_waiters = self._scan_waiters, []
-        return waiters
-
-    async def _scan_once(self, waiters: list[asyncio.Future[None]]) -> None:
-        try:
-            trusted = self._events_trusted and self.mode == "watching"
-            result = await self._scanner.full(first=not self._scanned)
-            self._last, self._scanned = result, True
-            late = result.new if trusted else 0
-            self._found_by_scan += late
-            self._events_trusted = True
-            self._context.events.event(
-                Event.SCAN_FINISHED,
-                folder=self.name,
-                files=result.files,
-                new=result.new,
-                seconds=round(result.seconds, 3),
-                found_by_scan=late,
-            )
-            await self._verify_coverage(result)
-        finally:
-            _release(waiters)
-
-    def _pause(self) -> float:
-        """Until the next scan: of a polled folder as its cost allows; of a watched one long, spread so that they do not meet."""
-        settings = self._context.settings
-        if self._candidates.overflowed and self.waiting() < 1000:
-            self._candidates.overflowed = False
-            return settings.poll
-        spread = settings.rescan * (0.75 + 0.5 * self._context.random())
-        if self.mode != "polling":
-            return spread
-        return min(max(settings.poll, self._last.seconds * POLL_SHARE), spread)
+    async def _scan_once(self) -> None:
+        await self._verify_coverage(await self._sweeps.scan())
 
     async def _verify_coverage(self, result: ScanResult) -> None:
         """Poll where the kernel does not watch every directory for us."""
@@ -435,19 +300,5 @@ class WatchedFolder:
         try:
             await self._watching.verify_coverage(self._info, result.inodes)
         except WatchFailed as failed:
-            self._enter("polling", failed.message, failed.hint)
-            self._scan_alarm.ring()
-
-
-def _why_polled(info: RootInfo) -> str:
-    if info.remote:
-        return f"it lies on {info.kind}, where changes by others cannot be seen"
-    top = os.fsdecode(info.shares_below[0])
-    return f"a share is mounted below it, at {top}, where changes by others cannot be seen"
-
-
-def _release(waiters: list[asyncio.Future[None]]) -> None:
-    """Let those who wait for a scan go on; some may have gone by themselves."""
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
+            self._mode.enter("polling", failed.message, failed.hint)
+            self._sweeps.soon()

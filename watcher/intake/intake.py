@@ -16,7 +16,8 @@ from watcher.errors import NotAnswering
 from watcher.intake.context import IntakeContext, IntakeSettings
 from watcher.intake.emptied import EmptiedDirectories
 from watcher.intake.files import ignore_lease_breaks
-from watcher.intake.folder import FolderStatus, WatchedFolder
+from watcher.intake.folder import WatchedFolder
+from watcher.intake.modes import FolderStatus
 from watcher.intake.pools import RootPools
 from watcher.intake.roots import Roots
 from watcher.intake.watch import ObserverFault, Observers, ObserverSlot

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from watcher.errors import NotAnswering
-from watcher.intake.candidates import Recent
+from watcher.intake.judgements import RecentJudgements
 from watcher.intake.pools import Lane
 from watcher.intake.scan import PIECE_DIRECTORIES, Digests, Walk, absent, gone, news, unreadable
 from watcher.model import KnownDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from watcher.config.rules import FolderRules
     from watcher.intake.candidates import Candidates
@@ -62,7 +62,7 @@ class Scanner:
         self._context = context
         self._candidates = candidates
         self._digests = Digests()
-        self._unreadable = Recent()
+        self._unreadable = RecentJudgements()
 
     def start_afresh(self) -> None:
         """Look everything up again: other rules are in force, or another directory is the folder."""
@@ -89,13 +89,20 @@ class Scanner:
         self._candidates.scanned(all_readable=not result.unreadable and not result.closed)
         return result
 
-    async def trees(self, directories: Iterable[bytes]) -> None:
-        """Some directories and all below them."""
+    async def trees(self, directories: frozenset[bytes]) -> None:
+        """Some directories and all below them, as far as the rules care for them."""
         places: dict[Place, list[bytes]] = {}
-        for directory in directories:
+        for directory in self._worth_entering(directories):
             places.setdefault(self._place_of(directory), []).append(directory)
         for place, some in places.items():
             await self._go(self._walk(some, place), place)
+
+    def _worth_entering(self, directories: frozenset[bytes]) -> Iterator[bytes]:
+        """Those whose contents matter and that do not lie in another one of them."""
+        for directory in directories:
+            lies_in_another = any(each in directories for each in _way_to(directory)[:-1])
+            if not lies_in_another and self._reaches(directory):
+                yield directory
 
     def _place_of(self, relative: bytes) -> Place:
         return self._context.roots.place_of(self.rules.rule.root, relative)
@@ -116,8 +123,7 @@ class Scanner:
         return self.rules.ignores_directory(os.fsdecode(directory)) is None
 
     def _reaches(self, top: bytes) -> bool:
-        parts = top.split(b"/")
-        return all(self._enters(b"/".join(parts[:depth])) for depth in range(1, len(parts) + 1))
+        return all(self._enters(each) for each in _way_to(top))
 
     async def _go_if_it_answers(self, walk: Walk, place: Place, *, backlog: bool) -> ScanResult:
         try:
@@ -214,6 +220,12 @@ class Scanner:
     async def _is_healthy(self) -> bool:
         root = self.rules.rule.root
         return await self._context.pools.run(root, Lane.PROBE, partial(self._context.roots.is_healthy, root))
+
+
+def _way_to(directory: bytes) -> list[bytes]:
+    """The directory, and before it those that it lies in, from the top."""
+    parts = directory.split(b"/")
+    return [b"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
 def _join(directory: bytes, name: bytes) -> bytes:
