@@ -18,7 +18,8 @@ from tests.support.publishing import MovedClock, OpenedFile, RecordedLog, new_ti
 from watcher.config.publish_settings import ServeSettings
 from watcher.errors import Unavailable
 from watcher.model import Event, Format, Ticket
-from watcher.publish.serve import KEY_HEADER, TemporaryUrls
+from watcher.publish.responder import KEY_HEADER
+from watcher.publish.serve import TemporaryUrls
 from watcher.publish.traffic import QUIET_SECONDS
 
 PHOTO = random.Random(1).randbytes(300_000)
