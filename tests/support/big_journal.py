@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.records import open_journal
 from watcher.model import OutputRule, Rule
-from watcher.records import activity, changes
+from watcher.records import activity, taking
 from watcher.records.rows import rule_digest
 
 FOLDERS = ("products", "people", "places")
@@ -74,7 +74,7 @@ async def fill(path: Path, count: int, now: float) -> None:
 def _rule(connection: sqlite3.Connection, digest: str, folder: str) -> None:
     store = {"id": "connector", "bucket": BUCKET, "region": "eu-central-003", "path": "{folder}/{dir}/{name}"}
     rule = Rule(folder, Path("/srv") / folder, (OutputRule(None, {}, store),))
-    changes.keep_rule(connection, rule)
+    taking.keep_rule(connection, rule)
     connection.execute("UPDATE rules SET digest = ? WHERE digest = ?", (digest, rule_digest(rule.to_json())))
 
 

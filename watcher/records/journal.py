@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from watcher.records import changes, overview, published, queries, reprocessing, retention, upkeep, watched
+from watcher.records import changes, known_files, overview, published, queries, reprocessing, retention, taking, upkeep, watched
 from watcher.records.bell import FolderBells
 from watcher.records.followers import JournalFollowers
 from watcher.records.pauses import JournalPauses
@@ -128,17 +128,17 @@ class ThreadedJournal:
         return [identity for identities in await asyncio.gather(*taken) for identity in identities]
 
     def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
-        return partial(changes.take, sightings=sightings, new_id=self._new_id)
+        return partial(taking.take, sightings=sightings, new_id=self._new_id)
 
     async def give_up(self, sighting: Sighting, reason: FailedReason, message: str, hint: str) -> str:
         """See `Journal.give_up`."""
         told = (reason, message, hint)
-        change = partial(changes.give_up, sighting=sighting, told=told, now=self._clock.now(), new_id=self._new_id)
+        change = partial(taking.give_up, sighting=sighting, told=told, now=self._clock.now(), new_id=self._new_id)
         return await self._change(change, ends=True)
 
     async def ignore(self, file: FileRef, observation: Observation, reason: IgnoredReason, message: str = "") -> None:
         """See `Journal.ignore`."""
-        change = partial(changes.remember, file=file, observation=observation, ignored=reason, message=message)
+        change = partial(known_files.remember, file=file, observation=observation, ignored=reason, message=message)
         await self._change(change)
 
     async def wait_for(self, folder: str, files: Mapping[bytes, Unfinished], over: Collection[bytes]) -> None:
@@ -147,7 +147,7 @@ class ThreadedJournal:
 
     async def forget(self, folder: str, versions: Mapping[bytes, Stamp]) -> None:
         """See `Journal.forget`."""
-        await self._change(partial(changes.forget, folder=folder, versions=versions))
+        await self._change(partial(known_files.forget, folder=folder, versions=versions))
         self.objects_changed.ring(folder)
 
     async def due(self, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()) -> list[Image]:

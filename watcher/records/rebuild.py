@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from watcher.model import Event, StoredObject
-from watcher.records import changes, upkeep
+from watcher.records import objects, upkeep
 from watcher.records.queries import OutboxCursor
 from watcher.records.rotated import audit_files, our_lines
 from watcher.result_records import published
@@ -32,7 +32,7 @@ def rebuild(connection: Connection, audit: Path, roots: Mapping[str, Path], now:
         for line in our_lines(path):
             stored = stored_object(line.record, roots)
             if stored is not None:
-                changes.put_object(connection, stored, now)
+                objects.put_object(connection, stored, now)
             if last is None or line.seq > last.seq:
                 last = line
     cursor = OutboxCursor(last.seq, last.hash, last.seq) if last is not None else OutboxCursor(0, None, 0)

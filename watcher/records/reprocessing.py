@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.records import changes
+from watcher.records import image_rows, taking
 from watcher.records.rows import known_of, load_images, split_path
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ def requeue(connection: Connection, wanted: Sequence[Again], now: float, new_id:
         if not _gives_way(connection, each):
             continue
         identity = new_id()
-        changes.insert_image(connection, identity, each.sighting, changes.keep_rule(connection, each.sighting.rule), now)
+        taking.insert_image(connection, identity, each.sighting, taking.keep_rule(connection, each.sighting.rule), now)
         if each.replaces is not None:
-            changes.add_history(connection, each.replaces, now, "reprocessed", None, {"as": identity})
+            image_rows.add_history(connection, each.replaces, now, "reprocessed", None, {"as": identity})
         for output in each.sighting.rule.outputs if each.anew else ():
             connection.execute(_FORGET_RULE, (file.folder, file.relative, output.rendition))
         made += 1

@@ -6,6 +6,7 @@ import hashlib
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from watcher.json_text import dumps
 from watcher.model import (
     FileRef,
     Format,
@@ -21,10 +22,12 @@ from watcher.model import (
     Ticket,
 )
 from watcher.records.dialect import dialect_of
+from watcher.result_records import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from watcher.model import Record
     from watcher.records.dialect import Connection, Dialect
 
 Row = tuple[Any, ...]
@@ -146,3 +149,11 @@ def name_text(name: bytes) -> str:
 def placeholders(values: Iterable[object]) -> str:
     """As many question marks as values: "?, ?, ?"."""
     return ", ".join("?" for _ in values)
+
+
+def record_text(record: Record) -> str:
+    """The record as JSON; what is no text in it is shown in its place."""
+    try:
+        return dumps(record).decode()
+    except UnicodeEncodeError:
+        return dumps(printable(record)).decode()

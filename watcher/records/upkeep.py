@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import Event
-from watcher.records import changes
+from watcher.records import changes, image_rows, taking
 from watcher.records.dialect import dialect_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def recover(connection: Connection, now: float) -> int:
     connection.execute("DELETE FROM waiting")
     interrupted = connection.execute("SELECT image, rendition FROM outputs WHERE state = 'requested'").fetchall()
     for number, rendition in interrupted:
-        changes.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
-        changes.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": changes.INTERRUPTED})
+        image_rows.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
+        image_rows.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": changes.INTERRUPTED})
     far, farthest = now + FAR_AHEAD_SECONDS, now + LONGEST_PUT_AWAY_SECONDS
     connection.execute("UPDATE outputs SET due_at = ? WHERE state IN ('waiting', 'enqueued') AND due_at > ?", (now, far))
     connection.execute("UPDATE images SET due_at = ? WHERE state = 'ended' AND due_at > ?", (now, farthest))
@@ -47,8 +47,8 @@ def retry(
     for number, sighting in sightings:
         if connection.execute(replace, (now, number)).rowcount:
             identity = new_id()
-            changes.insert_image(connection, identity, sighting, changes.keep_rule(connection, sighting.rule), now)
-            changes.add_history(connection, number, now, "retried", None, {"as": identity})
+            taking.insert_image(connection, identity, sighting, taking.keep_rule(connection, sighting.rule), now)
+            image_rows.add_history(connection, number, now, "retried", None, {"as": identity})
             made.append(identity)
     return made
 
@@ -63,7 +63,7 @@ def dismiss_failed(connection: Connection, image_ids: Collection[str] | None, no
         found = (connection.execute(f"{dismiss} AND id = ? RETURNING number, id", (now, each)).fetchall() for each in image_ids)
         rows = [row for each in found for row in each]
     for number, _ in rows:
-        changes.add_history(connection, number, now, "dismissed", None, {})
+        image_rows.add_history(connection, number, now, "dismissed", None, {})
     return [str(identity) for _, identity in rows]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import Unavailable
 from watcher.model import Event, ImageState, Observation
-from watcher.records import changes
+from watcher.records import changes, image_rows
 from watcher.records.reach import WITHIN_REACH, within_reach
 from watcher.records.rows import DUE, load_images, unsigned
 
@@ -114,8 +114,8 @@ def let_go(connection: Connection, host: str, now: float) -> int:
     numbers = [int(row[0]) for row in connection.execute(query, (host,)).fetchall()]
     requested = "SELECT image, rendition FROM outputs WHERE state = 'requested' AND image = ANY(?)"
     for number, rendition in connection.execute(requested, (numbers,)).fetchall():
-        changes.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
-        changes.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": changes.INTERRUPTED})
+        image_rows.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
+        image_rows.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": changes.INTERRUPTED})
     connection.execute("UPDATE images SET claimed_by = NULL, claim = NULL WHERE number = ANY(?)", (numbers,))
     return len(numbers)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import Event, KnownDirectory
-from watcher.records import changes, queries
+from watcher.records import changes, queries, taking
 from watcher.records.jobs import call
 from watcher.records.journal import ThreadedJournal
 from watcher.records.outage import Outage
@@ -161,7 +161,7 @@ class PostgresJournal(ThreadedJournal):
     def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
         def take(connection: Connection) -> list[str]:
             claims.lock_folders(connection, {sighting.file.folder for sighting in sightings})
-            taken = changes.take(connection, sightings, self._new_id)
+            taken = taking.take(connection, sightings, self._new_id)
             self._call_others(connection)
             return taken
 

@@ -1,0 +1,122 @@
+"""What every change of an image is made of: its row, the state of an output, a step of its history, its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from watcher.errors import Fenced
+from watcher.model import Event, OutputState
+from watcher.records import activity
+from watcher.records.dialect import dialect_of
+from watcher.records.rows import OPEN, record_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from watcher.model import Record
+    from watcher.records.dialect import Connection
+
+
+KEPT: Final = "kept"
+_OUTCOME: Final = """(
+    SELECT state FROM outputs WHERE image = images.number
+    ORDER BY CASE state WHEN 'failed' THEN 1 WHEN 'stored' THEN 2 WHEN 'unchanged' THEN 3 WHEN 'vanished' THEN 4 ELSE 5 END
+    LIMIT 1
+)"""
+_STATE_OF: Final = {
+    Event.IMAGE_STORED: OutputState.STORED,
+    Event.IMAGE_FAILED: OutputState.FAILED,
+    Event.IMAGE_SUPERSEDED: OutputState.SUPERSEDED,
+    Event.IMAGE_VANISHED: OutputState.VANISHED,
+}
+
+
+def finish_image(connection: Connection, number: int, note: str, now: float) -> None:
+    """ended -> finished."""
+    changed = connection.execute(
+        "UPDATE images SET state = 'finished', due_at = NULL, finished_at = ?, token = NULL, secret = NULL, expires_at = NULL"
+        " WHERE number = ? AND state = 'ended'",
+        (now, number),
+    ).rowcount
+    if changed:
+        add_history(connection, number, now, "finished", None, {"note": note})
+
+
+_NUMBER: Final = """
+SELECT number /*!, claimed_by = here() AND claim = epoch() */ FROM images WHERE id = ? /*! FOR NO KEY UPDATE */
+"""
+
+
+def number_of(connection: Connection, image_id: str) -> int:
+    """The row number of an image, for a change that its turn makes. KeyError where there is none.
+
+    Where hosts share the journal the image has to be in this one's hands, by the claim under which it was given out. Raises
+    Fenced where it is not any more.
+    """
+    row = connection.execute(_NUMBER, (image_id,)).fetchone()
+    if row is None:
+        raise KeyError(image_id)
+    if len(row) > 1 and not row[1]:
+        raise Fenced("another host has this image now")
+    return int(row[0])
+
+
+def move(
+    connection: Connection, number: int, rendition: str | None, sources: Sequence[str], target: str, **values: object
+) -> bool:
+    """Change an output's state, if it is in one of `sources`."""
+    assignments = "".join(f", {column} = ?" for column in values)
+    states = ", ".join(f"'{state}'" for state in sources)
+    which = f"image = ? AND rendition IS NOT DISTINCT FROM ? AND state IN ({states})"
+    statement = f"UPDATE outputs SET state = ?{assignments} WHERE {which}"  # noqa: S608 - column and state names of this module
+    return connection.execute(statement, (target, *values.values(), number, rendition)).rowcount == 1
+
+
+def end_output(
+    connection: Connection, number: int, rendition: str | None, event: Event, key: str | None, reason: str | None = None
+) -> bool:
+    """Any open state -> the state of an ending."""
+    values: dict[str, object] = {"doubt": 0, "job_id": None, "reason": reason}
+    if key is not None:
+        values["key"] = key
+    return move(connection, number, rendition, ("waiting", "requested", "enqueued"), str(_STATE_OF[event]), **values)
+
+
+def add_ending(
+    connection: Connection,
+    number: int,
+    image_id: str,
+    rendition: str | None,
+    event: Event,
+    record: Record,
+    now: float,
+) -> None:
+    """The line that the audit file will hold, and a word in the image's history."""
+    text = record_text(record)
+    connection.execute(dialect_of(connection).add_ending, (image_id, rendition, now, str(event), text))
+    add_history(connection, number, now, event, rendition, {})
+
+
+def add_history(connection: Connection, number: int, now: float, event: str, rendition: str | None, detail: Record) -> None:
+    """One step of an image's history."""
+    connection.execute(
+        "INSERT INTO history (image, at, event, rendition, detail) VALUES (?, ?, ?, ?, ?)",
+        (number, now, str(event), rendition, record_text(detail) if detail else "{}"),
+    )
+
+
+def close_if_ended(connection: Connection, number: int, now: float, *, note: str = KEPT) -> None:
+    """open -> ended, where no output is open any more; on to finished, with this note, where the rule keeps every original."""
+    closed = connection.execute(
+        f"""UPDATE images SET state = 'ended', due_at = :now, ended_at = :now, outcome = {_OUTCOME}
+            WHERE number = :number AND state = 'open'
+            AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})
+            RETURNING folder, outcome, :now - detected_at, keeps_original""",  # noqa: S608 - constants
+        {"now": now, "number": number},
+    ).fetchone()
+    if closed is None:
+        return
+    folder, outcome, seconds, keeps_original = closed
+    activity.add_image(connection, folder, outcome, seconds, now)
+    if keeps_original:
+        finish_image(connection, number, note, now)
