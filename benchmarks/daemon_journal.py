@@ -21,6 +21,7 @@ import time
 import uuid
 from pathlib import Path
 
+import watcher.app
 from benchmarks.common import (
     Figure,
     Lines,
@@ -35,9 +36,8 @@ from benchmarks.common import (
     wait_for,
 )
 from tests.support.standin import DEFAULT_KEY, StandinProcess
-from watcher.app import started
-from watcher.assembly import parts
 from watcher.assembly.parts import Context, Records
+from watcher.assembly.records import start_records
 from watcher.commands.run import open_log
 from watcher.config.loading import load_settings, read_toml
 from watcher.log.console import Tally
@@ -64,16 +64,16 @@ async def start_records_in_memory(context: Context) -> Records:
     return Records(journal, relay)
 
 
-KINDS = {"durable": parts.start_records, "memory": start_records_in_memory}
+KINDS = {"durable": start_records, "memory": start_records_in_memory}
 
 
 async def run(kind: str, config: Path) -> None:
     """Such a daemon, until SIGTERM."""
     settings = load_settings(read_toml(config), os.environ)
-    parts.start_records = KINDS[kind]
+    watcher.app.start_records = KINDS[kind]
     control = Control()
     control.catch_signals()
-    async with started(settings, open_log(settings, Tally()), control=control) as app:
+    async with watcher.app.started(settings, open_log(settings, Tally()), control=control) as app:
         await app.run()
 
 

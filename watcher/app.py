@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from watcher import __version__
-from watcher.assembly import parts
 from watcher.assembly.admin import Overview, make_metrics, start_admin_port
+from watcher.assembly.compressor import start_api
+from watcher.assembly.delivery import start_delivery
+from watcher.assembly.intake import build_intake, start_intake
 from watcher.assembly.manifests import start_manifests
 from watcher.assembly.notifications import OutageListener, start_notifications
 from watcher.assembly.parts import Context
+from watcher.assembly.publish import start_publishing
+from watcher.assembly.records import start_records, take_state
 from watcher.assembly.reports import Reports
 from watcher.clock import SystemClock
 from watcher.compressor.circuit_state import Phase
@@ -174,18 +178,18 @@ def _context(settings: Settings, events: LevelledLog, control: Control) -> Conte
 
 async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     """The parts, each built on those before it."""
-    parts.take_state(context)
+    take_state(context)
     _say_started(context)
     outages = OutageListener(context.events)
-    records = await parts.start_records(context)
+    records = await start_records(context)
     notifications = await start_notifications(context, records, outages)
     await start_manifests(context, records)
     context.life.on_stop(context.life.end_tasks)
-    publishing = await parts.start_publishing(context, records)
-    api = await parts.start_api(context, publishing)
-    intake = parts.build_intake(context, records)
-    dispatcher = parts.start_delivery(context, records, publishing, api, intake)
-    await parts.start_intake(context, intake)
+    publishing = await start_publishing(context, records)
+    api = await start_api(context, publishing)
+    intake = build_intake(context, records)
+    dispatcher = start_delivery(context, records, publishing, api, intake)
+    await start_intake(context, intake)
     app = App(context, records, publishing, api, intake, dispatcher, notifications)
     overview = Overview(context, records, api, intake, app.is_alive, notifications)
     app = replace(app, admin_url=await start_admin_port(context, overview))

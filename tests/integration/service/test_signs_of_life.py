@@ -22,7 +22,7 @@ import pytest
 from tests.support.daemon import wait_until
 from tests.support.records import sighting
 from watcher.app import App, started
-from watcher.assembly import parts
+from watcher.assembly import intake
 from watcher.clock import SystemClock
 from watcher.config.loading import load_settings
 from watcher.config.schema import Settings
@@ -101,7 +101,7 @@ async def app(tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(outbox_module, "STUCK_SECONDS", 1.0)
     monkeypatch.setattr(outbox_module, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(intake_module, "GUARD_PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(parts, "IntakeSettings", partial(IntakeSettings, guard=0.2))
+    monkeypatch.setattr(intake, "IntakeSettings", partial(IntakeSettings, guard=0.2))
     async with started(settings(tmp_path), JsonLog(out=io.StringIO(), clock=time.time)) as app:
         app.ready()
         await until(manager.is_content)
