@@ -29,8 +29,8 @@ from tests.support.big_journal import BUCKET, FOLDERS, fill
 from tests.support.browser import chromium, tab
 from tests.support.daemon import Daemon, write_config
 from watcher.commands.samples import SCENES, write_samples
-from watcher.figures import duration_step
 from watcher.records.browsing import LATEST_SHOWN
+from watcher.shown.hours import duration_step
 
 SHOTS: dict[str, dict[str, Any]] = {
     "page.png": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},

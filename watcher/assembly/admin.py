@@ -11,21 +11,21 @@ from watcher import __version__
 from watcher.assembly.page import PageView
 from watcher.assembly.reports import daemon_report
 from watcher.config.values import split_address
-from watcher.figures import DaemonFigures, Status
 from watcher.network.listening import origin
 from watcher.service.admin import AdminServer, Health
 from watcher.service.metrics import Metrics
 from watcher.service.password import PasswordCheck
+from watcher.shown.figures import DaemonFigures, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.assembly.parts import ApiAccess, Context, Records
     from watcher.config.schema import Settings
-    from watcher.figures import DaemonReport
     from watcher.intake.intake import Intake
     from watcher.notify.supervisor import NotifierSupervisor
     from watcher.service.page.pages import Pages
+    from watcher.shown.report import DaemonReport
 
 FRESH_SECONDS: Final = 1.0
 """So long the figures are kept: however many look, they are worked out once a second."""

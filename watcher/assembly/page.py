@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.config.rules import folder_rules
 from watcher.errors import Unavailable
-from watcher.figures import Status
 from watcher.s3.addresses import B2_OBJECT, object_url
 from watcher.service.page.source import Picture
 from watcher.service.page.words import origin_of
+from watcher.shown.figures import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from watcher.assembly.parts import Context, Records
-    from watcher.figures import DaemonFigures, DaemonReport, Hour
     from watcher.model import Rule
     from watcher.records.viewing import Viewing
     from watcher.service.page.source import Which
-    from watcher.shown import Found, ShownStory
+    from watcher.shown.figures import DaemonFigures
+    from watcher.shown.hours import Hour
+    from watcher.shown.images import Found, ShownStory
+    from watcher.shown.report import DaemonReport
 
 PLOTTED_SECONDS: Final = 32 * 86_400.0
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from watcher.compressor.circuit_state import Phase
-from watcher.figures import ApiFigures, DaemonReport, FolderState, ReceiverState
 from watcher.model import Event
 from watcher.result_records import printable
+from watcher.shown.report import ApiFigures, DaemonReport, FolderState, ReceiverState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -47,7 +47,7 @@ def renditions(context: typer.Context, incomplete: str) -> Found:
 
 def forms(incomplete: str) -> list[str]:
     """The forms of `links`."""
-    from watcher.links import FORMS
+    from watcher.shown.links import FORMS
 
     return [form for form in FORMS if form.startswith(incomplete)]
 

@@ -10,9 +10,9 @@ from watcher.commands.output import flush, note, write_text
 from watcher.commands.reading import reading
 from watcher.commands.steering import check_folder
 from watcher.config.rules import folder_rules
-from watcher.links import FORMS, Form, PublishedFile, lines
 from watcher.log.console import plain
 from watcher.model import timestamp
+from watcher.shown.links import FORMS, Form, PublishedFile, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

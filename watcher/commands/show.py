@@ -10,9 +10,9 @@ from watcher.commands.naming import Ambiguous, places_of, root_of, stories_of
 from watcher.commands.output import console, moment, note, say, state_text, write_json
 from watcher.commands.reading import reading
 from watcher.config.units import human_size
-from watcher.links import output_record
 from watcher.log.console import outcome, plain
 from watcher.model import OPEN_STATES, FileRef, ImageState, OutputState, timestamp
+from watcher.shown.links import output_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from watcher.model import Output, PublishedObject, Record
     from watcher.records.queries import NumberedEnding
     from watcher.records.views import Story
-    from watcher.shown import HistoryStep
+    from watcher.shown.images import HistoryStep
 
 
 def show_image(settings: Settings, what: str, *, as_json: bool) -> int:

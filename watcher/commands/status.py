@@ -12,10 +12,11 @@ from rich.text import Text
 
 from watcher.commands.output import console, say_rows, write_json
 from watcher.commands.reading import reading
-from watcher.figures import FINE_STATES, DaemonFigures, DaemonReport, FolderState, JournalFigures, ReceiverState, Status
 from watcher.in_time import answered
 from watcher.log.console import outcome, plain
 from watcher.service.instance import LOCK_NAME, running_pid
+from watcher.shown.figures import DaemonFigures, JournalFigures, Status
+from watcher.shown.report import FINE_STATES, DaemonReport, FolderState, ReceiverState
 
 if TYPE_CHECKING:
     from rich.console import Console

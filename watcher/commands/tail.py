@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final, Literal
 from watcher.commands.output import flush, note, write_bytes, write_text
 from watcher.commands.terminal import terminal_look
 from watcher.errors import Unavailable
-from watcher.links import stored_address
 from watcher.log.console import render
 from watcher.records.chain import read_line
 from watcher.records.place import is_file
 from watcher.records.rotated import READ_ERRORS, audit_files, open_lines
+from watcher.shown.links import stored_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ from watcher.model.image import (
     SourceFacts,
     Ticket,
 )
-from watcher.model.log_fields import Json, Record, timestamp
+from watcher.model.log_fields import Json, Record, optional_timestamp, timestamp
 from watcher.model.rule import OutputFormat, OutputRule, Rule, canonical
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "Ticket",
     "Unfinished",
     "canonical",
+    "optional_timestamp",
     "path_fields",
     "timestamp",
 ]

@@ -22,6 +22,11 @@ def timestamp(seconds: float) -> str:
     return f"{_to_the_second(whole)}.{microseconds:06d}Z"
 
 
+def optional_timestamp(seconds: float | None) -> str | None:
+    """The same of a time that may not be known."""
+    return None if seconds is None else timestamp(seconds)
+
+
 @lru_cache(maxsize=256)
 def _to_the_second(seconds: float) -> str:
     """The same without its fraction: it is what takes long, and lines come many to a second."""

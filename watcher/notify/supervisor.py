@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.backoff import exponential
 from watcher.config.units import human_duration
-from watcher.figures import ReceiverState
 from watcher.log import line_fields
 from watcher.model import Event
 from watcher.notify.plan import OUTAGES
 from watcher.notify.programs import environment_for
+from watcher.shown.report import ReceiverState
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from watcher.figures import Hour, duration_step
+from watcher.shown.hours import Hour, duration_step
 
 if TYPE_CHECKING:
     from watcher.model import Record

@@ -12,16 +12,16 @@ from watcher.records import activity, overview, published, watched
 from watcher.records.dialect import dialect_of
 from watcher.records.rows import load_images
 from watcher.records.views import JournalViews
-from watcher.shown import FailureGroup, Fate, Found, JournalPicture, ShownFile, ShownStory, shown_image
+from watcher.shown.images import FailureGroup, Fate, Found, JournalPicture, ShownFile, ShownStory, shown_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from watcher.figures import Hour
     from watcher.model import Image
     from watcher.records.published import Place
     from watcher.records.watched import WatchedFile
-    from watcher.shown import ShownImage
+    from watcher.shown.hours import Hour
+    from watcher.shown.images import ShownImage
 
 LATEST_SHOWN: Final = 24
 UNDER_WAY_SHOWN: Final = 12

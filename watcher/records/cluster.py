@@ -9,9 +9,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from watcher.figures import HostFigures
 from watcher.records.chain import compose, line_hash
 from watcher.records.ranges import Ranges
+from watcher.shown.figures import HostFigures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,6 @@ from watcher.records.pauses import JournalPauses
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from watcher.figures import DaemonReport, JournalFigures
     from watcher.model import (
         Ending,
         FailedReason,
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from watcher.records.retention import Place, Portion, Prune
     from watcher.records.threads import ReadThread, WriteThread
     from watcher.records.viewing import Viewing
+    from watcher.shown.figures import JournalFigures
+    from watcher.shown.report import DaemonReport
 
 Answer = TypeVar("Answer")
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from watcher.backoff import exponential
 from watcher.errors import NotAnswering, Unavailable
 from watcher.in_time import in_thread
-from watcher.links import MANIFEST_COLUMNS, PublishedFile, csv_line, manifest_entry, manifest_rows
 from watcher.model import Event
+from watcher.shown.links import MANIFEST_COLUMNS, PublishedFile, csv_line, manifest_entry, manifest_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

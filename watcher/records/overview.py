@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from watcher.figures import Counts, DaemonReport, JournalFigures, Throughput
 from watcher.model import OPEN_STATES, OutputState, timestamp
 from watcher.records import followers, pauses, queries, watched
 from watcher.records.rows import load_images
 from watcher.result_records import printable
+from watcher.shown.figures import Counts, JournalFigures, Throughput
+from watcher.shown.report import DaemonReport
 
 if TYPE_CHECKING:
     from watcher.model import Record

@@ -13,13 +13,12 @@ from watcher.records import cluster, database, listed, overview, published, quer
 from watcher.records.dialect import dialect_of
 from watcher.records.queries import NumberedEnding
 from watcher.records.rows import load_images, parse_rule
-from watcher.shown import HistoryStep
+from watcher.shown.images import HistoryStep
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from watcher.figures import DaemonReport, HostFigures, JournalFigures
     from watcher.model import Image, PublishedObject, Record
     from watcher.records.cluster import HostEndings
     from watcher.records.dialect import Connection
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from watcher.records.queries import OutboxCursor, Totals
     from watcher.records.reprocessing import StoredFile
     from watcher.records.watched import WatchedFile
+    from watcher.shown.figures import HostFigures, JournalFigures
+    from watcher.shown.report import DaemonReport
 
 PAGE: Final = 500
 SHORTEST_ID: Final = 4

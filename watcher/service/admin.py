@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from watcher.figures import Status
     from watcher.service.metrics import Metrics
     from watcher.service.password import PasswordCheck
+    from watcher.shown.figures import Status
 
 HEADERS: Final = {
     "Cache-Control": "no-store",

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from watcher.figures import API_WORDS
 from watcher.model import Event
+from watcher.shown.report import API_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from watcher.figures import Status
+    from watcher.shown.figures import Status
 
 PREFIX: Final = "compressor_watcher_"
 STORED_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)

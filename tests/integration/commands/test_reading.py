@@ -16,9 +16,9 @@ from watcher.commands.show import show_image
 from watcher.commands.status import show_status
 from watcher.config.schema import Settings
 from watcher.errors import Unavailable
-from watcher.figures import ApiFigures, DaemonReport, FolderState
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import InstanceLock
+from watcher.shown.report import ApiFigures, DaemonReport, FolderState
 
 Captured = pytest.CaptureFixture[str]
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.records import BUCKET, ending, open_journal, rule, sighting, store_all, take_one
-from watcher.figures import ApiFigures, Counts, DaemonReport, FolderState, duration_step
 from watcher.model import Event, FailedReason, Postponement
 from watcher.records import activity, database, overview
 from watcher.records.queries import OutboxCursor
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.records.views import JournalViews
+from watcher.shown.figures import Counts
+from watcher.shown.hours import duration_step
+from watcher.shown.report import ApiFigures, DaemonReport, FolderState
 
 HOUR = 3_600.0
 

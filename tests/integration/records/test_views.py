@@ -21,11 +21,11 @@ from tests.support.records import (
     stored_object,
     take_one,
 )
-from watcher.figures import Counts
 from watcher.model import FailedReason, Postponement
 from watcher.records import database
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.records.views import JournalViews
+from watcher.shown.figures import Counts
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ import pytest
 
 from tests.support.publishing import MovedClock
 from watcher.errors import CallFailed, Unavailable
-from watcher.figures import ApiFigures, Counts, DaemonFigures, DaemonReport, FolderState, JournalFigures, Status
 from watcher.model import Event, Failure, FailureKind
 from watcher.service.admin import AdminServer, Health
 from watcher.service.metrics import Metrics
 from watcher.service.observed_api import ObservedApi
 from watcher.service.password import PasswordCheck
+from watcher.shown.figures import Counts, DaemonFigures, JournalFigures, Status
+from watcher.shown.report import ApiFigures, DaemonReport, FolderState
 
 REPORT = DaemonReport(ApiFigures("reachable"), (FolderState("products", "/srv", "watching"), FolderState("shop", "/s", "lost")))
 JOURNAL = JournalFigures({"products": Counts(3, 2, 1, {"stored": 40})}, unwritten_audit_lines=4)

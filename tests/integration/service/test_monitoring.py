@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from watcher.figures import ApiFigures, DaemonFigures, DaemonReport, FolderState, JournalFigures, ReceiverState, Status
 from watcher.service.metrics import PREFIX, Metrics
+from watcher.shown.figures import DaemonFigures, JournalFigures, Status
+from watcher.shown.report import ApiFigures, DaemonReport, FolderState, ReceiverState
 
 DOCS = Path(__file__).parents[3] / "docs"
 DASHBOARD = json.loads((DOCS / "grafana-dashboard.json").read_text(encoding="utf-8"))

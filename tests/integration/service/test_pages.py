@@ -13,14 +13,16 @@ import pytest
 from tests.support.publishing import wait_until
 from watcher.clock import SystemClock
 from watcher.errors import Unavailable
-from watcher.figures import ApiFigures, Counts, DaemonFigures, DaemonReport, FolderState, Hour, JournalFigures, Status
 from watcher.service.admin import AdminServer, Health
 from watcher.service.metrics import Metrics
 from watcher.service.page import pages as page_module
 from watcher.service.page.pages import Pages
 from watcher.service.page.source import Picture, Which
 from watcher.service.password import PasswordCheck
-from watcher.shown import Fate, Found, JournalPicture, ShownImage, ShownOutput, ShownStory
+from watcher.shown.figures import Counts, DaemonFigures, JournalFigures, Status
+from watcher.shown.hours import Hour
+from watcher.shown.images import Fate, Found, JournalPicture, ShownImage, ShownOutput, ShownStory
+from watcher.shown.report import ApiFigures, DaemonReport, FolderState
 
 REPORT = DaemonReport(ApiFigures("reachable"), (FolderState("products", "/srv", "watching"),))
 STORED = ShownOutput(None, "stored", "a.jpg", "https://bucket.example/a.jpg", output_size=10, format="jpeg")

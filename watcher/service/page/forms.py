@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from watcher.links import html, markdown, picture, urls
+from watcher.shown.links import html, markdown, picture, urls
 
 if TYPE_CHECKING:
-    from watcher.shown import ShownImage
+    from watcher.shown.images import ShownImage
 
 
 def copy_forms(image: ShownImage) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from watcher.ports import Clock
     from watcher.service.page.source import PageSource
-    from watcher.shown import ShownImage
+    from watcher.shown.images import ShownImage
 
 MOST_STREAMS: Final = 250
 QUIET_SECONDS: Final = 15.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 from watcher.config.units import human_duration, human_size
-from watcher.figures import Hour, percentile
+from watcher.shown.hours import Hour, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from watcher.service.page.plots import Activity
     from watcher.service.page.source import Picture
-    from watcher.shown import Found, ShownStory
+    from watcher.shown.images import Found, ShownStory
 
 SECTIONS: Final = ("now", "failures", "unready", "underway", "latest", "folders", "receivers", "activity")
 """In the order of the page. Each is a template of its own, and an element with this id."""

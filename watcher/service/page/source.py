@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from watcher.figures import Hour, Status
-    from watcher.shown import Found, JournalPicture, ShownStory
+    from watcher.shown.figures import Status
+    from watcher.shown.hours import Hour
+    from watcher.shown.images import Found, JournalPicture, ShownStory
 
 
 @dataclass(frozen=True, slots=True)

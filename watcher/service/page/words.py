@@ -11,8 +11,8 @@ from watcher.config.units import human_duration, human_size
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from watcher.figures import ApiFigures
-    from watcher.shown import ShownImage, ShownOutput
+    from watcher.shown.images import ShownImage, ShownOutput
+    from watcher.shown.report import ApiFigures
 
 BROWSER_FORMATS: Final = frozenset({"jpeg", "jpg", "png", "webp", "avif", "gif", "svg", "bmp", "ico"})
 """What browsers show as a picture."""

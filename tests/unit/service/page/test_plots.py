@@ -5,8 +5,8 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
-from watcher.figures import Hour, duration_step
 from watcher.service.page.plots import Plot, activity, gathered, last_day, last_month, nice_ceiling
+from watcher.shown.hours import Hour, duration_step
 
 NOW = 1_796_000_400.0 + 1_800.0  # 2026-11-30 01:30 UTC
 HOUR = 3_600.0

@@ -4,11 +4,11 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
-from watcher.figures import ApiFigures
 from watcher.service.page import words
 from watcher.service.page.pages import content_policy, notice
 from watcher.service.page.rendering import code
-from watcher.shown import Fate, ShownImage, ShownOutput
+from watcher.shown.images import Fate, ShownImage, ShownOutput
+from watcher.shown.report import ApiFigures
 
 NOON = 1_796_000_400.0  # 2026-11-30 01:00 UTC
 

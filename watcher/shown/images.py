@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watcher.links import PublishedFile
 from watcher.model import OPEN_STATES, PublishedObject
+from watcher.shown.links import PublishedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from watcher.figures import JournalFigures
     from watcher.model import Image, Output, Record
+    from watcher.shown.figures import JournalFigures
 
 OPEN = "open"
 """The outcome of an image that has none yet."""

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.records import rule
-from watcher.links import (
+from watcher.model import PublishedObject
+from watcher.shown.links import (
     CSV_COLUMNS,
     FORMS,
     PublishedFile,
@@ -26,7 +27,6 @@ from watcher.links import (
     stored_address,
     urls,
 )
-from watcher.model import PublishedObject
 
 ROOT = Path("/srv/drop")
 AT = "2026-11-22T10:42:00.000000Z"

@@ -11,8 +11,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.links import PublishedFile, csv_lines, html, json_lines, manifest_entry, manifest_rows, markdown, picture, urls
 from watcher.model import PublishedObject
+from watcher.shown.links import PublishedFile, csv_lines, html, json_lines, manifest_entry, manifest_rows, markdown, picture, urls
 
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: b"/" not in name and b"\0" not in name)
 ADDRESSES = st.text(min_size=1, max_size=40).map(lambda text: f"https://b.example/{text}")

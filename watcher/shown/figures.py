@@ -5,23 +5,21 @@ Counts are of images; an image with renditions counts once. What is counted by o
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.model import timestamp
+from watcher.model import optional_timestamp
+from watcher.shown.report import ApiFigures, DaemonReport, FolderState, ReceiverState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from watcher.model import Record
 
+
 OUTCOMES: Final = ("stored", "failed", "superseded", "vanished", "unchanged")
 """How an image ends as a whole, in the order in which it is shown."""
-
-
-# --- what the journal counts ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ class JournalFigures:
     def fields(self) -> Record:
         """As `status --json` has them, but for the counts."""
         return {
-            "oldest_open": _stamp(self.oldest_open),
+            "oldest_open": optional_timestamp(self.oldest_open),
             "outputs": dict(self.outputs),
             "not_whole": self.not_whole,
             "ignored": self.ignored,
@@ -118,110 +116,6 @@ class JournalFigures:
         }
 
 
-# --- what a daemon says of itself -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ApiFigures:
-    """How the way to the API stands, as a word of API_WORDS; `since` (Unix seconds) and `message` say more of a trouble."""
-
-    state: str = "unknown"
-    since: float | None = None
-    message: str = ""
-
-    @property
-    def words(self) -> str:
-        """The state in plain words."""
-        return API_WORDS[self.state]
-
-    def fields(self) -> Record:
-        """As `status --json` has them."""
-        return {"state": self.state, "words": self.words, "since": _stamp(self.since), "message": self.message}
-
-
-API_WORDS: Final = {
-    "reachable": "reachable",
-    "unreachable": "not reachable",
-    "key_refused": "key refused",
-    "quota_spent": "quota spent",
-    "throttled": "asks for a pause",
-    "retrying": "being tried again",
-    "unknown": "not known while no daemon runs",
-}
-
-
-FINE_STATES: Final = ("watching", "polling", "ok")
-
-
-@dataclass(frozen=True, slots=True)
-class FolderState:
-    """How a watched folder does: "watching", "polling" or "lost" by the daemon's word, else what a command sees of it."""
-
-    name: str
-    path: str
-    state: str
-    message: str = ""
-
-    @property
-    def is_fine(self) -> bool:
-        """Whether files that are dropped there are found."""
-        return self.state in FINE_STATES
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiverState:
-    """How a receiver of notifications does: "ok", or "unavailable" since when and why; "unknown" where no daemon says it."""
-
-    name: str
-    kind: str
-    """url, command, apprise or heartbeat"""
-    target: str
-    """Its host, program or service; nothing secret."""
-    events: tuple[str, ...] = ()
-    """The endings that it is told of."""
-    folders: tuple[str, ...] = ()
-    """Empty: all."""
-    state: str = "ok"
-    since: float | None = None
-    message: str = ""
-
-    @property
-    def is_fine(self) -> bool:
-        """Whether nothing is known to be wrong with it."""
-        return self.state != "unavailable"
-
-    @classmethod
-    def from_json(cls, data: Record) -> ReceiverState:
-        """What a report has of it."""
-        return cls(**{**data, "events": tuple(data["events"]), "folders": tuple(data["folders"])})
-
-    def changed(self, state: str, since: float | None, message: str) -> ReceiverState:
-        """The same receiver in another state."""
-        return replace(self, state=state, since=since, message=message)
-
-
-@dataclass(frozen=True, slots=True)
-class DaemonReport:
-    """What a daemon says of itself, whenever it changes."""
-
-    api: ApiFigures = ApiFigures()
-    folders: tuple[FolderState, ...] = ()
-    receivers: tuple[ReceiverState, ...] = ()
-
-    def to_json(self) -> Record:
-        """For the journal; `from_json` gives the same back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Record) -> DaemonReport:
-        """What `to_json` gave."""
-        receivers = tuple(ReceiverState.from_json(each) for each in data.get("receivers", ()))
-        return cls(ApiFigures(**data["api"]), tuple(FolderState(**each) for each in data["folders"]), receivers)
-
-
-# --- the whole --------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class DaemonFigures:
     """Whether a daemon runs on this state: its process, and since when (Unix seconds)."""
@@ -232,7 +126,12 @@ class DaemonFigures:
 
     def fields(self) -> Record:
         """As `status --json` has them."""
-        return {"running": self.pid is not None, "pid": self.pid, "since": _stamp(self.since), "state_dir": self.state_dir}
+        return {
+            "running": self.pid is not None,
+            "pid": self.pid,
+            "since": optional_timestamp(self.since),
+            "state_dir": self.state_dir,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +145,7 @@ class FolderFigures:
 
     def fields(self) -> Record:
         """As `status --json` has them."""
-        return {**asdict(self.folder), "paused": _stamp(self.paused), **self.counts.fields()}
+        return {**asdict(self.folder), "paused": optional_timestamp(self.paused), **self.counts.fields()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +158,7 @@ class ReceiverFigures:
     def fields(self) -> Record:
         """As `status --json` has them."""
         one = self.receiver
-        how = {"state": one.state, "since": _stamp(one.since), "message": one.message}
+        how = {"state": one.state, "since": optional_timestamp(one.since), "message": one.message}
         return {"name": one.name, "kind": one.kind, "target": one.target, **how, "backlog": self.backlog}
 
 
@@ -281,7 +180,7 @@ class HostFigures:
 
     def fields(self) -> Record:
         """As `status --json` has them."""
-        since = None if self.alive else _stamp(self.since)
+        since = None if self.alive else optional_timestamp(self.since)
         return {"name": self.name, "state": self.state, "since": since, "in_hand": self.in_hand, "waiting": dict(self.waiting)}
 
 
@@ -315,7 +214,7 @@ class Status:
         folders = [folder.fields() for folder in self.folders]
         receivers = [receiver.fields() for receiver in self.receivers]
         journal, api = self.journal.fields(), self.api.fields()
-        paused = _stamp(self.journal.paused.get(None))
+        paused = optional_timestamp(self.journal.paused.get(None))
         whole = {**self.daemon.fields(), "paused": paused, "api": api, **self.counts.fields(), **journal}
         hosts = {"hosts": [host.fields() for host in self.hosts]} if self.hosts else {}
         return {**whole, "folders": folders, "receivers": receivers, **hosts}
@@ -324,43 +223,3 @@ class Status:
 def paused_since(paused: Mapping[str | None, float], folder: str) -> float | None:
     """Since when nothing of a folder is sent, whether it was paused by its name or with all others; None where it is not."""
     return min((paused[name] for name in (folder, None) if name in paused), default=None)
-
-
-def _stamp(seconds: float | None) -> str | None:
-    return None if seconds is None else timestamp(seconds)
-
-
-# --- what was done hour by hour ---------------------------------------------------------------------------------------------
-
-_SHORTEST: Final = 0.01
-_RATIO: Final = 1.2
-_MOST_STEPS: Final = 90
-
-
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """What was done in an hour that begins at `start` (Unix seconds): images, bytes of their outputs, durations by step."""
-
-    start: float
-    stored: int = 0
-    failed: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    durations: Mapping[int, int] = field(default_factory=dict)
-
-
-def duration_step(seconds: float) -> int:
-    """The step that a duration counts in: each is a fifth longer than the one before, from 10 ms to a day."""
-    if seconds <= _SHORTEST:
-        return 0
-    return min(_MOST_STEPS, math.ceil(math.log(seconds / _SHORTEST, _RATIO)))
-
-
-def percentile(durations: Mapping[int, int], share: float) -> float | None:
-    """The seconds within which this share of the durations lies, to a tenth of its size; None where there are none."""
-    left = share * sum(durations.values())
-    for step in sorted(durations):
-        left -= durations[step]
-        if left <= 0:
-            return float(_SHORTEST * _RATIO ** (step - 0.5))
-    return None

@@ -4,19 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from watcher.figures import (
-    ApiFigures,
-    Counts,
-    DaemonFigures,
-    DaemonReport,
-    FolderState,
-    JournalFigures,
-    Status,
-    duration_step,
-    paused_since,
-    percentile,
-    total,
-)
+from watcher.shown.figures import Counts, DaemonFigures, JournalFigures, Status, paused_since, total
+from watcher.shown.hours import duration_step, percentile
+from watcher.shown.report import ApiFigures, DaemonReport, FolderState
 
 REPORT = DaemonReport(ApiFigures("reachable"), (FolderState("a", "/a", "watching"), FolderState("b", "/b", "lost", "away")))
 JOURNAL = JournalFigures({"a": Counts(3, 2, 1, {"stored": 9, "failed": 1}), "gone": Counts(1, 0, 0, {"stored": 5})})
