@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.publishing import RecordedLog
-from watcher.compressor.gate import Gate
+from watcher.compressor.gate import CircuitGate
 from watcher.compressor.wire import FetchRequest, FileFacts, Pending, Result
 from watcher.delivery.delivery import Policy, Ports
 from watcher.delivery.dispatcher import Dispatcher
@@ -423,7 +423,7 @@ class Bench:
         self.vendor.versions = self._versions
         self.vendor.lives += 1
         roots = Roots()
-        gate = Gate(self.vendor.account, self.events, self.clock, self.random.random)
+        gate = CircuitGate(self.vendor.account, self.events, self.clock, self.random.random)
         edge = lambda inner: Edge(self.life, inner)  # noqa: E731 - one word for one thing
         journal = edge(self.journal)
         originals = edge(FileOriginals(roots, InPlace()))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from watcher.config.schema import Settings
     from watcher.intake.intake import Intake
     from watcher.notify.supervisor import NotifierSupervisor
-    from watcher.service.page.pages import Pages
+    from watcher.service.page.pages import PageRoutes
     from watcher.shown.report import DaemonReport
 
 FRESH_SECONDS: Final = 1.0
@@ -76,11 +76,11 @@ class Overview:
         """This process."""
         return DaemonFigures(str(self.context.settings.state_dir), os.getpid(), self.since)
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageRoutes:
         """The page, told of every event of the log."""
-        from watcher.service.page.pages import Pages  # jinja2, only where somebody can look
+        from watcher.service.page.pages import PageRoutes  # jinja2, only where somebody can look
 
-        pages = Pages(PageView(self.context, self.records, self.daemon, self.report), self.context.clock, __version__)
+        pages = PageRoutes(PageView(self.context, self.records, self.daemon, self.report), self.context.clock, __version__)
         self.context.events.observe(lambda _event, _fields: pages.live.poke())
         return pages
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from watcher.assembly.parts import ApiAccess, Context, Publishing
 from watcher.compressor.client import CompressorClient
-from watcher.compressor.gate import Gate
+from watcher.compressor.gate import CircuitGate
 from watcher.compressor.stored import HttpObjectStore
 from watcher.config.schema import MOST_REQUESTS
 from watcher.config.values import split_address
@@ -79,7 +79,7 @@ def _api_access(context: Context, publishing: Publishing, url: str, api_key: Cal
     context.life.on_stop(client.aclose)
     metrics = context.metrics
     observed: Api = client if metrics is None else ObservedApi(client, metrics.call, context.clock)
-    gate = Gate(observed.account, context.events, context.clock, random.random, compressor.requests_per_second)
+    gate = CircuitGate(observed.account, context.events, context.clock, random.random, compressor.requests_per_second)
     context.life.on_stop(gate.close)
 
     def reload(settings: Settings) -> None:

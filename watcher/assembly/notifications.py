@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import Unavailable
-from watcher.notify.plan import OUTAGES, Plan
+from watcher.notify.plan import OUTAGES, ReceiverPlan
 from watcher.notify.supervisor import NotifierSupervisor
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ async def _use(supervisor: NotifierSupervisor, settings: Settings) -> None:
         await supervisor.use(plans(settings))
 
 
-def plans(settings: Settings) -> list[Plan]:
+def plans(settings: Settings) -> list[ReceiverPlan]:
     """The receivers of a configuration."""
-    return [Plan.of(name, receiver) for name, receiver in settings.notify.items()]
+    return [ReceiverPlan.of(name, receiver) for name, receiver in settings.notify.items()]
 
 
 async def _ring(written: Bell, supervisor: NotifierSupervisor) -> None:

@@ -24,7 +24,7 @@ from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
 from watcher.model import AuditLine
 from watcher.network.proxies import Proxies
-from watcher.notify.plan import Plan
+from watcher.notify.plan import ReceiverPlan
 from watcher.notify.receivers import Receivers, Ways
 from watcher.records import database
 from watcher.records.followers import lines_after
@@ -135,7 +135,7 @@ async def _obey(message: Record, receivers: Receivers, lines: Lines, voice: Voic
     match message:
         case {"use": plans, "positions": positions, "journal": journal}:
             lines.use(None if journal is None else Path(journal))
-            await receivers.use([Plan.from_json(each) for each in plans], positions)
+            await receivers.use([ReceiverPlan.from_json(each) for each in plans], positions)
         case {"lines": found, "number": number}:
             lines.answered(number, found)
         case {"look": _}:

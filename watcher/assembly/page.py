@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from watcher.config.rules import folder_rules
 from watcher.errors import Unavailable
 from watcher.s3.addresses import B2_OBJECT, object_url
-from watcher.service.page.source import Picture
+from watcher.service.page.source import Snapshot
 from watcher.service.page.words import origin_of
 from watcher.shown.figures import Status
 
@@ -47,11 +47,11 @@ class PageView:
         """See `PageSource.version`."""
         return await self._views.ask(lambda views: views.version()), self.report()
 
-    async def picture(self) -> Picture:
+    async def picture(self) -> Snapshot:
         """See `PageSource.picture`."""
         now = self.context.clock.now()
         journal = await self._views.ask(lambda views: views.picture(now))
-        return Picture(now, Status.of(self.daemon(), self.report(), journal.figures), journal)
+        return Snapshot(now, Status.of(self.daemon(), self.report(), journal.figures), journal)
 
     async def hours(self) -> Sequence[Hour]:
         """See `PageSource.hours`."""

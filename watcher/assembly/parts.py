@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from watcher.compressor.gate import Gate
+    from watcher.compressor.gate import CircuitGate
     from watcher.compressor.wire import FetchRequest
     from watcher.config.schema import Settings
     from watcher.network.proxies import Proxies
@@ -68,5 +68,5 @@ class ApiAccess:
     """The way to the API, and to what it stored."""
 
     client: Api
-    gate: Gate
+    gate: CircuitGate
     store: ObjectStore

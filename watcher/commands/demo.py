@@ -19,7 +19,7 @@ from rich.table import Table
 from watcher.app import started
 from watcher.commands.explain import explanation
 from watcher.commands.output import say_rows
-from watcher.commands.sheet import Entry, Picture, saved_words, thumbnail, write_sheet
+from watcher.commands.sheet import Entry, SheetPicture, saved_words, thumbnail, write_sheet
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings
 from watcher.config.units import human_size
@@ -41,7 +41,7 @@ MADE: Final = ("drop", "bucket", "state")
 """What a demo makes, and removes when it is run again; the marker says that it did."""
 
 
-class Listener:
+class DemoLog:
     """The log of the demo: prints the lines that matter and keeps the endings for the table."""
 
     def __init__(self, settings: Settings) -> None:
@@ -69,7 +69,7 @@ async def run_demo(pictures: Path | None, into: Path) -> int:
     place = into
     originals = await asyncio.to_thread(_originals, pictures, place, console)
     settings = _settings(place)
-    listener, since = Listener(settings), time.monotonic()
+    listener, since = DemoLog(settings), time.monotonic()
     console.print(
         f"\nWatching {place / 'drop'}; the bucket is {place / 'bucket' / BUCKET}. Dropping {len(originals)} pictures …\n"
     )
@@ -163,7 +163,7 @@ def _drop(original: Path, root: Path, drop: Path) -> None:
     shutil.copyfile(original, target)
 
 
-async def _until_ended(app: App, listener: Listener, count: int, console: Console) -> None:
+async def _until_ended(app: App, listener: DemoLog, count: int, console: Console) -> None:
     """Wait until nothing is under way any more; files that are not whole are not waited for. Shows how far it is."""
     await app.intake.rescan()
     calm_since = time.monotonic()
@@ -178,7 +178,7 @@ async def _until_ended(app: App, listener: Listener, count: int, console: Consol
             await asyncio.sleep(0.05)
 
 
-def _left_out(settings: Settings, listener: Listener, dropped: list[Path]) -> dict[str, str]:
+def _left_out(settings: Settings, listener: DemoLog, dropped: list[Path]) -> dict[str, str]:
     """The files that no image was made of, each with why."""
     ended = {ending["file"] for ending in listener.endings}
     told: dict[str, str] = {}
@@ -232,9 +232,11 @@ def _write_sheet(path: Path, endings: list[dict[str, Any]], left_out: dict[str, 
 def _entry(file: Path, endings: list[dict[str, Any]]) -> Entry:
     stored = [each for each in endings if each["event"] == Event.IMAGE_STORED]
     failed = "; ".join(outcome(each) for each in endings if each not in stored)
-    before = Picture("before", file.stat().st_size, preview=thumbnail(file)) if file.exists() else None
+    before = SheetPicture("before", file.stat().st_size, preview=thumbnail(file)) if file.exists() else None
     after = tuple(
-        Picture(each["rendition"] or "own output", each["output"]["size"], preview=thumbnail(_object(each)), link=each["url"])
+        SheetPicture(
+            each["rendition"] or "own output", each["output"]["size"], preview=thumbnail(_object(each)), link=each["url"]
+        )
         for each in stored
     )
     return Entry(file.name, before, after, "failed" if failed else "stored", failed)

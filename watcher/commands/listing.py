@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from watcher.config.schema import Settings
-    from watcher.log.console import Look
+    from watcher.log.console import LineStyle
     from watcher.model import Record
     from watcher.records.listed import ListedOutput
     from watcher.records.views import JournalViews
@@ -170,13 +170,13 @@ def listed(output: ListedOutput) -> Record:
     }
 
 
-def _look(settings: Settings) -> Look:
+def _look(settings: Settings) -> LineStyle:
     """Files as inside their folders where people read; whole paths for pipes."""
     look = terminal_look(settings, sys.stdout, dated=True)
     return look if sys.stdout.isatty() else replace(look, roots={})
 
 
-def _print(rows: Iterable[Record], form: Form, look: Look) -> int:
+def _print(rows: Iterable[Record], form: Form, look: LineStyle) -> int:
     """Print the lines as they come; gives how many there were."""
     if form == "csv":
         return _print_csv(rows)
@@ -206,7 +206,7 @@ class _Utf8:
         write_text(text)
 
 
-def _print_row(row: Record, look: Look, *, first: bool) -> None:
+def _print_row(row: Record, look: LineStyle, *, first: bool) -> None:
     if first:
         when = f"{'DETECTED (UTC)':<{TIME_WIDTH}}  " if has_times(look.width()) else ""
         write_text(painted(f"{'ID':<{SHORT_ID}}  {when}{'STATE':<{STATE_WIDTH}}  FILE", "head", colours=look.colours) + "\n")

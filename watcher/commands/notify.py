@@ -20,7 +20,7 @@ from watcher.log.console import plain
 from watcher.model import AuditLine
 from watcher.network.proxies import Proxies
 from watcher.notify.messages import Gathered, ending_message, sample_message, sample_record
-from watcher.notify.plan import Plan
+from watcher.notify.plan import ReceiverPlan
 from watcher.notify.programs import environment_for
 from watcher.notify.receivers import Ways
 from watcher.notify.sending import NotConfirmed
@@ -113,7 +113,7 @@ def lines_from(path: Path, start: int) -> Iterator[AuditLine]:
                 )
 
 
-def _messages(plan: Plan, lines: Iterable[AuditLine]) -> Iterator[tuple[Message, int, int]]:
+def _messages(plan: ReceiverPlan, lines: Iterable[AuditLine]) -> Iterator[tuple[Message, int, int]]:
     """What is sent: each message with how many endings are in it, and the number of the last."""
     if plan.gathers is None:
         yield from ((ending_message(line), 1, line.seq) for line in lines)
@@ -129,13 +129,13 @@ def _messages(plan: Plan, lines: Iterable[AuditLine]) -> Iterator[tuple[Message,
         yield gathered.message(time.time()), count, gathered.last.seq
 
 
-def _plan(settings: Settings, name: str) -> Plan:
+def _plan(settings: Settings, name: str) -> ReceiverPlan:
     """The receiver of this name. Raises NoReceiver."""
     if name not in settings.notify:
         known = ", ".join(settings.notify)
         there = f"there are {known}{did_you_mean(name, settings.notify)}" if known else "there is none: add [notify.NAME]"
         raise NoReceiver(f"the configuration has no receiver {name!r}; {there}")
-    plan = Plan.of(name, settings.notify[name])
+    plan = ReceiverPlan.of(name, settings.notify[name])
     if not (plan.url or plan.command or plan.apprise):
         raise NoReceiver(f"the receiver {name} has no `url`, `command` or `apprise` here", CREDENTIALS_HINT)
     if plan.apprise and not is_installed():
@@ -148,7 +148,7 @@ def _ways() -> Ways:
     return Ways(Proxies.of_environment(os.environ), environment_for(os.environ))
 
 
-async def _send(ways: Ways, plan: Plan, messages: Iterable[Message]) -> str:
+async def _send(ways: Ways, plan: ReceiverPlan, messages: Iterable[Message]) -> str:
     sender: Sender = ways.sender(plan, SystemClock())
     answer = ""
     try:
@@ -159,7 +159,7 @@ async def _send(ways: Ways, plan: Plan, messages: Iterable[Message]) -> str:
     return answer
 
 
-def _say_refusal(plan: Plan, refusal: NotConfirmed) -> None:
+def _say_refusal(plan: ReceiverPlan, refusal: NotConfirmed) -> None:
     hint = refusal.hint
     if plan.url and not plan.secret and "secret" in hint:
         hint = f"no `secret` is set here, so nothing was signed; {CREDENTIALS_HINT}"

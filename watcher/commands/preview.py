@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
-from watcher.commands.checks.apart import Look
+from watcher.commands.checks.apart import ChildLook
 from watcher.commands.explain import explain_below
 from watcher.commands.output import console, note, say, write_json
 from watcher.commands.preview_table import Figures, Made, as_rows, figures, show_rows
-from watcher.commands.sheet import Entry, Picture, details, thumbnail, write_sheet
+from watcher.commands.sheet import Entry, SheetPicture, details, thumbnail, write_sheet
 from watcher.commands.steering import check_folder
 from watcher.config.rules import folder_rules
 from watcher.errors import ConfigurationError, WatcherError
@@ -112,7 +112,7 @@ def find(settings: Settings, paths: Sequence[str], folder: str | None) -> list[C
     found: dict[Path, Candidate] = {}
     for top in tops:
         placed = rules_for(rules, top, folder)
-        for relative, size in Look(top, partial(files_below, placed, top)).result(WALK_PATIENCE):
+        for relative, size in ChildLook(top, partial(files_below, placed, top)).result(WALK_PATIENCE):
             candidate = Candidate(placed, relative, size)
             found.setdefault(candidate.path, candidate)
     return [found[path] for path in sorted(found)]
@@ -248,14 +248,14 @@ def write(path: Path, previews: Sequence[Preview], shown: Figures) -> None:
 def _entry(preview: Preview) -> Entry:
     candidate, fine = preview.candidate, [each for each in preview.made if not each.problem]
     width, height = next((each.before for each in fine), (None, None))
-    before = Picture("before", candidate.size, width, height, preview.answer["format"], thumbnail(candidate.path))
+    before = SheetPicture("before", candidate.size, width, height, preview.answer["format"], thumbnail(candidate.path))
     after = tuple(
-        Picture(each.rendition or "own output", each.size, *each.after, each.format, thumbnail(each.file)) for each in fine
+        SheetPicture(each.rendition or "own output", each.size, *each.after, each.format, thumbnail(each.file)) for each in fine
     )
     if fine:
         pair = details(candidate.path, fine[0].file)
         labels = ("before, detail", f"{after[0].label}, detail")
-        close = tuple(Picture(label, preview=cut, exact=True) for label, cut in zip(labels, pair, strict=True) if cut)
+        close = tuple(SheetPicture(label, preview=cut, exact=True) for label, cut in zip(labels, pair, strict=True) if cut)
         after = (after[0], *close, *after[1:])
     problems = "; ".join(f"{each.rendition or 'own output'}: {each.problem}" for each in preview.made if each.problem)
     warnings = ", ".join(dict.fromkeys(word for each in fine for word in each.warnings))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from watcher.commands.checks.apart import Look
+from watcher.commands.checks.apart import ChildLook
 from watcher.commands.checks.identity import service_user
 from watcher.commands.output import console, note, say, write_json
 from watcher.commands.reading import reading
@@ -74,7 +74,7 @@ class Choice:
 
 
 @dataclass(slots=True)
-class Plan:
+class ReprocessPlan:
     """What goes into the queue, and how many were left for which reason."""
 
     wanted: list[Again] = field(default_factory=list)
@@ -108,7 +108,7 @@ async def reprocess(settings: Settings, choice: Choice, *, dry_run: bool, as_jso
     """Put them back into the queue, or (`dry_run`) count only. Exit status 0."""
     check_folder(settings, choice.folder)
     check_rendition(settings, choice)
-    plan = Plan()
+    plan = ReprocessPlan()
     with reading(settings) as journal:
         if journal is not None:
             make_plan(plan, journal, settings, choice, time.time())
@@ -138,7 +138,7 @@ def check_rendition(settings: Settings, choice: Choice) -> None:
 # --- what is to be done -----------------------------------------------------------------------------------------------------
 
 
-def make_plan(plan: Plan, journal: JournalViews, settings: Settings, choice: Choice, now: float) -> None:
+def make_plan(plan: ReprocessPlan, journal: JournalViews, settings: Settings, choice: Choice, now: float) -> None:
     """Look through what lies in the store, and at the files it came from."""
     user = service_user(settings.state_dir)
     for name, rules in folder_rules(settings).items():
@@ -152,7 +152,7 @@ def make_plan(plan: Plan, journal: JournalViews, settings: Settings, choice: Cho
             elif verdict is not None:
                 plan.left[verdict] += 1
         relatives = [each.sighting.file.relative for each, _ in found]
-        look = Look(rules.folder.path, partial(stamps, rules.folder.path, relatives), user)
+        look = ChildLook(rules.folder.path, partial(stamps, rules.folder.path, relatives), user)
         for (each, if_missing), there in zip(found, look.result(), strict=True):
             if there is None:
                 plan.left[if_missing] += 1
@@ -257,7 +257,7 @@ def _in_the_way(file: StoredFile) -> Left | None:
 # --- what is said -----------------------------------------------------------------------------------------------------------
 
 
-def show(plan: Plan, made: int, *, dry_run: bool) -> None:
+def show(plan: ReprocessPlan, made: int, *, dry_run: bool) -> None:
     """Say what was done, or would be."""
     out = console()
     count = len(plan.wanted) if dry_run else made

@@ -54,7 +54,7 @@ _HEAD: Final = """<!doctype html>
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class SheetPicture:
     """One picture of an entry. `preview` is what `thumbnail` gave: empty where there is nothing to show."""
 
     label: str
@@ -74,8 +74,8 @@ class Entry:
     """A file, its picture before, those after, and what became of it (`state` is a word such as stored or failed)."""
 
     file: str
-    before: Picture | None
-    after: tuple[Picture, ...] = ()
+    before: SheetPicture | None
+    after: tuple[SheetPicture, ...] = ()
     state: str = ""
     note: str = ""
 
@@ -108,7 +108,7 @@ def entry_markup(entry: Entry) -> str:
     return f"<article><h2>{escape(entry.file)}</h2>{told}{pictures}</article>\n"
 
 
-def _figure(picture: Picture, before: int | None) -> str:
+def _figure(picture: SheetPicture, before: int | None) -> str:
     if picture.preview:
         data = base64.b64encode(picture.preview).decode()
         kind = ' class="exact"' if picture.exact else ""
@@ -124,7 +124,7 @@ def _figure(picture: Picture, before: int | None) -> str:
     return f'<figure>{shown}<figcaption><b>{label}</b> <span class="soft">{escape(facts)}</span>{saving}</figcaption></figure>'
 
 
-def _facts(picture: Picture) -> Iterable[str]:
+def _facts(picture: SheetPicture) -> Iterable[str]:
     if picture.size is not None:
         yield human_size(picture.size)
     if picture.width and picture.height:

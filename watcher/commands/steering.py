@@ -16,7 +16,7 @@ from watcher.commands.checks.identity import acting_as, service_user
 from watcher.config.words import did_you_mean
 from watcher.errors import WatcherError
 from watcher.log import JsonLog
-from watcher.log.console import Look, plain
+from watcher.log.console import LineStyle, plain
 from watcher.records.place import JournalPlace
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import LOCK_NAME, InstanceLock, running_pid
@@ -74,7 +74,7 @@ async def _begin(settings: Settings) -> None:
 
 
 def _means(settings: Settings) -> dict[str, Any]:
-    events = JsonLog("warning", Look(), sys.stderr, clock=time.time)
+    events = JsonLog("warning", LineStyle(), sys.stderr, clock=time.time)
     return {"events": events, "clock": SystemClock(), "keep": settings.keep, "new_id": lambda: str(uuid.uuid4())}
 
 

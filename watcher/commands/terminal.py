@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TextIO
 
-from watcher.log.console import Look
+from watcher.log.console import LineStyle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,9 @@ def has_colours(stream: TextIO, environment: Mapping[str, str] = os.environ) -> 
     return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
-def terminal_look(settings: Settings, stream: TextIO, *, dated: bool = False, prefix: Callable[[], str] | None = None) -> Look:
+def terminal_look(
+    settings: Settings, stream: TextIO, *, dated: bool = False, prefix: Callable[[], str] | None = None
+) -> LineStyle:
     """How lines of these folders look on the stream."""
     roots = {folder.name: str(folder.path) for folder in settings.folders}
-    return Look(lambda: terminal_width(stream), has_colours(stream), dated, roots, prefix or (lambda: ""))
+    return LineStyle(lambda: terminal_width(stream), has_colours(stream), dated, roots, prefix or (lambda: ""))

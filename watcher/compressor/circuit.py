@@ -39,7 +39,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.backoff import blocked_delay, capped_wait, probe_delay
-from watcher.compressor.circuit_state import NOBODY, Circuit, Episode, Line, Phase, Step
+from watcher.compressor.circuit_state import NOBODY, Circuit, CircuitChange, Episode, LogLine, Phase
 from watcher.model import Event, Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -100,60 +100,62 @@ def _with_streak(circuit: Circuit, streak: Names) -> Circuit:
     return replace(circuit, streak=streak, unfetched=circuit.unfetched & streak, unpaid=circuit.unpaid & streak)
 
 
-def succeeded(circuit: Circuit, name: str, now: float) -> Step:
+def succeeded(circuit: Circuit, name: str, now: float) -> CircuitChange:
     """`name` got a result: the API works, and it can fetch originals."""
     own = {name, _output(name)}
     circuit = replace(circuit, passed=circuit.passed.add(name), suspects=circuit.suspects - own)
     if circuit.phase is Phase.CLOSED:
         blamed = circuit.streak - own
-        return Step(_closed(circuit, blamed), charged=blamed)
+        return CircuitChange(_closed(circuit, blamed), charged=blamed)
     if _tries(circuit, name):
-        return Step(_closed(circuit, circuit.streak - own), _recovery(circuit, now))
+        return CircuitChange(_closed(circuit, circuit.streak - own), _recovery(circuit, now))
     if circuit.phase is Phase.OPEN:
-        return Step(replace(circuit, wake_at=now))
-    return Step(circuit)
+        return CircuitChange(replace(circuit, wake_at=now))
+    return CircuitChange(circuit)
 
 
-def taken_as_job(circuit: Circuit, name: str, now: float) -> Step:
+def taken_as_job(circuit: Circuit, name: str, now: float) -> CircuitChange:
     """`name` got a job: the API works. Whether it can fetch originals the job has yet to show; until then a trial goes on."""
     if not circuit.unfetched:
         step = succeeded(circuit, name, now)
         return replace(step, circuit=replace(step.circuit, suspects=step.circuit.suspects | (circuit.suspects & {name})))
     if _tries(circuit, name):
-        return Step(replace(circuit, wake_at=now + JOB_TRIAL_SECONDS))
+        return CircuitChange(replace(circuit, wake_at=now + JOB_TRIAL_SECONDS))
     return _answered(circuit, name)
 
 
-def _refused(circuit: Circuit, name: str, now: float) -> Step:
+def _refused(circuit: Circuit, name: str, now: float) -> CircuitChange:
     """`name` was refused for its own sake: the API works. It need not have fetched anything to say so."""
     if not circuit.unfetched:
         return succeeded(circuit, name, now)
     return _answered(abandoned(circuit, name), name)
 
 
-def _answered(circuit: Circuit, name: str) -> Step:
+def _answered(circuit: Circuit, name: str) -> CircuitChange:
     """The API works, while it is open whether it can fetch originals: who was not fetched goes on waiting for a word on that."""
     circuit = replace(circuit, passed=circuit.passed.add(name))
     if circuit.phase is not Phase.CLOSED:
-        return Step(circuit)
+        return CircuitChange(circuit)
     blamed = circuit.streak - circuit.unfetched - {name}
     unfetched, failures = circuit.unfetched, circuit.failures
-    return Step(replace(_closed(circuit, blamed), streak=unfetched, unfetched=unfetched, failures=failures), charged=blamed)
+    return CircuitChange(
+        replace(_closed(circuit, blamed), streak=unfetched, unfetched=unfetched, failures=failures), charged=blamed
+    )
 
 
 def _closed(circuit: Circuit, blamed: Names) -> Circuit:
     return Circuit(passed=circuit.passed, suspects=circuit.suspects | blamed)
 
 
-def _recovery(circuit: Circuit, now: float) -> tuple[Line, ...]:
+def _recovery(circuit: Circuit, now: float) -> tuple[LogLine, ...]:
     episode = circuit.episode
     if episode is None:
         return ()
     fields = {"seconds": round(now - episode.since, 3), "waited": len(episode.waited), "after": str(episode.event)}
-    return (Line(Event.API_RECOVERED, fields),)
+    return (LogLine(Event.API_RECOVERED, fields),)
 
 
-def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> Step:
+def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> CircuitChange:
     """`request` brought `failure`. `jitter` is a random value in [0, 1)."""
     if failure.kind is FailureKind.PERMANENT:
         return _refused(circuit, request.name, now)
@@ -171,10 +173,10 @@ def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jit
     if in_trial:
         guilty = NOBODY if failure.unreachable or failure.not_fetched else _guilty(circuit, circuit.streak, request)
         return replace(_open(circuit, failure, now, jitter), charged=guilty & {request.name})
-    return Step(circuit)
+    return CircuitChange(circuit)
 
 
-def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> Step:
+def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> CircuitChange:
     circuit = replace(_in_streak(circuit, request.name, failure), failures=circuit.failures + 1)
     if failure.unreachable:
         return _account_failed(_open(circuit, failure, now, jitter))
@@ -183,7 +185,7 @@ def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: fl
     guilty = _guilty(circuit, circuit.streak, request)
     stop = circuit.failures >= STREAK_LIMIT and not guilty
     phase = Phase.CHECKING if stop else Phase.CLOSED
-    return Step(replace(circuit, phase=phase, chargeable=guilty, wake_at=now))
+    return CircuitChange(replace(circuit, phase=phase, chargeable=guilty, wake_at=now))
 
 
 def _in_streak(circuit: Circuit, name: str, failure: Failure) -> Circuit:
@@ -196,7 +198,7 @@ def _may_be_own(failure: Failure) -> bool:
     return failure.kind is FailureKind.BLOCKED and failure.event is Event.API_QUOTA
 
 
-def _unpaid(circuit: Circuit, request: Request, failure: Failure, now: float) -> Step:
+def _unpaid(circuit: Circuit, request: Request, failure: Failure, now: float) -> CircuitChange:
     """402 or 403: the account is asked. Several images stop everybody until it is known; one alone stops nobody."""
     circuit = _in_streak(circuit, request.name, failure)
     several = len({name.partition("/")[0] for name in circuit.unpaid - circuit.suspects}) > 1
@@ -204,19 +206,19 @@ def _unpaid(circuit: Circuit, request: Request, failure: Failure, now: float) ->
         if several:
             return _blocked(circuit, failure, now, again=True)
         alone = replace(_closed(circuit, NOBODY), streak=circuit.unpaid, unpaid=circuit.unpaid)
-        return Step(alone, _recovery(circuit, now))
+        return CircuitChange(alone, _recovery(circuit, now))
     if circuit.phase is not Phase.CLOSED:
-        return Step(circuit)
+        return CircuitChange(circuit)
     if several:
-        return Step(replace(circuit, phase=Phase.CHECKING, chargeable=NOBODY, wake_at=now))
-    return Step(replace(circuit, chargeable=_guilty(circuit, circuit.streak, request), wake_at=now))
+        return CircuitChange(replace(circuit, phase=Phase.CHECKING, chargeable=NOBODY, wake_at=now))
+    return CircuitChange(replace(circuit, chargeable=_guilty(circuit, circuit.streak, request), wake_at=now))
 
 
-def _not_fetched(circuit: Circuit, now: float) -> Step:
+def _not_fetched(circuit: Circuit, now: float) -> CircuitChange:
     """The account knows nothing of the way to the originals: nobody is charged at its word. Suspects alone stop nobody else."""
     if circuit.failures < STREAK_LIMIT or circuit.streak <= circuit.suspects:
-        return Step(circuit)
-    return Step(replace(circuit, phase=Phase.CHECKING, chargeable=NOBODY, wake_at=now))
+        return CircuitChange(circuit)
+    return CircuitChange(replace(circuit, phase=Phase.CHECKING, chargeable=NOBODY, wake_at=now))
 
 
 def _guilty(circuit: Circuit, streak: Names, request: Request) -> Names:
@@ -234,62 +236,62 @@ def hastened(circuit: Circuit, now: float) -> Circuit:
     return replace(circuit, wake_at=now, level=0)
 
 
-def woke(circuit: Circuit) -> Step:
+def woke(circuit: Circuit) -> CircuitChange:
     """The wait of a throttled time is over: one request may try. Or a trial's job takes long: somebody else may."""
     if circuit.phase not in (Phase.THROTTLED, Phase.HALF_OPEN):
-        return Step(circuit)
-    return Step(_trial(circuit))
+        return CircuitChange(circuit)
+    return CircuitChange(_trial(circuit))
 
 
 def _trial(circuit: Circuit) -> Circuit:
     return replace(circuit, phase=Phase.HALF_OPEN, trial=None, wake_at=None)
 
 
-def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float, *, idle: bool = False) -> Step:
+def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float, *, idle: bool = False) -> CircuitChange:
     """`GET /account` was asked because `wake_at` had come, and answered (`failure` None) or failed.
 
     `idle`: nobody waits who could try.
     """
     if circuit.phase in (Phase.HALF_OPEN, Phase.THROTTLED):
-        return Step(circuit)
+        return CircuitChange(circuit)
     if failure is None or failure.kind is FailureKind.PERMANENT:
         return _account_answers(circuit, now, idle=idle)
     if circuit.phase is Phase.CLOSED and not circuit.streak and failure.kind is FailureKind.TRANSIENT:
-        return Step(replace(circuit, wake_at=None))
+        return CircuitChange(replace(circuit, wake_at=None))
     return _account_failed(_account_fails(circuit, failure, now, jitter))
 
 
-def _account_fails(circuit: Circuit, failure: Failure, now: float, jitter: float) -> Step:
+def _account_fails(circuit: Circuit, failure: Failure, now: float, jitter: float) -> CircuitChange:
     if failure.kind is FailureKind.BLOCKED:
         return _blocked(circuit, failure, now, again=True)
     if circuit.phase is Phase.BLOCKED:
         level = circuit.level + 1
-        return Step(replace(circuit, level=level, wake_at=now + blocked_delay(level)))
+        return CircuitChange(replace(circuit, level=level, wake_at=now + blocked_delay(level)))
     if failure.kind is FailureKind.THROTTLED:
         return _throttled(circuit, failure, now, jitter)
     return _open(circuit, failure, now, jitter)
 
 
-def _account_failed(step: Step) -> Step:
+def _account_failed(step: CircuitChange) -> CircuitChange:
     episode = step.circuit.episode
     if episode is None:
         return step
     return replace(step, circuit=replace(step.circuit, episode=replace(episode, account_failed=True)))
 
 
-def _account_answers(circuit: Circuit, now: float, *, idle: bool) -> Step:
+def _account_answers(circuit: Circuit, now: float, *, idle: bool) -> CircuitChange:
     if circuit.phase is not Phase.CLOSED:
         if _is_over(circuit, idle=idle):
-            return Step(_closed(circuit, NOBODY), _recovery(circuit, now))
-        return Step(_trial(circuit))
+            return CircuitChange(_closed(circuit, NOBODY), _recovery(circuit, now))
+        return CircuitChange(_trial(circuit))
     guilty = circuit.chargeable
     circuit = replace(circuit, wake_at=None, chargeable=NOBODY)
     if not guilty:
-        return Step(circuit)
+        return CircuitChange(circuit)
     streak = circuit.streak - guilty
     suspects = circuit.suspects | guilty
     cleared = replace(_with_streak(circuit, streak), failures=0, suspects=suspects)
-    return Step(cleared, charged=guilty)
+    return CircuitChange(cleared, charged=guilty)
 
 
 def _is_over(circuit: Circuit, *, idle: bool) -> bool:
@@ -299,7 +301,7 @@ def _is_over(circuit: Circuit, *, idle: bool) -> bool:
     return own_faults or (idle and circuit.episode is not None and circuit.episode.account_failed)
 
 
-def _open(circuit: Circuit, failure: Failure, now: float, jitter: float) -> Step:
+def _open(circuit: Circuit, failure: Failure, now: float, jitter: float) -> CircuitChange:
     level = _next_level(circuit, Event.API_UNAVAILABLE)
     wait = probe_delay(level, jitter)
     fields = {**_words(failure), "probe_in": round(wait, 3)}
@@ -307,7 +309,7 @@ def _open(circuit: Circuit, failure: Failure, now: float, jitter: float) -> Step
     return _to(step, Phase.OPEN, Event.API_UNAVAILABLE, level, now + wait)
 
 
-def _blocked(circuit: Circuit, failure: Failure, now: float, *, again: bool) -> Step:
+def _blocked(circuit: Circuit, failure: Failure, now: float, *, again: bool) -> CircuitChange:
     """Key or quota. `again`: the account or a trial was refused, not one of many requests that were under way together."""
     event = failure.event or Event.API_UNAUTHORIZED
     level = _next_level(circuit, event)
@@ -317,9 +319,9 @@ def _blocked(circuit: Circuit, failure: Failure, now: float, *, again: bool) -> 
     return _to(step, Phase.BLOCKED, event, level, now + blocked_delay(level))
 
 
-def _throttled(circuit: Circuit, failure: Failure, now: float, jitter: float) -> Step:
+def _throttled(circuit: Circuit, failure: Failure, now: float, jitter: float) -> CircuitChange:
     if circuit.phase is Phase.BLOCKED:
-        return Step(circuit)
+        return CircuitChange(circuit)
     repeated = circuit.phase is Phase.THROTTLED
     level = circuit.level if repeated else _next_level(circuit, Event.API_THROTTLED)
     wait = probe_delay(level, jitter)
@@ -337,7 +339,7 @@ def _next_level(circuit: Circuit, event: Event) -> int:
     return circuit.level + 1 if circuit.cause is event else 1
 
 
-def _to(step: Step, phase: Phase, cause: Event, level: int, wake_at: float) -> Step:
+def _to(step: CircuitChange, phase: Phase, cause: Event, level: int, wake_at: float) -> CircuitChange:
     circuit = replace(
         step.circuit, phase=phase, cause=cause, level=level, wake_at=wake_at, trial=None, chargeable=NOBODY, failures=0
     )
@@ -349,10 +351,10 @@ def _words(failure: Failure) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value}
 
 
-def _say(circuit: Circuit, event: Event, failure: Failure, now: float, fields: Mapping[str, Any]) -> Step:
+def _say(circuit: Circuit, event: Event, failure: Failure, now: float, fields: Mapping[str, Any]) -> CircuitChange:
     """Each thing once in an episode, however often it is met; that a wait was capped is one more thing."""
     episode = circuit.episode or Episode(event, now, failure.message, waited=circuit.streak)
     topic = f"{event} {_CAPPED}" if _CAPPED in fields else str(event)
-    lines = () if topic in episode.said else (Line(event, fields),)
+    lines = () if topic in episode.said else (LogLine(event, fields),)
     episode = replace(episode, message=failure.message, said=episode.said | {topic, str(event)})
-    return Step(replace(circuit, episode=episode), lines)
+    return CircuitChange(replace(circuit, episode=episode), lines)

@@ -92,7 +92,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """A line for the log."""
 
     event: Event
@@ -100,9 +100,9 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CircuitChange:
     """What follows from an input: the new state, what to log, and who has used one attempt."""
 
     circuit: Circuit
-    lines: tuple[Line, ...] = ()
+    lines: tuple[LogLine, ...] = ()
     charged: Names = NOBODY

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher.compressor import circuit as rules
-from watcher.compressor.circuit_state import Circuit, Phase, Request, Step
+from watcher.compressor.circuit_state import Circuit, CircuitChange, Phase, Request
 from watcher.errors import CallFailed
 from watcher.model import Failure, FailureKind
 
@@ -60,7 +60,7 @@ class Pace:
         return place - now
 
 
-class Gate:
+class CircuitGate:
     """Lets requests to the API through, or makes them wait.
 
     Each `enter` that returns is followed by exactly one of `succeeded`, `failed` and `abandoned` with the same name. A name is
@@ -107,14 +107,14 @@ class Gate:
     def recheck(self) -> None:
         """Something changed for the better, a new key say: ask the account now instead of at the next probe."""
         if self._circuit.phase in (Phase.OPEN, Phase.BLOCKED):
-            self._apply(Step(rules.hastened(self._circuit, self._clock.monotonic())))
+            self._apply(CircuitChange(rules.hastened(self._circuit, self._clock.monotonic())))
 
     async def enter(self, name: str) -> None:
         """Wait until `name` may send."""
         try:
             await self._admission(name)
         except asyncio.CancelledError:
-            self._apply(Step(rules.abandoned(self._circuit, name)))
+            self._apply(CircuitChange(rules.abandoned(self._circuit, name)))
             raise
         self._marks[name] = self._circuit.passed.count
 
@@ -166,7 +166,7 @@ class Gate:
     def abandoned(self, name: str) -> None:
         """`name` was let in, but nothing can be learnt from what came of it (it was cancelled, its file is gone)."""
         self._marks.pop(name, None)
-        self._apply(Step(rules.abandoned(self._circuit, name)))
+        self._apply(CircuitChange(rules.abandoned(self._circuit, name)))
 
     def attempts_charged(self, name: str) -> int:
         """How many attempts earlier failures of `name` turned out to have used since this was last asked."""
@@ -175,7 +175,7 @@ class Gate:
     def forget(self, name: str) -> None:
         """`name` has ended; nothing of it needs to be kept."""
         self._charges.pop(name, None)
-        self._apply(Step(rules.forgotten(self._circuit, name)))
+        self._apply(CircuitChange(rules.forgotten(self._circuit, name)))
 
     async def close(self) -> None:
         """Stop asking the account. Whoever waits keeps waiting; cancel them first."""
@@ -185,7 +185,7 @@ class Gate:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _apply(self, step: Step, told: str | None = None) -> None:
+    def _apply(self, step: CircuitChange, told: str | None = None) -> None:
         self._circuit = step.circuit
         for line in step.lines:
             self._log.event(line.event, **line.fields)

@@ -9,7 +9,7 @@ from watcher import model
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class WireFormat:
     """A format as `input` and `output` name it; `extension` is the canonical one (the vendor's sample says `image.jpeg`)."""
 
     name: str
@@ -21,5 +21,5 @@ class Format:
         return self.name
 
 
-FORMATS: Final = {each.value: Format(each.value, each.mime) for each in model.Format}
+FORMATS: Final = {each.value: WireFormat(each.value, each.mime) for each in model.Format}
 ACCEPTED: Final = "JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF, BMP, SVG, ICO"

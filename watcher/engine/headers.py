@@ -42,7 +42,7 @@ _TEXT_ITEMS: Final = (b"Exif", b"mime", b"uri ")
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureHeader:
     """What the header says. `width` and `height` in pixels are those of one frame as it is looked at (orientation applied).
 
     A `sequence` is an animation in a format whose animations no library here writes (PNG, AVIF): it can only stay as it is.
@@ -75,7 +75,7 @@ class Picture:
         return self.cmyk or self.said.foreign
 
 
-def read_picture(path: Path, format_name: str, limits: Limits) -> Picture:
+def read_picture(path: Path, format_name: str, limits: Limits) -> PictureHeader:
     """The facts in a file's header. Raises Refusal (422) where it is damaged, cannot be done, or is beyond the limits."""
     try:
         picture = _read(path, format_name, limits)
@@ -85,16 +85,16 @@ def read_picture(path: Path, format_name: str, limits: Limits) -> Picture:
     return picture
 
 
-def _read(path: Path, format_name: str, limits: Limits) -> Picture:
+def _read(path: Path, format_name: str, limits: Limits) -> PictureHeader:
     if format_name == "svg":
         header = svg(path, 1.0)
-        return Picture("svg", path, header.width, header.height)
+        return PictureHeader("svg", path, header.width, header.height)
     if format_name == "tiff":
         return _tiff(path, limits)
     if format_name in ("heic", "avif"):
         return _heif(path, format_name)
     if format_name in rasters.FORMATS:
-        return Picture(format_name, path, *rasters.size(path, format_name))
+        return PictureHeader(format_name, path, *rasters.size(path, format_name))
     return _plain(path, format_name)
 
 
@@ -116,7 +116,7 @@ def reading(path: Path) -> Iterator[Bytes]:
 # --- JPEG, PNG, WebP, GIF ---------------------------------------------------------------------------------------------------
 
 
-def _plain(path: Path, format_name: str) -> Picture:
+def _plain(path: Path, format_name: str) -> PictureHeader:
     header = load(path, format_name)
     exif = _blob(header, "exif-data") or b""
     turned = _orientation(header, exif)
@@ -128,7 +128,7 @@ def _plain(path: Path, format_name: str) -> Picture:
     if format_name == "png":
         with reading(path) as data:
             said, sequence = _png_colours(said, png.colours(data)), png.is_animated(data)
-    return Picture(
+    return PictureHeader(
         format=format_name,
         path=path,
         width=width,
@@ -200,7 +200,7 @@ def _gif_rights(path: Path) -> Rights:
 # --- HEIC, AVIF -------------------------------------------------------------------------------------------------------------
 
 
-def _heif(path: Path, format_name: str) -> Picture:
+def _heif(path: Path, format_name: str) -> PictureHeader:
     with reading(path) as data:
         found = heif.structure(data)
         exif, xmp = _item(data, found, b"Exif")[4:], _item(data, found, b"mime")
@@ -217,7 +217,7 @@ def _heif(path: Path, format_name: str) -> Picture:
     else:
         header = load(path, format_name)
         width, height = header.width, header.height
-    return Picture(
+    return PictureHeader(
         format=format_name,
         path=path,
         width=width,
@@ -259,7 +259,7 @@ def _cicp(nclx: bytes) -> tuple[int, int]:
 # --- TIFF -------------------------------------------------------------------------------------------------------------------
 
 
-def _tiff(path: Path, limits: Limits) -> Picture:
+def _tiff(path: Path, limits: Limits) -> PictureHeader:
     with reading(path) as data:
         pages = tuple(tiff.pages(tiff.directories(data)))
     if not pages:
@@ -276,7 +276,7 @@ def _tiff(path: Path, limits: Limits) -> Picture:
         raise unsupported(f"a TIFF of {len(pages)} pages that differ in colours or orientation: save it in parts")
     header = load(path, "tiff", pages[0])
     width, height = sizes.pop()
-    return Picture(
+    return PictureHeader(
         format="tiff",
         path=path,
         width=width,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watcher.engine.geometry import Placement
-    from watcher.engine.headers import Picture
+    from watcher.engine.headers import PictureHeader
     from watcher.engine.rights import Rights
     from watcher.engine.work import ImageOrder, Task
 
@@ -101,7 +101,7 @@ def recognise(source: Path) -> str:
     return kind.format.value
 
 
-def _encoding(picture: Picture, order: ImageOrder) -> Encoding:
+def _encoding(picture: PictureHeader, order: ImageOrder) -> Encoding:
     stored = target(Format(picture.format), order.output.format, pictures=picture.frames, animated=picture.animated)
     if stored.problem:
         raise unsupported(stored.problem)
@@ -116,7 +116,7 @@ def _encoding(picture: Picture, order: ImageOrder) -> Encoding:
     )
 
 
-def _content(picture: Picture, placement: Placement, encoding: Encoding) -> bytes:
+def _content(picture: PictureHeader, placement: Placement, encoding: Encoding) -> bytes:
     changed = _is_changed(picture, placement)
     if picture.sequence:
         return _sequence(picture, changed=changed)
@@ -142,36 +142,36 @@ def _content(picture: Picture, placement: Placement, encoding: Encoding) -> byte
     return content if kept is None else kept
 
 
-def _sequence(picture: Picture, *, changed: bool) -> bytes:
+def _sequence(picture: PictureHeader, *, changed: bool) -> bytes:
     """An animation that can only stay as it is, so that no frame of it is lost."""
     if changed:
         raise unsupported(f"an animated {picture.format.upper()} cannot be resized; GIF and WebP can")
     return _as_it_is(picture)
 
 
-def _as_it_is(picture: Picture) -> bytes:
+def _as_it_is(picture: PictureHeader) -> bytes:
     kept = _kept(picture, picture.path.read_bytes())
     if kept is None:
         raise corrupt(picture.format)
     return kept
 
 
-def _is_changed(picture: Picture, placement: Placement) -> bool:
+def _is_changed(picture: PictureHeader, placement: Placement) -> bool:
     return (placement.crop_width, placement.crop_height) != (picture.width, picture.height)
 
 
-def _must_change(picture: Picture) -> bool:
+def _must_change(picture: PictureHeader) -> bool:
     """Whether the pixels need their orientation or profile to be looked at as they are meant."""
     return picture.foreign_colours or any(
         each != 1 for each in (picture.orientation, *(page.orientation for page in picture.pages))
     )
 
 
-def _encoded(picture: Picture, placement: Placement, encoding: Encoding) -> bytes:
+def _encoded(picture: PictureHeader, placement: Placement, encoding: Encoding) -> bytes:
     return encode(render(picture, placement), encoding)
 
 
-def _kept(picture: Picture, original: bytes) -> bytes | None:
+def _kept(picture: PictureHeader, original: bytes) -> bytes | None:
     """The input's own pixels without metadata, orientation and profile kept; None where they cannot be freed of metadata."""
     try:
         stripped = without_metadata(picture.format, original, exif_block(picture.rights, picture.orientation))
@@ -189,7 +189,7 @@ def _beyond(rights: Rights, kept: Rights) -> Rights:
     return tuple(each for each in rights if each[0] not in dict(kept))
 
 
-def _lowered(picture: Picture, placement: Placement, encoding: Encoding, content: bytes, limit: int) -> bytes:
+def _lowered(picture: PictureHeader, placement: Placement, encoding: Encoding, content: bytes, limit: int) -> bytes:
     """The first quality at which the output is no larger than `limit` bytes, else the smallest found."""
     if not can_be_lowered(encoding):
         return content

@@ -15,13 +15,13 @@ from watcher.formats.tiff import SAMPLES
 
 if TYPE_CHECKING:
     from watcher.engine.geometry import Placement
-    from watcher.engine.headers import Picture
+    from watcher.engine.headers import PictureHeader
     from watcher.formats.tiff import Directory
 
 _UPRIGHT = 1
 
 
-def render(picture: Picture, placement: Placement) -> pyvips.Image:
+def render(picture: PictureHeader, placement: Placement) -> pyvips.Image:
     """The pixels, lazily: errors of damaged files come up when they are encoded.
 
     The result is sRGB or grey, eight bits, with an alpha band where there was one; frames lie below each other and
@@ -37,7 +37,7 @@ def render(picture: Picture, placement: Placement) -> pyvips.Image:
     return _crop_frames(image, placement, picture.frames) if placement.crops else image
 
 
-def _one(picture: Picture, placement: Placement) -> pyvips.Image:
+def _one(picture: PictureHeader, placement: Placement) -> pyvips.Image:
     if placement.wasteful:
         return _cut_out(picture, placement)
     if picture.format == "svg":
@@ -49,17 +49,17 @@ def _one(picture: Picture, placement: Placement) -> pyvips.Image:
     return image.crop(placement.left, placement.top, placement.crop_width, placement.crop_height) if placement.crops else image
 
 
-def _shrinks_on_load(picture: Picture) -> bool:
+def _shrinks_on_load(picture: PictureHeader) -> bool:
     """Whether decoding at a smaller size gives the same picture: nothing must be done to colours or alpha before scaling."""
     plain = picture.format in ("jpeg", "png", "webp", "gif", "avif")
     return plain and not (picture.cmyk or picture.premultiplied or picture.said.hdr)
 
 
-def _page(picture: Picture) -> Directory | None:
+def _page(picture: PictureHeader) -> Directory | None:
     return picture.pages[0] if picture.pages else None
 
 
-def _whole(picture: Picture, page: Directory | None) -> pyvips.Image:
+def _whole(picture: PictureHeader, page: Directory | None) -> pyvips.Image:
     """One picture in its own size: upright, in sRGB."""
     if picture.format == "heic":
         image = rasters.load_heic(picture.path, deep=picture.said.hdr is not None)
@@ -77,7 +77,7 @@ def _whole(picture: Picture, page: Directory | None) -> pyvips.Image:
     return to_srgb(image, picture.said if page is None else said_by(image))
 
 
-def _cut_out(picture: Picture, placement: Placement) -> pyvips.Image:
+def _cut_out(picture: PictureHeader, placement: Placement) -> pyvips.Image:
     """First cropped, then scaled: of a narrow picture that is to cover a wide box next to nothing is kept."""
     whole = _whole(picture, _page(picture))
     left, top, width, height = placement.source(picture.width, picture.height)
@@ -85,7 +85,7 @@ def _cut_out(picture: Picture, placement: Placement) -> pyvips.Image:
     return part.thumbnail_image(placement.crop_width, height=placement.crop_height, size="force", no_rotate=True)
 
 
-def _thumbnail(picture: Picture, placement: Placement) -> pyvips.Image:
+def _thumbnail(picture: PictureHeader, placement: Placement) -> pyvips.Image:
     """Scaled while it is decoded: JPEG, WebP and the like are never decoded at full size if they need not be."""
     pages = f"[n={picture.frames}]" if picture.frames > 1 else ""
     if picture.pages:
@@ -101,25 +101,25 @@ def _exactly(image: pyvips.Image, placement: Placement) -> pyvips.Image:
     return image.thumbnail_image(placement.width, height=placement.height, size="force", no_rotate=True)
 
 
-def _svg_scale(picture: Picture, placement: Placement) -> float:
+def _svg_scale(picture: PictureHeader, placement: Placement) -> float:
     return max(placement.width / picture.width, placement.height / picture.height)
 
 
 # --- several frames or pages ------------------------------------------------------------------------------------------------
 
 
-def _is_simple(picture: Picture) -> bool:
+def _is_simple(picture: PictureHeader) -> bool:
     first = picture.pages[0]
     shown = visible_bands(first)
     return are_alike(picture.pages) and not picture.cmyk and first.first(SAMPLES, 1) <= len(shown)
 
 
-def _frames(picture: Picture) -> pyvips.Image:
+def _frames(picture: PictureHeader) -> pyvips.Image:
     page = picture.pages[0] if picture.pages else None
     return load(picture.path, picture.format, page, frames=picture.frames)
 
 
-def _unlike_pages(picture: Picture, placement: Placement) -> pyvips.Image:
+def _unlike_pages(picture: PictureHeader, placement: Placement) -> pyvips.Image:
     """Pages that differ in colours or orientation, each made ready by itself, below each other."""
     pages = [_exactly(_whole(picture, page), placement) for page in picture.pages]
     if placement.crops:

@@ -17,11 +17,11 @@ from watcher.model import Format
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ReadAt", "Verdict", "judge"]
+__all__ = ["ContainerFacts", "ReadAt", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ContainerFacts:
     """What the bytes are (None: no image format that is taken), and what is missing of the container, in words ("": it is whole).
 
     `unsupported`: which kind of picture it is instead, and what to do. `formal`: only form is missing, every pixel is there.
@@ -43,7 +43,7 @@ class Verdict:
         return self.whole or (self.format is not None and self.formal)
 
 
-def judge(read_at: ReadAt, size: int) -> Verdict:
+def judge(read_at: ReadAt, size: int) -> ContainerFacts:
     """The format of `size` bytes and whether they hold the whole container. Raises only what `read_at` raises.
 
     A file may become shorter meanwhile: the verdict holds only where its size is still the same afterwards.
@@ -51,19 +51,19 @@ def judge(read_at: ReadAt, size: int) -> Verdict:
     return judge_bytes(Bytes(read_at, size))
 
 
-def judge_bytes(data: Bytes) -> Verdict:
+def judge_bytes(data: Bytes) -> ContainerFacts:
     """As `judge`, for bytes that are read already or elsewhere."""
     try:
         kind = recognise(data)
     except Cut:
-        return Verdict(None)
+        return ContainerFacts(None)
     if kind.format is None:
-        return Verdict(None, unsupported=kind.unsupported)
+        return ContainerFacts(None, unsupported=kind.unsupported)
     try:
         _CHECKS[kind.format](data)
     except Cut as cut:
-        return Verdict(kind.format, str(cut), formal=isinstance(cut, NoFormalEnd))
-    return Verdict(kind.format)
+        return ContainerFacts(kind.format, str(cut), formal=isinstance(cut, NoFormalEnd))
+    return ContainerFacts(kind.format)
 
 
 _CHECKS: Final[dict[Format, Callable[[Bytes], None]]] = {

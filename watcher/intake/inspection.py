@@ -16,7 +16,7 @@ from watcher.intake.settle import Inspection, NotYet, Writers
 from watcher.model import IgnoredReason, Observation
 
 if TYPE_CHECKING:
-    from watcher.formats.containers import Verdict
+    from watcher.formats.containers import ContainerFacts
     from watcher.intake.roots import Place
 
 
@@ -106,7 +106,7 @@ def _inspect_content(descriptor: int, path: bytes, inspector: Inspector) -> Insp
     return Inspection(observation, writers, verdict, _unfinished(descriptor, path, observation.size, verdict))
 
 
-def _unfinished(descriptor: int, path: bytes, size: int, verdict: Verdict) -> str:
+def _unfinished(descriptor: int, path: bytes, size: int, verdict: ContainerFacts) -> str:
     """What speaks against a file that has all its pixels: the sign of a download that has not ended. Empty where nothing does."""
     if not verdict.has_pixels:
         return ""

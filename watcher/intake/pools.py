@@ -67,7 +67,7 @@ class Pools(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class _Call:
+class _LaneCall:
     """One piece of work, and who is told how it ended. `moved_at`: when it last made progress; None before it began."""
 
     work: Callable[[], Any]
@@ -80,7 +80,7 @@ _here = threading.local()
 
 def made_progress() -> None:
     """Called from long work in a folder's thread: it moves, so whoever waits for it goes on waiting."""
-    call: _Call | None = getattr(_here, "call", None)
+    call: _LaneCall | None = getattr(_here, "call", None)
     if call is not None:
         call.moved_at = time.monotonic()
 
@@ -92,13 +92,13 @@ class _Crew:
     name: str
     width: int
     ready: threading.Condition = field(default_factory=threading.Condition)
-    queue: deque[_Call] = field(default_factory=deque)
-    running: set[_Call] = field(default_factory=set)
+    queue: deque[_LaneCall] = field(default_factory=deque)
+    running: set[_LaneCall] = field(default_factory=set)
     threads: int = 0
     idle: int = 0
     closed: bool = False
 
-    def submit(self, call: _Call) -> None:
+    def submit(self, call: _LaneCall) -> None:
         """Have it run. Raises RuntimeError where not even one thread can be started."""
         with self.ready:
             self.queue.append(call)
@@ -130,7 +130,7 @@ class _Crew:
             call.settle(result, error)
             del call, result, error
 
-    def _next(self) -> _Call | None:
+    def _next(self) -> _LaneCall | None:
         with self.ready:
             while not self.queue:
                 self.idle += 1
@@ -144,7 +144,7 @@ class _Crew:
             self.running.add(call)
             return call
 
-    def give_up(self, call: _Call, patience: float) -> float | None:
+    def give_up(self, call: _LaneCall, patience: float) -> float | None:
         """Take a call back that makes no progress. Gives the seconds that it still has where it does make progress."""
         now = time.monotonic()
         with self.ready:
@@ -208,7 +208,7 @@ class _Waiter(Generic[T]):
         else:
             self.future.set_result(result)
 
-    async def wait(self, crew: _Crew, call: _Call, patience: float) -> T:
+    async def wait(self, crew: _Crew, call: _LaneCall, patience: float) -> T:
         """The result. Raises NotAnswering."""
         self._timer = self._loop.call_later(patience, self._check, crew, call, patience)
         try:
@@ -216,7 +216,7 @@ class _Waiter(Generic[T]):
         finally:
             self._timer.cancel()
 
-    def _check(self, crew: _Crew, call: _Call, patience: float) -> None:
+    def _check(self, crew: _Crew, call: _LaneCall, patience: float) -> None:
         if self.future.done():
             return
         left = crew.give_up(call, patience)
@@ -245,7 +245,7 @@ class RootPools:
         if self._closed or crew.is_full_of_stuck(self._patience):
             raise not_answering(root)
         waiter = _Waiter(self, root, lane, undo)
-        call = _Call(work, waiter.settle_from_thread)
+        call = _LaneCall(work, waiter.settle_from_thread)
         self._submit(root, crew, call)
         return await waiter.wait(crew, call, self._patience)
 
@@ -254,7 +254,7 @@ class RootPools:
         if self._closed:  # on the way out: what has to be given back is given back, if its disk lets us
             threading.Thread(target=work, daemon=True).start()
         else:
-            self._submit(root, self._crew(root, lane), _Call(work, _nobody_waits))
+            self._submit(root, self._crew(root, lane), _LaneCall(work, _nobody_waits))
 
     def answers(self, root: Path) -> bool:
         """Whether no lane of the folder is full of calls that make no progress."""
@@ -287,7 +287,7 @@ class RootPools:
         return crew
 
     @staticmethod
-    def _submit(root: Path, crew: _Crew, call: _Call) -> None:
+    def _submit(root: Path, crew: _Crew, call: _LaneCall) -> None:
         try:
             crew.submit(call)
         except RuntimeError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from watcher.model import FailedReason, IgnoredReason, Observation, Unfinished
 
 if TYPE_CHECKING:
-    from watcher.formats.containers import Verdict
+    from watcher.formats.containers import ContainerFacts
 
 SHORTEST_WAIT: Final = 0.05
 """Seconds to the first look after one that said "not yet"."""
@@ -40,7 +40,7 @@ class Inspection:
 
     observation: Observation
     writers: Writers
-    verdict: Verdict | None = None
+    verdict: ContainerFacts | None = None
     unfinished: str = ""
 
 
@@ -59,7 +59,7 @@ class NotYet:
     observation: Observation
     since: float
     check_at: float
-    verdict: Verdict | None = None
+    verdict: ContainerFacts | None = None
     age: float = field(default=0.0, compare=False)
     """How old (seconds) the version was when it was first seen."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, WrappedLogger
 
-    from watcher.log.console import Look, Tally
+    from watcher.log.console import LineStyle, Tally
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -79,7 +79,7 @@ class JsonLog:
     """Writes events as lines: JSON, or with a `look` as people read them. `level` may be changed while it runs (reload)."""
 
     def __init__(
-        self, level: Level = "info", look: Look | None = None, out: TextIO | None = None, *, clock: Callable[[], float]
+        self, level: Level = "info", look: LineStyle | None = None, out: TextIO | None = None, *, clock: Callable[[], float]
     ) -> None:
         import structlog  # half of the time that commands which log nothing would take to start
 

@@ -48,7 +48,7 @@ Piece = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How lines are to look. `width` gives the columns there are now, None where nobody breaks lines."""
 
     width: Callable[[], int | None] = lambda: None
@@ -64,7 +64,7 @@ class Look:
 class ConsoleRenderer:
     """Renders the objects of log lines for people; a processor of structlog."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: LineStyle) -> None:
         self.look = look
 
     def __call__(self, _logger: object, _method: str, fields: Mapping[str, Any]) -> str:
@@ -72,7 +72,7 @@ class ConsoleRenderer:
         return self.look.prefix() + render(fields, self.look)
 
 
-def render(fields: Mapping[str, Any], look: Look, lead: str = "") -> str:
+def render(fields: Mapping[str, Any], look: LineStyle, lead: str = "") -> str:
     """The object of a log line as people read it, without a line feed at its end. `lead` is a column before all others."""
     lines = _lines(fields, look, look.width(), [(lead, "dim")] if lead else [])
     return "\n".join(_paint(line, colours=look.colours) for line in lines)
@@ -83,7 +83,7 @@ def has_times(width: int | None) -> bool:
     return width is None or width >= WIDE
 
 
-def _lines(fields: Mapping[str, Any], look: Look, width: int | None, lead: list[Piece]) -> list[list[Piece]]:
+def _lines(fields: Mapping[str, Any], look: LineStyle, width: int | None, lead: list[Piece]) -> list[list[Piece]]:
     event = str(fields.get("event", ""))
     head = [*lead, *_time(fields, look, width)]
     if not event.startswith("image."):
@@ -96,14 +96,14 @@ def _lines(fields: Mapping[str, Any], look: Look, width: int | None, lead: list[
     return _fitted(head, _facts(fields), width, apart=state == "failed")
 
 
-def _time(fields: Mapping[str, Any], look: Look, width: int | None) -> list[Piece]:
+def _time(fields: Mapping[str, Any], look: LineStyle, width: int | None) -> list[Piece]:
     stamp = str(fields.get("timestamp", ""))
     if not stamp or not has_times(width):
         return []
     return [(stamp[:19].replace("T", " ") if look.dated else stamp[11:19], "dim")]
 
 
-def _stored(head: list[Piece], fields: Mapping[str, Any], look: Look, width: int | None) -> list[list[Piece]]:
+def _stored(head: list[Piece], fields: Mapping[str, Any], look: LineStyle, width: int | None) -> list[list[Piece]]:
     url = plain(fields.get("link") or fields.get("url") or "")
     figures = _figures(fields)
     warnings = [("warning: " + ", ".join(map(plain, fields["warnings"])), "warn")] if fields.get("warnings") else []
@@ -163,7 +163,7 @@ def outcome(record: Mapping[str, Any]) -> str:
     return ": ".join(words) + hint + again
 
 
-def _name(fields: Mapping[str, Any], look: Look) -> str:
+def _name(fields: Mapping[str, Any], look: LineStyle) -> str:
     """The file inside its folder, with the name of the rendition."""
     rendition = fields.get("rendition")
     name = inside(plain(fields.get("file", "")), plain(look.roots.get(str(fields.get("folder")), "")))

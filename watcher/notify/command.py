@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from watcher.notify.messages import Message
-    from watcher.notify.plan import Plan
+    from watcher.notify.plan import ReceiverPlan
 
 COMMAND_SECONDS: Final = 30.0
 APPRISE_SECONDS: Final = 60.0
@@ -25,7 +25,7 @@ APPRISE: Final = (sys.executable, "-m", "watcher.notify.apprise_send")
 class CommandSender:
     """Runs one program for each message, which it reads from standard input. Exit status 0 confirms."""
 
-    def __init__(self, plan: Plan, environment: Mapping[str, str], seconds: float = COMMAND_SECONDS) -> None:
+    def __init__(self, plan: ReceiverPlan, environment: Mapping[str, str], seconds: float = COMMAND_SECONDS) -> None:
         name = PurePath(plan.command[0]).name
         self._program = Program(plan.command, environment, seconds, name)
 
@@ -43,7 +43,7 @@ class CommandSender:
 class AppriseSender:
     """Sends words by Apprise, in a process of its own: its plugins take memory, and some wait for ever."""
 
-    def __init__(self, plan: Plan, environment: Mapping[str, str], seconds: float = APPRISE_SECONDS) -> None:
+    def __init__(self, plan: ReceiverPlan, environment: Mapping[str, str], seconds: float = APPRISE_SECONDS) -> None:
         self._plan = plan
         self._program = Program(APPRISE, environment, seconds, plan.target)
 

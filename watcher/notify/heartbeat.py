@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from watcher.notify.sending import NotConfirmed
 
 if TYPE_CHECKING:
-    from watcher.notify.plan import Plan
-    from watcher.notify.relay import Report
+    from watcher.notify.plan import ReceiverPlan
+    from watcher.notify.relay import ReceiverObserver
     from watcher.ports import Clock
 
 FRESH_SECONDS: Final = 10.0
@@ -29,7 +29,7 @@ class HeartbeatSender(Protocol):
 class Heartbeat:
     """One heartbeat. A beat that is not answered well is not made up for: the next one comes in its time."""
 
-    def __init__(self, plan: Plan, sender: HeartbeatSender, report: Report, clock: Clock) -> None:
+    def __init__(self, plan: ReceiverPlan, sender: HeartbeatSender, report: ReceiverObserver, clock: Clock) -> None:
         self.plan = plan
         self._sender = sender
         self._report = report

@@ -33,7 +33,7 @@ OUTAGES: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReceiverPlan:
     """A receiver. `target` says where it is without any secret; `gathers` (seconds) is None where each ending is told alone."""
 
     name: str
@@ -51,7 +51,7 @@ class Plan:
     secret: str = field(default="", repr=False)
 
     @classmethod
-    def of(cls, name: str, settings: ReceiverSettings) -> Plan:
+    def of(cls, name: str, settings: ReceiverSettings) -> ReceiverPlan:
         """The receiver that the configuration describes."""
         return cls(
             name,
@@ -73,7 +73,7 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+    def from_json(cls, data: Mapping[str, Any]) -> ReceiverPlan:
         """What `to_json` gave."""
         tuples = {key: tuple(data[key]) for key in ("endings", "folders", "command")}
         return cls(**{**data, **tuples})

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from watcher.model import AuditLine, Record
     from watcher.network.proxies import Proxies
-    from watcher.notify.plan import Plan
-    from watcher.notify.relay import Report
+    from watcher.notify.plan import ReceiverPlan
+    from watcher.notify.relay import ReceiverObserver
     from watcher.notify.sending import Sender
     from watcher.ports import Clock
 
@@ -31,11 +31,11 @@ class Ways:
     proxies: Proxies
     environment: Mapping[str, str]
 
-    def web(self, plan: Plan, clock: Clock) -> WebSender:
+    def web(self, plan: ReceiverPlan, clock: Clock) -> WebSender:
         """The way to a URL."""
         return WebSender(plan, self.proxies, clock.now)
 
-    def sender(self, plan: Plan, clock: Clock) -> Sender:
+    def sender(self, plan: ReceiverPlan, clock: Clock) -> Sender:
         """The way that a plan names."""
         if plan.command:
             return CommandSender(plan, self.environment)
@@ -51,7 +51,7 @@ class Receivers:
         self,
         ways: Ways,
         lines: Callable[[int, int], Awaitable[Sequence[AuditLine]]],
-        report: Report,
+        report: ReceiverObserver,
         clock: Clock,
         random: Callable[[], float],
     ) -> None:
@@ -64,7 +64,7 @@ class Receivers:
         self._hearts: dict[str, Heartbeat] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def use(self, plans: Iterable[Plan], positions: Mapping[str, int]) -> None:
+    async def use(self, plans: Iterable[ReceiverPlan], positions: Mapping[str, int]) -> None:
         """Have these receivers and no others. One whose plan has not changed goes on, and is tried now."""
         wanted = {plan.name: plan for plan in plans}
         at_work = {name: relay.plan for name, relay in self._couriers.items()}
@@ -77,7 +77,7 @@ class Receivers:
             if name not in self._tasks:
                 self._begin(plan, reached.get(name, positions.get(name, 0)))
 
-    def _begin(self, plan: Plan, position: int) -> None:
+    def _begin(self, plan: ReceiverPlan, position: int) -> None:
         if plan.heartbeat is not None:
             heartbeat = self._hearts[plan.name] = Heartbeat(plan, self._ways.web(plan, self._clock), self._report, self._clock)
             self._tasks[plan.name] = asyncio.create_task(heartbeat.run())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from watcher.model import AuditLine, Record
     from watcher.notify.messages import Message
-    from watcher.notify.plan import Plan
+    from watcher.notify.plan import ReceiverPlan
     from watcher.notify.sending import Sender
     from watcher.ports import Clock
 
@@ -31,7 +31,7 @@ MOST_OUTAGES: Final = 1000
 """Outages kept for a receiver that is down; the oldest go first."""
 
 
-class Report(Protocol):
+class ReceiverObserver(Protocol):
     """Who hears how a receiver does."""
 
     def confirmed(self, name: str, seq: int) -> None:
@@ -52,11 +52,11 @@ class ReceiverRelay:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ReceiverPlan,
         position: int,
         sender: Sender,
         lines: Callable[[int, int], Awaitable[Sequence[AuditLine]]],
-        report: Report,
+        report: ReceiverObserver,
         clock: Clock,
         random: Callable[[], float],
     ) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from watcher.model import Record
-    from watcher.notify.plan import Plan
+    from watcher.notify.plan import ReceiverPlan
     from watcher.ports import Clock, EventLog, Followers
 
 COMMAND: Final = (sys.executable, "-m", "watcher.assembly.notifier")
@@ -52,7 +52,7 @@ class NotifierSupervisor:
         self._events = events
         self._clock = clock
         self._command = tuple(command)
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, ReceiverPlan] = {}
         self._states: dict[str, ReceiverState] = {}
         self._stands: dict[str, int] = {}
         self._confirmed: dict[str, int] = {}
@@ -82,7 +82,7 @@ class NotifierSupervisor:
         """Whether there is nobody to tell anything."""
         return not self._plans
 
-    async def use(self, plans: Sequence[Plan]) -> None:
+    async def use(self, plans: Sequence[ReceiverPlan]) -> None:
         """Tell these receivers and no others. A new one begins behind the last line of the audit file.
 
         Whoever is told of outages alone is there at once; the others wait until the journal has noted where they begin.
@@ -279,11 +279,11 @@ async def _end(process: Process) -> None:
         await process.wait()
 
 
-def _unknown(plan: Plan) -> ReceiverState:
+def _unknown(plan: ReceiverPlan) -> ReceiverState:
     return ReceiverState(plan.name, plan.kind, plan.target, plan.endings, plan.folders)
 
 
-def _still(state: ReceiverState, plan: Plan) -> ReceiverState:
+def _still(state: ReceiverState, plan: ReceiverPlan) -> ReceiverState:
     """What was known of a receiver holds for as long as it is the same."""
     now = _unknown(plan)
     same = (state.kind, state.target) == (now.kind, now.target)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from watcher.network.proxies import Proxies
     from watcher.notify.messages import Message
-    from watcher.notify.plan import Plan
+    from watcher.notify.plan import ReceiverPlan
 
 ANSWER_SECONDS: Final = 15.0
 """For a whole call: name, connection, TLS, request and answer."""
@@ -47,7 +47,7 @@ _CAUGHT: Final = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSErro
 class WebSender:
     """Sends to one URL. `now` gives Unix seconds. A connection that was lost before the answer is tried once more at once."""
 
-    def __init__(self, plan: Plan, proxies: Proxies, now: Callable[[], float]) -> None:
+    def __init__(self, plan: ReceiverPlan, proxies: Proxies, now: Callable[[], float]) -> None:
         self._plan = plan
         self._now = now
         context = client_context()

@@ -48,7 +48,7 @@ _HINTS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DenialReport:
     """One line to log: how many refusals for this reason since the last line, and who asked last."""
 
     reason: Denial
@@ -69,24 +69,24 @@ class Denials:
 
     _tallies: dict[Denial, _Tally] = field(default_factory=dict)
 
-    def note(self, reason: Denial, remote: str | None, now: float) -> list[Report]:
+    def note(self, reason: Denial, remote: str | None, now: float) -> list[DenialReport]:
         """Count one; gives the line to log now, if there is one."""
         tally = self._tallies.setdefault(reason, _Tally())
         tally.pending += 1
         tally.remote = remote
         return self._due(reason, tally, now)
 
-    def due(self, now: float) -> list[Report]:
+    def due(self, now: float) -> list[DenialReport]:
         """What was counted in silence and may be said now."""
         return [report for reason, tally in self._tallies.items() for report in self._due(reason, tally, now)]
 
-    def rest(self) -> list[Report]:
+    def rest(self) -> list[DenialReport]:
         """What was counted and not said yet, for the end of service."""
         return self.due(float("inf"))
 
-    def _due(self, reason: Denial, tally: _Tally, now: float) -> list[Report]:
+    def _due(self, reason: Denial, tally: _Tally, now: float) -> list[DenialReport]:
         if not tally.pending or now < tally.quiet_until:
             return []
-        report = Report(reason, tally.pending, tally.remote)
+        report = DenialReport(reason, tally.pending, tally.remote)
         tally.pending, tally.quiet_until = 0, now + INTERVAL_SECONDS
         return [report]

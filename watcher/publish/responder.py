@@ -26,7 +26,7 @@ from watcher.model import Event
 from watcher.publish import sending
 from watcher.publish.answers import Representation, ResponsePlan, answer, shown_name, token_in
 from watcher.publish.connections import Connections, connection_limit
-from watcher.publish.denials import Denial, Denials, Report
+from watcher.publish.denials import Denial, DenialReport, Denials
 from watcher.publish.register import Published, Register, is_equal
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Responder:
             response.headers["Retry-After"] = "5"
         return response
 
-    def _say(self, reports: Iterable[Report]) -> None:
+    def _say(self, reports: Iterable[DenialReport]) -> None:
         for report in reports:
             self._log.event(
                 Event.SERVE_DENIED, reason=str(report.reason), count=report.count, remote=report.remote, hint=report.reason.hint

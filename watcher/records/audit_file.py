@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from watcher.records.chain import AuditLine, ChainEnd, compose, line_hash
+from watcher.records.chain import ChainedLine, ChainEnd, compose, line_hash
 from watcher.records.rotated import last_rotated_line, newest_is_unreadable, read_end
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class AuditFile:
         ours = os.fstat(self._open_descriptor)
         return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
 
-    def _cut_torn(self) -> tuple[AuditLine | None, bool]:
+    def _cut_torn(self) -> tuple[ChainedLine | None, bool]:
         """Judge the end of the file, cut off what is to be written again; give the last line, and whether there was a cut."""
         descriptor = self._open_descriptor
         size = os.fstat(descriptor).st_size

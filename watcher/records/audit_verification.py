@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from watcher.records.chain import NEW_CHAIN, AuditLine, read_line
+from watcher.records.chain import NEW_CHAIN, ChainedLine, read_line
 from watcher.records.ranges import Ranges
 from watcher.records.rotated import READ_ERRORS, audit_files, how_to_read, open_lines, rotated_files, unreadable_files
 
@@ -91,7 +91,7 @@ class Check:
     notes: list[str] = field(default_factory=list)
     lines: int = 0
     seen: Ranges = field(default_factory=Ranges)
-    _last: AuditLine | None = None
+    _last: ChainedLine | None = None
     _outputs: set[bytes] = field(default_factory=set)
 
     def file(self, path: Path) -> None:
@@ -119,14 +119,14 @@ class Check:
             else:
                 self.problems.append(f"{place}: is cut off")
 
-    def _line(self, place: str, line: AuditLine, known: Record | None) -> None:
+    def _line(self, place: str, line: ChainedLine, known: Record | None) -> None:
         self.lines += 1
         self._order(place, line)
         self._once(place, line)
         self._content(place, line, known)
         self._last = line
 
-    def _order(self, place: str, line: AuditLine) -> None:
+    def _order(self, place: str, line: ChainedLine) -> None:
         last = self._last
         if line.chain == NEW_CHAIN and line.prev is None:
             gone = "may be in a file that cannot be read" if self.something_hidden else "were deleted by somebody"
@@ -136,13 +136,13 @@ class Check:
         elif line.seq != last.seq + 1 or line.prev != last.hash:
             self.problems.append(f"{place}: {_break(line, last)}")
 
-    def _first(self, place: str, line: AuditLine) -> None:
+    def _first(self, place: str, line: ChainedLine) -> None:
         if line.prev is not None:
             self.notes.append(f"{place}: begins with number {line.seq}; older files are not here")
         elif line.seq != 1:
             self.problems.append(f"{place}: number {line.seq} says that nothing came before it")
 
-    def _once(self, place: str, line: AuditLine) -> None:
+    def _once(self, place: str, line: ChainedLine) -> None:
         if not self.seen.add(line.seq):
             self.problems.append(f"{place}: number {line.seq} is there twice")
         identity = f"{line.record.get('id')}\0{line.record.get('rendition')!r}".encode()
@@ -153,7 +153,7 @@ class Check:
             )
         self._outputs.add(digest)
 
-    def _content(self, place: str, line: AuditLine, known: Record | None) -> None:
+    def _content(self, place: str, line: ChainedLine, known: Record | None) -> None:
         """Compare with the journal's record, as far back as it remembers."""
         if known is not None and known != line.record:
             self.problems.append(f"{place}: number {line.seq} is not what the journal says")
@@ -194,7 +194,7 @@ def _portions(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     yield some
 
 
-def _break(line: AuditLine, last: AuditLine) -> str:
+def _break(line: ChainedLine, last: ChainedLine) -> str:
     """What is wrong between two lines."""
     if line.seq > last.seq + 1:
         return f"number {last.seq} is followed by {line.seq}: lines between were removed"

@@ -27,7 +27,7 @@ class ChainEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditLine:
+class ChainedLine:
     """A line that is one of ours."""
 
     seq: int
@@ -52,7 +52,7 @@ class Tail:
     """The end of a file: how many bytes of it are to be kept, and its last line of ours."""
 
     keep: int
-    last: AuditLine | None
+    last: ChainedLine | None
 
 
 def line_hash(line: bytes) -> str:
@@ -73,7 +73,7 @@ def linked(record: Record, seq: int, prev: str | None) -> Record:
     return {**record, **links}
 
 
-def read_line(data: bytes) -> AuditLine | None:
+def read_line(data: bytes) -> ChainedLine | None:
     """The line in these bytes (without line feed), or None where it is not one of ours."""
     try:
         record = loads(data)
@@ -84,7 +84,7 @@ def read_line(data: bytes) -> AuditLine | None:
     seq, prev, chain = record.pop("seq", None), record.pop("prev", None), record.pop("chain", None)
     if not isinstance(seq, int) or isinstance(seq, bool) or not isinstance(prev, str | None):
         return None
-    return AuditLine(seq, prev, line_hash(data), chain if isinstance(chain, str) else None, record)
+    return ChainedLine(seq, prev, line_hash(data), chain if isinstance(chain, str) else None, record)
 
 
 def reaches_back(data: bytes, marked: int) -> bool:

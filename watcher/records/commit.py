@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from watcher.records.dialect import Connection
-    from watcher.records.jobs import Job
+    from watcher.records.jobs import ThreadJob
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class DatabaseFault:
     """The database, not a change, is to blame: it may take the same changes later. `damaged`: not without a restart."""
 
     message: str
@@ -27,7 +27,7 @@ class Refusal:
     """It is over in a moment, and not worth a word before it was tried a few times."""
 
 
-class Engine(Protocol):
+class JournalEngine(Protocol):
     """What the write thread asks of a database. All but `changed_by_others` is for that thread, and may wait for the database."""
 
     errors: tuple[type[Exception], ...]
@@ -44,7 +44,7 @@ class Engine(Protocol):
     def rollback(self) -> None:
         """Undo what is not committed, if anything is."""
 
-    def refusal(self, error: Exception) -> Refusal | None:
+    def refusal(self, error: Exception) -> DatabaseFault | None:
         """What an error says of the database; None where the change itself is wrong."""
 
     def look_around(self) -> None:
@@ -57,7 +57,7 @@ class Engine(Protocol):
         """Let go of the database."""
 
 
-def commit(engine: Engine, jobs: Sequence[Job]) -> None:
+def commit(engine: JournalEngine, jobs: Sequence[ThreadJob]) -> None:
     """Make all changes in one transaction. Where one of them is wrong, again with each in a savepoint of its own.
 
     Savepoints for everybody would cost three times the CPU, and hardly any change is ever wrong. Raises one of the engine's
@@ -69,7 +69,9 @@ def commit(engine: Engine, jobs: Sequence[Job]) -> None:
         _transact(engine, jobs, _make_apart)
 
 
-def _transact(engine: Engine, jobs: Sequence[Job], make: Callable[[Engine, Connection, Job], None]) -> None:
+def _transact(
+    engine: JournalEngine, jobs: Sequence[ThreadJob], make: Callable[[JournalEngine, Connection, ThreadJob], None]
+) -> None:
     try:
         connection = engine.begin()
         if connection is None:
@@ -86,7 +88,7 @@ class _Mistake(Exception):
     """A change is wrong in itself."""
 
 
-def _make(engine: Engine, connection: Connection, job: Job) -> None:
+def _make(engine: JournalEngine, connection: Connection, job: ThreadJob) -> None:
     """One change among others. Raises _Mistake where the change, not the database, is to blame."""
     try:
         job.result, job.error = job.work(connection), None
@@ -96,7 +98,7 @@ def _make(engine: Engine, connection: Connection, job: Job) -> None:
         raise _Mistake from error
 
 
-def _make_apart(engine: Engine, connection: Connection, job: Job) -> None:
+def _make_apart(engine: JournalEngine, connection: Connection, job: ThreadJob) -> None:
     """One change in its own savepoint. What is wrong with it is kept for its caller, and spoils nothing else."""
     connection.execute("SAVEPOINT change")
     try:

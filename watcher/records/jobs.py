@@ -22,7 +22,7 @@ class Connected(Protocol):
 
 
 @dataclass(slots=True)
-class Job:
+class ThreadJob:
     """What is to be done with the connection, who waits for it, and how it went."""
 
     work: Callable[[Connection], Any]
@@ -32,16 +32,16 @@ class Job:
     error: BaseException | None = None
 
 
-def deliver(jobs: Iterable[Job]) -> None:
+def deliver(jobs: Iterable[ThreadJob]) -> None:
     """Tell everybody, from the thread, how their job went."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[ThreadJob]] = {}
     for job in jobs:
         by_loop.setdefault(job.loop, []).append(job)
     for loop, theirs in by_loop.items():
         call(loop, _resolver(theirs))
 
 
-def _resolver(jobs: list[Job]) -> Callable[[], None]:
+def _resolver(jobs: list[ThreadJob]) -> Callable[[], None]:
     def resolve() -> None:
         for job in jobs:
             if job.future.done():

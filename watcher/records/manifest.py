@@ -47,7 +47,7 @@ _OURS: Final = secrets.token_hex(4)
 """Marks what this process has in the making."""
 
 
-class Pages(Protocol):
+class PublishedPages(Protocol):
     """What a manifest asks of the journal."""
 
     objects_changed: FolderBells
@@ -59,7 +59,7 @@ class Pages(Protocol):
 class Manifest:
     """Keeps one manifest. `run` it as a task; `finish` once that has ended."""
 
-    def __init__(self, path: Path, rule: Rule, journal: Pages, events: EventLog, clock: Clock) -> None:
+    def __init__(self, path: Path, rule: Rule, journal: PublishedPages, events: EventLog, clock: Clock) -> None:
         """`rule` is the folder's of today: which outputs there are, and their links."""
         self.path = path
         self.rule = rule

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watcher.model import Record
-    from watcher.records.chain import AuditLine
+    from watcher.records.chain import ChainedLine
     from watcher.records.dialect import Connection
 
 
@@ -27,7 +27,7 @@ def rebuild(connection: Connection, audit: Path, roots: Mapping[str, Path], now:
     `roots` are the folders' paths by name. The rule under which an object was made is not in the file: it counts as any.
     Numbering and chain go on after the last line. To be called inside a transaction.
     """
-    last: AuditLine | None = None
+    last: ChainedLine | None = None
     for path in audit_files(audit):
         for line in our_lines(path):
             stored = stored_object(line.record, roots)

@@ -13,7 +13,7 @@ import tempfile
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from watcher.records.chain import AuditLine, Tail, reaches_back, read_line, read_tail
+from watcher.records.chain import ChainedLine, Tail, reaches_back, read_line, read_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,14 +112,14 @@ def _open_zst(path: Path) -> BufferedIOBase:
     return content
 
 
-def our_lines(path: Path) -> Iterator[AuditLine]:
+def our_lines(path: Path) -> Iterator[ChainedLine]:
     """The lines of ours in a file, as far as it can be read."""
     for data in _whole_lines(path):
         if (line := read_line(data)) is not None:
             yield line
 
 
-def last_rotated_line(path: Path) -> AuditLine | None:
+def last_rotated_line(path: Path) -> ChainedLine | None:
     """The last line of ours in the rotated file that holds the newest."""
     for each in reversed(audit_files(path)):
         if each != path and (line := _last_line(each)) is not None:
@@ -159,7 +159,7 @@ def _first_seq(path: Path) -> int | None:
     return 0 if path.stat().st_size else None
 
 
-def _last_line(path: Path) -> AuditLine | None:
+def _last_line(path: Path) -> ChainedLine | None:
     if path.suffix in (".gz", ".bz2", ".xz", ".zst"):
         newest = None
         for data in _whole_lines(path):

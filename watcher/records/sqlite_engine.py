@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from typing import Final
 
-from watcher.records.commit import Refusal
+from watcher.records.commit import DatabaseFault
 
 _WAITABLE: Final = frozenset(
     {
@@ -59,12 +59,12 @@ class SqliteEngine:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def refusal(self, error: Exception) -> Refusal | None:
+    def refusal(self, error: Exception) -> DatabaseFault | None:
         """See `Engine.refusal`."""
         code = primary_code(error)
         if not isinstance(error, sqlite3.Error) or code not in _WAITABLE | _DAMAGED:
             return None
-        return Refusal(str(error), _HINTS.get(code, _HINT), code in _DAMAGED)
+        return DatabaseFault(str(error), _HINTS.get(code, _HINT), code in _DAMAGED)
 
     def look_around(self) -> None:
         """Notice what others have changed."""

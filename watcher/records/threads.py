@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
-from watcher.records.commit import Refusal, commit
-from watcher.records.jobs import Job, deliver
+from watcher.records.commit import DatabaseFault, commit
+from watcher.records.jobs import ThreadJob, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.ports import Clock
-    from watcher.records.commit import Engine
+    from watcher.records.commit import JournalEngine
     from watcher.records.dialect import Connection
     from watcher.records.outage import Outage
 
@@ -47,11 +47,11 @@ MAX_QUESTIONS: Final = 50
 class WriteThread:
     """Owns the writing connection and the thread that uses it. `submit` is for the event loop, everything else for its owner."""
 
-    def __init__(self, engine: Engine, *, outage: Outage, clock: Clock) -> None:
+    def __init__(self, engine: JournalEngine, *, outage: Outage, clock: Clock) -> None:
         self._engine = engine
         self._outage = outage
         self._clock = clock
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[ThreadJob | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._damaged = False
@@ -70,7 +70,7 @@ class WriteThread:
         loop = asyncio.get_running_loop()
         self._outage.loop = loop
         future: asyncio.Future[Answer] = loop.create_future()
-        self._jobs.put(Job(change, future, loop))
+        self._jobs.put(ThreadJob(change, future, loop))
         return future
 
     def alive(self) -> bool:
@@ -121,9 +121,9 @@ class WriteThread:
             return not last
         return self._write(batch) and not last
 
-    def _gather(self) -> tuple[list[Job], bool]:
+    def _gather(self) -> tuple[list[ThreadJob], bool]:
         """What is there to be written, and whether it is the last."""
-        batch: list[Job] = []
+        batch: list[ThreadJob] = []
         wait = HEARTBEAT_SECONDS
         while len(batch) < MAX_CHANGES:
             try:
@@ -140,7 +140,7 @@ class WriteThread:
         self._company = len(batch) > 1
         return batch, False
 
-    def _write(self, batch: list[Job]) -> bool:
+    def _write(self, batch: list[ThreadJob]) -> bool:
         """Make and commit a batch, however long the disk refuses, and tell everybody. False where it was given up."""
         tries = 0
         while True:
@@ -158,13 +158,13 @@ class WriteThread:
         deliver(batch)
         return True
 
-    def _commit(self, batch: list[Job]) -> None:
+    def _commit(self, batch: list[ThreadJob]) -> None:
         commit(self._engine, batch)
         self._beat = self._clock.monotonic()
 
     def _wait_out(self, error: Exception, tries: int) -> bool:
         """Wait before the next try. False when there will be none."""
-        refusal = self._engine.refusal(error) or Refusal(str(error), self._engine.advice)
+        refusal = self._engine.refusal(error) or DatabaseFault(str(error), self._engine.advice)
         self._damaged = refusal.damaged
         if not refusal.passing or tries > PASSING_TRIES:
             self._outage.lasts("changes", f"the journal cannot be written: {refusal.message}", refusal.hint)
@@ -172,13 +172,13 @@ class WriteThread:
         self._beat = self._clock.monotonic()
         return not self._abandoned.wait(pause)
 
-    def _fail(self, batch: list[Job]) -> None:
+    def _fail(self, batch: list[ThreadJob]) -> None:
         for job in batch:
             job.error = Unavailable("the journal could not be written", self._engine.advice)
         deliver(batch)
 
     def _refuse_the_rest(self) -> None:
-        rest: list[Job] = []
+        rest: list[ThreadJob] = []
         while True:
             try:
                 job = self._jobs.get_nowait()
@@ -194,7 +194,7 @@ class ReadThread:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[ThreadJob | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="journal-reader", daemon=True)
         self._thread.start()
@@ -205,7 +205,7 @@ class ReadThread:
             raise Unavailable("the journal is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._jobs.put(Job(question, future, loop))
+        self._jobs.put(ThreadJob(question, future, loop))
         return future
 
     def accept_no_more(self) -> None:
@@ -228,7 +228,7 @@ class ReadThread:
     def _turn(self) -> bool:
         """What has come together. False when it was the last."""
         job = self._jobs.get()
-        answered: list[Job] = []
+        answered: list[ThreadJob] = []
         while job is not None:
             self._answer(job)
             answered.append(job)
@@ -238,7 +238,7 @@ class ReadThread:
         deliver(answered)
         return job is not None
 
-    def _answer(self, job: Job) -> None:
+    def _answer(self, job: ThreadJob) -> None:
         try:
             job.result = job.work(self._connection)
         except Exception as error:  # noqa: BLE001 - the boundary to the caller's function: whatever it raises is handed to the caller

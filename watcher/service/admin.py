@@ -47,7 +47,7 @@ class Health:
 BACKLOG: Final = 128
 
 
-class Source(Protocol):
+class AdminSource(Protocol):
     """What the admin port shows."""
 
     def health(self) -> Health:
@@ -61,7 +61,7 @@ class AdminServer:
     """Serves `/healthz`, `/readyz`, `/metrics` and whatever `routes` has besides."""
 
     def __init__(
-        self, source: Source, metrics: Metrics, password: PasswordCheck, routes: Sequence[web.AbstractRouteDef] = ()
+        self, source: AdminSource, metrics: Metrics, password: PasswordCheck, routes: Sequence[web.AbstractRouteDef] = ()
     ) -> None:
         self._source = source
         self._metrics = metrics

@@ -12,7 +12,7 @@ from tests.support.publishing import MovedClock, RecordedLog, wait_until
 from tests.support.standin import DEFAULT_KEY, Fault, Standin
 from watcher.compressor.circuit_state import Phase
 from watcher.compressor.client import CompressorClient
-from watcher.compressor.gate import Gate
+from watcher.compressor.gate import CircuitGate
 from watcher.errors import CallFailed
 from watcher.model import Event, Failure, FailureKind
 
@@ -51,7 +51,7 @@ class Parts:
         self.account = Account(ask)
         self.log = RecordedLog()
         self.clock = MovedClock()
-        self.gate = Gate(self.account, self.log, self.clock, lambda: 0.5, per_second)
+        self.gate = CircuitGate(self.account, self.log, self.clock, lambda: 0.5, per_second)
 
     @property
     def phase(self) -> Phase:
@@ -78,7 +78,7 @@ async def parts() -> AsyncIterator[Parts]:
     await made.gate.close()
 
 
-def entering(gate: Gate, *names: str) -> dict[str, asyncio.Task[None]]:
+def entering(gate: CircuitGate, *names: str) -> dict[str, asyncio.Task[None]]:
     """Tasks that want in."""
     return {name: asyncio.create_task(gate.enter(name), name=name) for name in names}
 

@@ -14,7 +14,7 @@ from tests.support.publishing import RecordedLog
 from tests.support.standin import DEFAULT_KEY, Fault, Standin
 from watcher.backoff import backoff
 from watcher.compressor.client import CompressorClient
-from watcher.compressor.gate import Gate
+from watcher.compressor.gate import CircuitGate
 from watcher.compressor.wire import FetchRequest
 from watcher.errors import CallFailed
 from watcher.model import Event, FailureKind
@@ -46,7 +46,7 @@ class Journeys:
     """A small pipeline: send, wait, send again, until stored, refused or out of attempts."""
 
     client: CompressorClient
-    gate: Gate
+    gate: CircuitGate
     clock: QuickClock
     dice: random.Random
     originals: str
@@ -115,7 +115,7 @@ async def test_good_images_are_stored_and_bad_ones_end(seed: int) -> None:
     log, clock, dice = RecordedLog(), QuickClock(), random.Random(seed)
     async with Standin(seed=seed) as standin, CompressorClient(standin.url, lambda: DEFAULT_KEY, timeout=30) as client:
         standin.faults = bad_times()
-        gate = Gate(client.account, log, clock, dice.random)
+        gate = CircuitGate(client.account, log, clock, dice.random)
         journeys = Journeys(client, gate, clock, dice, originals)
         names = ["bad-1.jpg", "bad-2.jpg", "refused.jpg", *(f"good-{number}.jpg" for number in range(IMAGES))]
         slots = asyncio.Semaphore(8)

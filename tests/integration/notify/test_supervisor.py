@@ -17,7 +17,7 @@ from tests.support.receivers import SECRET, ReceivingServer
 from tests.support.records import lines_of, open_journal, sighting, store_all, take_one
 from watcher.config.receivers import ReceiverSettings
 from watcher.model import AuditLine, Event
-from watcher.notify.plan import Plan
+from watcher.notify.plan import ReceiverPlan
 from watcher.notify.supervisor import NotifierSupervisor
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
@@ -71,9 +71,9 @@ def receiver() -> Iterator[ReceivingServer]:
         yield server
 
 
-def plan(receiver: ReceivingServer, name: str = "cms", **keys: Any) -> Plan:
+def plan(receiver: ReceivingServer, name: str = "cms", **keys: Any) -> ReceiverPlan:
     """A receiver of endings."""
-    return Plan.of(name, ReceiverSettings(**{"url": receiver.url, "secret": SECRET, **keys}))
+    return ReceiverPlan.of(name, ReceiverSettings(**{"url": receiver.url, "secret": SECRET, **keys}))
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["file", "asked"])

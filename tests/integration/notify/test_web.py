@@ -16,7 +16,7 @@ from tests.support.receivers import SECRET, ReceivingServer
 from watcher.network.proxies import Proxies
 from watcher.notify import web
 from watcher.notify.messages import Message
-from watcher.notify.plan import Plan
+from watcher.notify.plan import ReceiverPlan
 from watcher.notify.sending import NotConfirmed
 from watcher.notify.web import WebSender
 
@@ -33,7 +33,7 @@ def receiver() -> Iterator[ReceivingServer]:
 def sender_to(url: str, secret: str = "", proxies: Proxies | None = None) -> WebSender:
     """The way to a URL."""
     host = url.split("/")[2]
-    return WebSender(Plan("cms", "url", host, url=url, secret=secret), proxies or Proxies(), time.time)
+    return WebSender(ReceiverPlan("cms", "url", host, url=url, secret=secret), proxies or Proxies(), time.time)
 
 
 async def refusal(url: str) -> NotConfirmed:

@@ -16,8 +16,8 @@ from watcher.errors import Unavailable
 from watcher.service.admin import AdminServer, Health
 from watcher.service.metrics import Metrics
 from watcher.service.page import pages as page_module
-from watcher.service.page.pages import Pages
-from watcher.service.page.source import Picture, Which
+from watcher.service.page.pages import PageRoutes
+from watcher.service.page.source import Snapshot, Which
 from watcher.service.password import PasswordCheck
 from watcher.shown.figures import Counts, DaemonFigures, JournalFigures, Status
 from watcher.shown.hours import Hour
@@ -50,11 +50,11 @@ class FakeSource:
             raise self.trouble
         return self.number
 
-    async def picture(self) -> Picture:
+    async def picture(self) -> Snapshot:
         self.pictures += 1
         figures = JournalFigures({"products": Counts(failed=self.failed)})
         status = Status.of(DaemonFigures("/state", 7, 0.0), replace(REPORT, api=self.api), figures)
-        return Picture(1_796_000_400.0, status, JournalPicture(figures, latest=self.images))
+        return Snapshot(1_796_000_400.0, status, JournalPicture(figures, latest=self.images))
 
     async def hours(self) -> Sequence[Hour]:
         return ()
@@ -91,7 +91,7 @@ class Site:
 
     def __init__(self) -> None:
         self.source = FakeSource()
-        self.pages = Pages(self.source, SystemClock(), "1.2.3")
+        self.pages = PageRoutes(self.source, SystemClock(), "1.2.3")
         check = PasswordCheck(lambda: None, SystemClock())
         self.server = AdminServer(self.source, Metrics("1.2.3", []), check, self.pages.routes())
         self.base = ""

@@ -20,7 +20,7 @@ from watcher.backoff import (
     probe_delay,
 )
 from watcher.compressor import circuit as rules
-from watcher.compressor.circuit_state import Circuit, Passed, Phase, Request, Step
+from watcher.compressor.circuit_state import Circuit, CircuitChange, Passed, Phase, Request
 from watcher.compressor.failures import MESSAGE_LIMIT, one_line
 from watcher.compressor.wire import Malformed, Pending, Refused, Result, read_answer
 from watcher.model import Event, Failure, FailureKind
@@ -174,7 +174,7 @@ class World:
         else:
             self.take(rules.probed(self.circuit, failure, self.now, jitter, idle=jitter < 0.3))
 
-    def take(self, step: Step) -> None:
+    def take(self, step: CircuitChange) -> None:
         self.circuit = step.circuit
         self.charged.update(step.charged)
         for name in step.charged:

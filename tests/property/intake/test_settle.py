@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.formats.containers import Verdict
+from watcher.formats.containers import ContainerFacts
 from watcher.intake.settle import Decision, GiveUp, Inspection, Leave, NotYet, Patience, Take, Writers, settle
 from watcher.model import Format, Observation
 
 WALL_AHEAD = 1_000_000.0
 PATIENCE = Patience(settle=2.0, max_wait=60.0)
-FORMLESS = Verdict(Format.GIF, "the trailer is missing", formal=True)
-WHOLE, CUT, FOREIGN = Verdict(Format.PNG), Verdict(Format.PNG, "the IEND chunk is missing"), Verdict(None)
+FORMLESS = ContainerFacts(Format.GIF, "the trailer is missing", formal=True)
+WHOLE, CUT, FOREIGN = ContainerFacts(Format.PNG), ContainerFacts(Format.PNG, "the IEND chunk is missing"), ContainerFacts(None)
 
 
 @dataclass
@@ -23,11 +23,11 @@ class File:
 
     now: float = 0.0
     writers: int = 0
-    contents: Verdict = CUT
+    contents: ContainerFacts = CUT
     observation: Observation = field(default_factory=lambda: Observation(0, 0, int(WALL_AHEAD * 1e9), 1))
     changed_at: float = 0.0
 
-    def change(self, contents: Verdict, grow: int) -> None:
+    def change(self, contents: ContainerFacts, grow: int) -> None:
         self.contents = contents
         stamp = int((WALL_AHEAD + self.now) * 1e9)
         self.observation = replace(self.observation, size=self.observation.size + grow, mtime_ns=stamp, ctime_ns=stamp)
@@ -87,7 +87,7 @@ def test_what_is_taken_was_complete(steps: list[tuple[str, int]], leases: bool) 
 
 
 @given(st.lists(STEPS, max_size=40), st.booleans(), st.sampled_from([CUT, WHOLE, FOREIGN, FORMLESS, None]))
-def test_every_file_comes_to_a_decision(steps: list[tuple[str, int]], leases: bool, last: Verdict | None) -> None:
+def test_every_file_comes_to_a_decision(steps: list[tuple[str, int]], leases: bool, last: ContainerFacts | None) -> None:
     """Once its writers are done, looking when it was asked for is enough: taken, left or given up, and the right one."""
     file = File()
     before: NotYet | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pictures import jpeg
-from watcher.commands.sheet import Entry, Picture, entry_markup, saved_words, thumbnail, write_sheet
+from watcher.commands.sheet import Entry, SheetPicture, entry_markup, saved_words, thumbnail, write_sheet
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_the_sheet_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
     preview = thumbnail(tmp_path / "chair.jpg")
     assert preview[8:12] == b"WEBP"
     entry = Entry(
-        "chair.jpg", Picture("before", 2_000, 640, 480, "jpeg", preview), (Picture("own output", 500, preview=preview),)
+        "chair.jpg", SheetPicture("before", 2_000, 640, 480, "jpeg", preview), (SheetPicture("own output", 500, preview=preview),)
     )
 
     write_sheet(tmp_path / "sheet.html", "Before and after", "1 picture", [entry])
@@ -49,7 +49,7 @@ def test_the_sheet_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
 def test_names_and_links_are_text_not_markup() -> None:
     """A file may be called anything, and a URL comes from outside."""
     hostile = '<img src=x onerror="alert(1)">.jpg'
-    picture = Picture("own output", link="javascript:alert(1)")
+    picture = SheetPicture("own output", link="javascript:alert(1)")
 
     markup = entry_markup(Entry(hostile, None, (picture,), "failed", "<b>no</b>"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from watcher.compressor import circuit as rules
 from watcher.compressor.circuit import STREAK_LIMIT
-from watcher.compressor.circuit_state import Circuit, Phase, Request, Step
+from watcher.compressor.circuit_state import Circuit, CircuitChange, Phase, Request
 from watcher.model import Event, Failure, FailureKind
 
 ANSWERED_500 = Failure(FailureKind.TRANSIENT, "the API answered 500: oops", status=500)
@@ -35,7 +35,7 @@ class Way:
     charged: list[str] = field(default_factory=list)
     marks: dict[str, int] = field(default_factory=dict)
 
-    def _apply(self, step: Step) -> frozenset[str]:
+    def _apply(self, step: CircuitChange) -> frozenset[str]:
         self.circuit = step.circuit
         self.lines += [(line.event, dict(line.fields)) for line in step.lines]
         self.charged += sorted(step.charged)

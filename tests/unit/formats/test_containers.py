@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from tests.support.pictures import encoded, photograph
-from watcher.formats.containers import Verdict, judge
+from watcher.formats.containers import ContainerFacts, judge
 from watcher.formats.reading import ReadAt
 from watcher.formats.sniffing import sniff
 from watcher.model import Format
 
 
-def judged(content: bytes) -> Verdict:
+def judged(content: bytes) -> ContainerFacts:
     return judge(reader(content), len(content))
 
 
@@ -129,7 +129,7 @@ def test_every_format_is_known_by_its_content_and_found_whole(name: str) -> None
     """Whole samples of every format are recognised, and whole."""
     expected, content = samples()[name]
 
-    assert judged(content) == Verdict(expected)
+    assert judged(content) == ContainerFacts(expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -148,7 +148,7 @@ def test_bytes_behind_the_end_do_no_harm(name: str) -> None:
     """Phones add data behind the end marker: that is a whole image."""
     expected, content = samples()[name]
 
-    assert judged(content + bytes(5_000) + b"trailer") == Verdict(expected)
+    assert judged(content + bytes(5_000) + b"trailer") == ContainerFacts(expected)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("jpeg")])
@@ -181,7 +181,7 @@ def test_a_truncated_jpeg_says_what_is_missing() -> None:
     """The words are for people: image.failed carries them."""
     _, content = samples()["jpeg"]
 
-    assert judged(content[:-99]) == Verdict(Format.JPEG, "the end marker (EOI) is missing")
+    assert judged(content[:-99]) == ContainerFacts(Format.JPEG, "the end marker (EOI) is missing")
 
 
 def test_an_animated_gif_may_pad_its_blocks() -> None:

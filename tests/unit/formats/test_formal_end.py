@@ -8,7 +8,7 @@ from PIL import Image
 from tests.support.odd_files import UNDEFINED, rgb_page, tiff
 from tests.support.pictures import encoded, jpeg, photograph
 from tests.unit.formats.test_containers import judged
-from watcher.formats.containers import Verdict
+from watcher.formats.containers import ContainerFacts
 from watcher.model import Format
 
 FRAMES = [photograph(80, 60).rotate(angle) for angle in (0, 90, 180)]
@@ -93,7 +93,7 @@ def test_a_gif_that_announces_another_frame_is_cut() -> None:
     content = gif()
     last = content.rindex(b"\x21\xf9\x04")
 
-    assert judged(content[: last + 8]) == Verdict(Format.GIF, "the trailer is missing")
+    assert judged(content[: last + 8]) == ContainerFacts(Format.GIF, "the trailer is missing")
 
 
 TAILS = {

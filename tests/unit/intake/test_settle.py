@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from watcher.formats.containers import Verdict
+from watcher.formats.containers import ContainerFacts
 from watcher.intake.settle import (
     LONGEST_WAIT_CONTENT,
     LONGEST_WAIT_WRITER,
@@ -25,8 +25,12 @@ from watcher.model import FailedReason, Format, IgnoredReason, Observation
 NOW, WALL = 500.0, 1_000_000.0
 SEEN = Observation(size=1_000, mtime_ns=int(WALL * 1e9), ctime_ns=int(WALL * 1e9), inode=7)
 EMPTY = replace(SEEN, size=0)
-FORMLESS = Verdict(Format.GIF, "the trailer is missing", formal=True)
-WHOLE, CUT, FOREIGN = Verdict(Format.JPEG), Verdict(Format.JPEG, "the end marker (EOI) is missing"), Verdict(None)
+FORMLESS = ContainerFacts(Format.GIF, "the trailer is missing", formal=True)
+WHOLE, CUT, FOREIGN = (
+    ContainerFacts(Format.JPEG),
+    ContainerFacts(Format.JPEG, "the end marker (EOI) is missing"),
+    ContainerFacts(None),
+)
 PATIENCE = Patience(settle=2.0, max_wait=3600.0)
 
 
@@ -34,7 +38,7 @@ def decide(look: Inspection, before: NotYet | None = None, *, after: float = 0.0
     return settle(before, look, NOW + after, WALL + after, patience)
 
 
-def waited(observation: Observation = SEEN, verdict: Verdict | None = None) -> NotYet:
+def waited(observation: Observation = SEEN, verdict: ContainerFacts | None = None) -> NotYet:
     """First seen in this version at NOW."""
     return NotYet(observation, NOW, NOW + 1, verdict)
 
@@ -50,7 +54,7 @@ class TestWhereALeaseTells:
 
     def test_a_picture_of_a_kind_that_cannot_be_done_is_left_with_the_words(self) -> None:
         """The words say which kind it is and what to export."""
-        raw = Verdict(None, unsupported="a camera raw (NEF): export a JPEG")
+        raw = ContainerFacts(None, unsupported="a camera raw (NEF): export a JPEG")
 
         assert decide(Inspection(SEEN, Writers.NONE, raw)) == Leave(SEEN, IgnoredReason.UNSUPPORTED, raw.unsupported)
 

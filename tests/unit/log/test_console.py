@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from watcher.log.console import CLEAR_LINE, ConsoleRenderer, Look, Tally, inside, render, shortened, wrapped
+from watcher.log.console import CLEAR_LINE, ConsoleRenderer, LineStyle, Tally, inside, render, shortened, wrapped
 
 URL = "https://shop-bucket.s3.eu-central-003.backblazeb2.com/products/chair.jpg"
 STORED: dict[str, Any] = {
@@ -28,9 +28,9 @@ FAILED = {**STORED, "event": "image.failed", "level": "error", "reason": "reject
 del FAILED["url"]
 
 
-def look(width: int | None = None, **more: Any) -> Look:
+def look(width: int | None = None, **more: Any) -> LineStyle:
     """Folders in /srv/drop, on a terminal of so many columns."""
-    return Look(lambda: width, roots={"products": "/srv/drop"}, **more)
+    return LineStyle(lambda: width, roots={"products": "/srv/drop"}, **more)
 
 
 def test_one_line_for_an_output_where_it_fits() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.fakes import StillClock
 from watcher.config.receivers import ReceiverSettings
 from watcher.notify.heartbeat import FRESH_SECONDS, Heartbeat
-from watcher.notify.plan import Plan
+from watcher.notify.plan import ReceiverPlan
 from watcher.notify.sending import NotConfirmed
 
 
@@ -39,7 +39,7 @@ class Watchdog:
 
 async def run(watchdog: Watchdog, seconds: float, *, healthy: bool = True) -> None:
     """Let a heartbeat beat once a minute for so long; a daemon that is well says so all the time."""
-    plan = Plan.of("alive", ReceiverSettings(url="http://checks/uuid", heartbeat="1m"))
+    plan = ReceiverPlan.of("alive", ReceiverSettings(url="http://checks/uuid", heartbeat="1m"))
     heartbeat = Heartbeat(plan, watchdog, watchdog, watchdog.clock)  # type: ignore[arg-type]
     heartbeat.healthy()
     end = watchdog.clock.moment + seconds

@@ -9,14 +9,14 @@ import pytest
 
 from watcher.config.receivers import ReceiverSettings
 from watcher.model import AuditLine, Event
-from watcher.notify.plan import OUTAGES, Plan
+from watcher.notify.plan import OUTAGES, ReceiverPlan
 
 URL = "http://127.0.0.1:1/token"
 
 
-def plan(**keys: Any) -> Plan:
+def plan(**keys: Any) -> ReceiverPlan:
     """The plan of a receiver with these keys."""
-    return Plan.of("cms", ReceiverSettings(**{"url": URL, **keys}))
+    return ReceiverPlan.of("cms", ReceiverSettings(**{"url": URL, **keys}))
 
 
 def line(event: str = "image.stored", folder: str = "products") -> AuditLine:
@@ -74,7 +74,7 @@ def test_a_plan_comes_through_a_pipe(keys: dict[str, Any]) -> None:
     """As JSON, and back."""
     one = plan(**keys)
 
-    assert Plan.from_json(json.loads(json.dumps(one.to_json()))) == one
+    assert ReceiverPlan.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
 def test_nothing_secret_is_in_a_repr() -> None:

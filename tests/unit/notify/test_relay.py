@@ -13,7 +13,7 @@ from watcher.config.receivers import ReceiverSettings
 from watcher.errors import Unavailable
 from watcher.model import AuditLine
 from watcher.notify.messages import Message
-from watcher.notify.plan import Plan
+from watcher.notify.plan import ReceiverPlan
 from watcher.notify.relay import BATCH, ReceiverRelay
 from watcher.notify.sending import NotConfirmed
 
@@ -41,7 +41,7 @@ class Round:
 
     def __post_init__(self) -> None:
         self.clock = StillClock()
-        plan = Plan.of("cms", ReceiverSettings(**self.keys))
+        plan = ReceiverPlan.of("cms", ReceiverSettings(**self.keys))
         self.relay = ReceiverRelay(plan, 0, self, self.read, self, self.clock, lambda: 0.0)
 
     async def read(self, seq: int, limit: int) -> Sequence[AuditLine]:

@@ -2,27 +2,27 @@
 
 import pytest
 
-from watcher.publish.denials import Denial, Denials, Report
+from watcher.publish.denials import Denial, DenialReport, Denials
 
 
 def test_the_first_is_said_at_once() -> None:
     """The first refusal for a reason is a line, with who asked."""
-    assert Denials().note(Denial.UNKNOWN, "192.0.2.1", 5.0) == [Report(Denial.UNKNOWN, 1, "192.0.2.1")]
+    assert Denials().note(Denial.UNKNOWN, "192.0.2.1", 5.0) == [DenialReport(Denial.UNKNOWN, 1, "192.0.2.1")]
 
 
 def test_a_flood_is_one_line_a_minute() -> None:
     """Whatever comes within a minute is one count in the next line; the last asker is named."""
     denials = Denials()
     lines = [line for second in range(120) for line in denials.note(Denial.UNKNOWN, f"host{second}", float(second))]
-    assert lines == [Report(Denial.UNKNOWN, 1, "host0"), Report(Denial.UNKNOWN, 60, "host60")]
-    assert denials.rest() == [Report(Denial.UNKNOWN, 59, "host119")]
+    assert lines == [DenialReport(Denial.UNKNOWN, 1, "host0"), DenialReport(Denial.UNKNOWN, 60, "host60")]
+    assert denials.rest() == [DenialReport(Denial.UNKNOWN, 59, "host119")]
 
 
 def test_reasons_are_counted_apart() -> None:
     """One reason's flood does not silence another."""
     denials = Denials()
     denials.note(Denial.UNKNOWN, None, 0.0)
-    assert denials.note(Denial.KEY_WRONG, "h", 1.0) == [Report(Denial.KEY_WRONG, 1, "h")]
+    assert denials.note(Denial.KEY_WRONG, "h", 1.0) == [DenialReport(Denial.KEY_WRONG, 1, "h")]
 
 
 def test_what_was_counted_is_said_when_its_minute_is_over() -> None:
@@ -31,7 +31,7 @@ def test_what_was_counted_is_said_when_its_minute_is_over() -> None:
     denials.note(Denial.EXPIRED, "a", 0.0)
     denials.note(Denial.EXPIRED, "b", 1.0)
     assert denials.due(59.0) == []
-    assert denials.due(60.0) == [Report(Denial.EXPIRED, 1, "b")]
+    assert denials.due(60.0) == [DenialReport(Denial.EXPIRED, 1, "b")]
     assert denials.due(61.0) == []
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from watcher.records.chain import AuditLine, Tail, compose, line_hash, reaches_back, read_line, read_tail
+from watcher.records.chain import ChainedLine, Tail, compose, line_hash, reaches_back, read_line, read_tail
 
 
 def chain(count: int) -> list[bytes]:
@@ -36,7 +36,7 @@ def test_read_line_gives_back_what_was_composed() -> None:
     """The record, the number and the hashes; the hash is over the line's bytes."""
     line = read_line(LINES[1][:-1])
 
-    assert AuditLine(2, line_hash(LINES[0][:-1]), line_hash(LINES[1][:-1]), None, {"event": "image.stored", "id": "i2"}) == line
+    assert ChainedLine(2, line_hash(LINES[0][:-1]), line_hash(LINES[1][:-1]), None, {"event": "image.stored", "id": "i2"}) == line
 
 
 @pytest.mark.parametrize(

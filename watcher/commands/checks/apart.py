@@ -32,7 +32,7 @@ _SAID_EVERY_SECONDS: Final = 0.2
 _END_TRIES: Final = 40
 
 
-class Look(Generic[T]):
+class ChildLook(Generic[T]):
     """One look, begun when this is made. `first`: what it begins with, for people."""
 
     def __init__(self, first: object, work: Callable[[Moved], T], user: pwd.struct_passwd | None = None) -> None:

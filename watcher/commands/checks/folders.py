@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from watcher.commands.checks.apart import Look
+from watcher.commands.checks.apart import ChildLook
 from watcher.commands.checks.finding import fail, ok, warn
 from watcher.config.folder_settings import MoveTo
 from watcher.config.rules import folder_rules
@@ -66,7 +66,7 @@ def check_folders(settings: Settings, user: pwd.struct_passwd | None = None) -> 
     findings: list[Finding] = []
     watched, answering = 0, Path("/")
     looks = [
-        (rules.folder, Look(rules.folder.path, partial(check_folder, rules, settings.rescan), user))
+        (rules.folder, ChildLook(rules.folder.path, partial(check_folder, rules, settings.rescan), user))
         for rules in folder_rules(settings).values()
     ]
     for folder, look in looks:

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from watcher.commands.checks.apart import Look
+from watcher.commands.checks.apart import ChildLook
 from watcher.commands.checks.finding import fail, ok
 from watcher.commands.checks.folders import RIGHTS_HINT
 from watcher.errors import NotAnswering
@@ -28,7 +28,7 @@ def check_manifests(settings: Settings, user: pwd.struct_passwd | None = None) -
             continue
         what = f"manifest of {folder.name}"
         try:
-            findings.append(Look(folder.manifest, partial(check_manifest, what, folder.manifest), user).result())
+            findings.append(ChildLook(folder.manifest, partial(check_manifest, what, folder.manifest), user).result())
         except NotAnswering as error:
             findings.append(fail(what, error.message, f"{error.hint}; until then it is not written"))
     return findings

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from watcher.commands.checks.apart import Look
+from watcher.commands.checks.apart import ChildLook
 from watcher.commands.checks.finding import fail, ok, skip, warn
 from watcher.commands.checks.folders import RIGHTS_HINT, existing, file_system
 from watcher.config.units import human_size
@@ -33,7 +33,7 @@ _AUDIT_HINT: Final = f"{RIGHTS_HINT}, or set [log] audit"
 def look_at_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Finding]:
     """The lines about state folder, journal, daemon and audit file, seen with the rights of `user`, or with our own."""
     try:
-        return Look(settings.state_dir, lambda _: list(check_state(settings)), user).result(STATE_PATIENCE_SECONDS)
+        return ChildLook(settings.state_dir, lambda _: list(check_state(settings)), user).result(STATE_PATIENCE_SECONDS)
     except NotAnswering as error:
         return [fail("state_dir", error.message, error.hint)]
 

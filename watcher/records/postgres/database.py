@@ -11,7 +11,7 @@ import psycopg
 from psycopg import conninfo, errors
 
 from watcher.errors import Unavailable
-from watcher.records.commit import Refusal
+from watcher.records.commit import DatabaseFault
 from watcher.records.database import Schema
 from watcher.records.postgres.adapter import NoAnswer, PostgresConnection
 
@@ -146,7 +146,7 @@ class _Explained:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, psycopg.Error):
-            found = refusal(error) or Refusal(_words(error), ADVICE)
+            found = refusal(error) or DatabaseFault(_words(error), ADVICE)
             raise Unavailable(f"the journal in {self._server.name} cannot be opened: {found.message}", found.hint) from None
 
 
@@ -249,14 +249,14 @@ _AGAIN: Final = (
 _SOON: Final = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
 
-def refusal(error: Exception) -> Refusal | None:
+def refusal(error: Exception) -> DatabaseFault | None:
     """What an error says of the database; None where a change is wrong in itself."""
     if not isinstance(error, _AGAIN):
         return None
     hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), ADVICE)
     if "password" in str(error):
         hint = _HINTS[0][1]
-    return Refusal(_words(error), hint, passing=_is_cut(error))
+    return DatabaseFault(_words(error), hint, passing=_is_cut(error))
 
 
 def _is_cut(error: Exception) -> bool:

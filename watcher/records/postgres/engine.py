@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 
 from watcher.model import Event
-from watcher.records.commit import Refusal
+from watcher.records.commit import DatabaseFault
 from watcher.records.postgres import claims, database
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class PostgresEngine:
         if connection.broken:
             self._connection = None
 
-    def refusal(self, error: Exception) -> Refusal | None:
+    def refusal(self, error: Exception) -> DatabaseFault | None:
         """See `Engine.refusal`."""
         if database.is_contention(error):
-            return Refusal("other hosts are in the way", self.advice, passing=True)
+            return DatabaseFault("other hosts are in the way", self.advice, passing=True)
         return database.refusal(error)
 
     def look_around(self) -> None:

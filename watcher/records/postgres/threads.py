@@ -18,8 +18,8 @@ from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.records.commit import Refusal
-    from watcher.records.jobs import Job
+    from watcher.records.commit import DatabaseFault
+    from watcher.records.jobs import ThreadJob
     from watcher.records.outage import Outage
     from watcher.records.postgres.adapter import PostgresConnection
     from watcher.records.postgres.database import Server
@@ -42,7 +42,7 @@ class PatientReadThread(ReadThread):
         super().accept_no_more()
         self._stopping.set()
 
-    def _answer(self, job: Job) -> None:
+    def _answer(self, job: ThreadJob) -> None:
         tries = 0
         while True:
             try:
@@ -61,7 +61,7 @@ class PatientReadThread(ReadThread):
             except psycopg.Error as error:
                 job.error = error
 
-    def _refused(self, job: Job) -> Refusal | None:
+    def _refused(self, job: ThreadJob) -> DatabaseFault | None:
         """Answer, and give what the database says instead, if it does."""
         job.error = None
         super()._answer(job)

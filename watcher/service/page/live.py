@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.errors import Unavailable
 from watcher.service.page.plots import activity, last_day, last_month
-from watcher.service.page.rendering import Look, Renderer
+from watcher.service.page.rendering import PageContext, Renderer
 from watcher.service.page.words import picture_origins
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from watcher.ports import Clock
     from watcher.service.page.plots import Activity
-    from watcher.service.page.source import PageSource, Picture
+    from watcher.service.page.source import PageSource, Snapshot
 
     Answer = TypeVar("Answer")
 
@@ -38,7 +38,7 @@ MOST_ORIGINS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A part of the page, and the number of the frame that changed it last."""
 
     html: str
@@ -52,8 +52,8 @@ class Frame:
     """The page at one moment."""
 
     number: int
-    look: Look
-    sections: Mapping[str, Section]
+    look: PageContext
+    sections: Mapping[str, PageSection]
 
     def news(self, seen: int) -> bytes:
         """The events for who has seen frame number `seen`; they end with this frame's number."""
@@ -64,7 +64,7 @@ class Frame:
 class Live:
     """The frames. `poke` may be called from any thread; all else belongs to the event loop."""
 
-    def __init__(self, source: PageSource, clock: Clock, look: Look) -> None:
+    def __init__(self, source: PageSource, clock: Clock, look: PageContext) -> None:
         """`look` is what does not change: the zone and the token."""
         self._source = source
         self._clock = clock
@@ -188,7 +188,7 @@ class Live:
             self._frame = frame
             self._changed.notify_all()
 
-    async def _draw(self, picture: Picture, activities: Sequence[Activity]) -> Frame:
+    async def _draw(self, picture: Snapshot, activities: Sequence[Activity]) -> Frame:
         before = self._frame
         known = self._source.origins() if before is None else before.look.origins
         origins = known | picture_origins(picture.journal.latest)
@@ -199,9 +199,9 @@ class Live:
         return Frame(number, look, sections)
 
 
-def _section(name: str, html: str, number: int, before: Frame | None) -> Section:
+def _section(name: str, html: str, number: int, before: Frame | None) -> PageSection:
     old = None if before is None else before.sections[name]
-    return old if old is not None and old.html == html else Section(html, number, event(name, html))
+    return old if old is not None and old.html == html else PageSection(html, number, event(name, html))
 
 
 def event(name: str, text: str) -> bytes:

@@ -14,7 +14,7 @@ from watcher.errors import Unavailable
 from watcher.result_records import printable
 from watcher.service.page.guard import is_own_form
 from watcher.service.page.live import Live, event
-from watcher.service.page.rendering import STATIC, Look, local_zone, static, static_address
+from watcher.service.page.rendering import STATIC, PageContext, local_zone, static, static_address
 from watcher.service.page.source import Which
 from watcher.service.page.words import picture_origins
 
@@ -33,7 +33,7 @@ KEEP_STATIC: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
 _BACK: Final = re.compile(r"/(images/[\w-]+)?")
 
 
-class Pages:
+class PageRoutes:
     """The page's routes. Its forms carry a token that lasts as long as the process."""
 
     def __init__(self, source: PageSource, clock: Clock, version: str) -> None:
@@ -41,7 +41,7 @@ class Pages:
         self._source = source
         self._version = version
         self._token = secrets.token_urlsafe(32)
-        self._look = Look(0.0, local_zone(), self._token)
+        self._look = PageContext(0.0, local_zone(), self._token)
         self._clock = clock
         self.live = Live(source, clock, self._look)
         self._streams = 0
@@ -112,10 +112,10 @@ class Pages:
     def _common(self) -> dict[str, Any]:
         return {"version": self._version, "token": self._token}
 
-    def _look_at(self, images: Iterable[ShownImage]) -> Look:
+    def _look_at(self, images: Iterable[ShownImage]) -> PageContext:
         return replace(self._look, now=self._clock.now(), origins=frozenset(picture_origins(images)))
 
-    def _stamp(self, look: Look) -> str:
+    def _stamp(self, look: PageContext) -> str:
         """Where this changes an open page has to be loaded anew: another process, or pictures from elsewhere."""
         return "-".join([self._token[:8], str(len(look.origins))])
 
@@ -226,7 +226,7 @@ def notice(query: Mapping[str, str]) -> str:
     return f"{int(count)} image{'' if int(count) == 1 else 's'} {done}"
 
 
-def _html(html: str, look: Look, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+def _html(html: str, look: PageContext, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     headers = {"Content-Security-Policy": content_policy(look.origins), "Referrer-Policy": "same-origin"}
     return web.Response(status=status, text=html, content_type="text/html", charset="utf-8", headers=headers)
 

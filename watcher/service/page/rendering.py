@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from watcher.service.page.plots import Activity
-    from watcher.service.page.source import Picture
+    from watcher.service.page.source import Snapshot
     from watcher.shown.images import Found, ShownStory
 
 SECTIONS: Final = ("now", "failures", "unready", "underway", "latest", "folders", "receivers", "activity")
@@ -33,7 +33,7 @@ STATIC: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PageContext:
     """What all pages of one moment have in common: time and zone, the forms' token, where pictures may come from."""
 
     now: float
@@ -71,25 +71,25 @@ class Renderer:
         self._environment.filters.update(_FILTERS)
         self._environment.globals.update(_GLOBALS)
 
-    def sections(self, picture: Picture, activities: Sequence[Activity], look: Look) -> dict[str, str]:
+    def sections(self, picture: Snapshot, activities: Sequence[Activity], look: PageContext) -> dict[str, str]:
         """The inside of every section."""
         values = {"status": picture.status, "journal": picture.journal, "activities": activities, "look": look}
         return {name: self._render(f"sections/{name}.html", values) for name in SECTIONS}
 
-    def page(self, sections: Mapping[str, str], look: Look, **values: Any) -> str:
+    def page(self, sections: Mapping[str, str], look: PageContext, **values: Any) -> str:
         """The page as a whole."""
         ready = {name: Markup(html) for name, html in sections.items()}  # noqa: S704 - they come from `sections`
         return self._render("page.html", {"sections": ready, "look": look, **values})
 
-    def image(self, story: ShownStory, look: Look, **values: Any) -> str:
+    def image(self, story: ShownStory, look: PageContext, **values: Any) -> str:
         """One image's whole history."""
         return self._render("image.html", {"story": story, "look": look, **values})
 
-    def found(self, text: str, found: Found | None, look: Look, **values: Any) -> str:
+    def found(self, text: str, found: Found | None, look: PageContext, **values: Any) -> str:
         """What a search brought."""
         return self._render("search.html", {"text": text, "found": found, "look": look, **values})
 
-    def problem(self, title: str, message: str, look: Look, **values: Any) -> str:
+    def problem(self, title: str, message: str, look: PageContext, **values: Any) -> str:
         """A page that says why there is no other."""
         return self._render("problem.html", {"title": title, "message": message, "look": look, **values})
 

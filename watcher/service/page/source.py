@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Snapshot:
     """Everything at one moment (`now`, Unix seconds). The numbers are those of `status`."""
 
     now: float
@@ -39,7 +39,7 @@ class PageSource(Protocol):
     async def version(self) -> object:
         """Another value than before where a new picture would be another one."""
 
-    async def picture(self) -> Picture:
+    async def picture(self) -> Snapshot:
         """What there is to show now."""
 
     async def hours(self) -> Sequence[Hour]:
