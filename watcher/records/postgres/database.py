@@ -45,6 +45,8 @@ class Server:
     """The name of the host that speaks."""
     lease: float = 30.0
     """Seconds. A transaction in which nothing happens is ended by the server well before: its locks keep others waiting."""
+    namespace: str = NAMESPACE
+    """The schema of the database with the tables that are meant."""
 
     @property
     def name(self) -> str:
@@ -67,7 +69,7 @@ class Server:
 
     def _introduce(self, connection: PostgresConnection, epoch: int) -> None:
         idle = str(max(1_000, min(10_000, int(self.lease * 1000 / 3))))
-        connection.raw.execute(_SESSION, (NAMESPACE, self.host, str(epoch), idle, "20s"))
+        connection.raw.execute(_SESSION, (self.namespace, self.host, str(epoch), idle, "20s"))
 
     def _facts(self) -> dict[str, str]:
         try:
@@ -107,7 +109,7 @@ def open_beside(server: Server, schema: Schema, *, writable: bool) -> PostgresCo
         connection = server.connect()
     try:
         with with_words:
-            _check_there(_versions(connection), schema, server)
+            _check_there(_versions(connection, server.namespace), schema, server)
             if not writable:
                 connection.execute("SET default_transaction_read_only = on")
     except BaseException:  # nobody else knows of the connection
@@ -128,7 +130,7 @@ def is_there(server: Server) -> bool:
     def look() -> bool:
         connection = server.connect()
         try:
-            return _versions(connection) is not None
+            return _versions(connection, server.namespace) is not None
         finally:
             connection.close()
 
@@ -160,14 +162,14 @@ def _check_server(connection: PostgresConnection, server: Server) -> None:
 
 def _migrate(connection: PostgresConnection, schema: Schema, server: Server) -> None:
     """Make the tables, or run the migrations that they have not seen: one host does it, the others wait for it."""
-    found = _versions(connection)
+    found = _versions(connection, server.namespace)
     if found is not None:
         _check_version(found, schema, server)
         if found[0] >= schema.version:
             return
     connection.script(f"SET lock_timeout = '120s'; SELECT pg_advisory_lock({_MIGRATION_LOCK})")
     try:
-        for number, script in _steps(_versions(connection), schema):
+        for number, script in _steps(_versions(connection, server.namespace), schema, server.namespace):
             connection.script(f"BEGIN; {script}\n; {_set_version(number)}; COMMIT")
     except psycopg.Error:
         if not connection.broken and connection.in_transaction:
@@ -178,9 +180,9 @@ def _migrate(connection: PostgresConnection, schema: Schema, server: Server) -> 
             connection.script(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK}); SET lock_timeout = '20s'")
 
 
-def _steps(found: tuple[int, int] | None, schema: Schema) -> Iterator[tuple[int, str]]:
+def _steps(found: tuple[int, int] | None, schema: Schema, namespace: str) -> Iterator[tuple[int, str]]:
     if found is None:
-        yield schema.version, f"CREATE SCHEMA IF NOT EXISTS {NAMESPACE}; {schema.script}"
+        yield schema.version, f"CREATE SCHEMA IF NOT EXISTS {namespace}; {schema.script}"
         return
     yield from enumerate(schema.migrations[found[0] - 1 :], found[0] + 1)
 
@@ -190,9 +192,9 @@ def _set_version(number: int) -> str:
     return f"{insert}; UPDATE journal SET version = {number}"  # noqa: S608 - a number
 
 
-def _versions(connection: PostgresConnection) -> tuple[int, int] | None:
+def _versions(connection: PostgresConnection, namespace: str) -> tuple[int, int] | None:
     """The version of the schema and the least that works with it; None where there is no journal."""
-    if connection.execute("SELECT to_regclass(?)", (f"{NAMESPACE}.journal",)).fetchone()[0] is None:
+    if connection.execute("SELECT to_regclass(?)", (f"{namespace}.journal",)).fetchone()[0] is None:
         return None
     row = connection.execute("SELECT version, least FROM journal").fetchone()
     return None if row is None else (int(row[0]), int(row[1]))

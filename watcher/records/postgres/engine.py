@@ -93,40 +93,36 @@ class PostgresEngine:
         return self._server.connect()
 
 
-class HostEngine(PostgresEngine):
-    """The Engine of a daemon: a host of the cluster."""
+class MemberEngine(PostgresEngine):
+    """The Engine of one among several that work together: it holds what it took under a number, for as long as its lease lasts.
+
+    Whoever finds that another's lease has ended fences it. What that one does afterwards under its old number changes nothing.
+    """
 
     def __init__(
-        self,
-        server: Server,
-        connection: PostgresConnection,
-        *,
-        instance: str,
-        epoch: int,
-        clock: Clock,
-        tell: Callable[..., None],
+        self, server: Server, connection: PostgresConnection, *, number: int, clock: Clock, tell: Callable[..., None]
     ) -> None:
         """`tell` takes an event and its fields, from any thread."""
         super().__init__(server, connection)
-        self._instance = instance
-        self._epoch = epoch
+        self.number = number
+        """For the thread that makes changes: under it this one holds what it takes now."""
         self._clock = clock
         self._tell = tell
         self._batch = time.time_ns()
         self._unsure: int | None = None
         self._renewed_at = self._steady_since = self._polled_at = clock.monotonic()
         self._looked_at = float("-inf")
-        self.hosts_alive = 1
-        """As this one saw it last, itself included."""
+        self.alive = 1
+        """How many work together, as this one saw it last, itself included."""
 
     def begin(self) -> PostgresConnection | None:
         """See `Engine.begin`. Every transaction renews the lease, and none goes through without it."""
         connection = self._ready()
         unsure, self._unsure = self._unsure, None
-        if unsure is not None and claims.went_through(connection, unsure):
+        if unsure is not None and self._went_through(connection, unsure):
             return None
-        self._fence_dead(connection)
-        self._begin_as_host(connection)
+        self._look_after_others(connection)
+        self._begin_as_member(connection)
         return connection
 
     def commit(self) -> None:
@@ -143,7 +139,7 @@ class HostEngine(PostgresEngine):
             self._unsure = None  # the server said no: it did not go through
 
     def look_around(self) -> None:
-        """Renew the lease, and look after the other hosts."""
+        """Renew the lease, and look after the others."""
         if self._clock.monotonic() - self._polled_at >= POLL_SECONDS:
             self._polled_at = self._clock.monotonic()
             self.notice()
@@ -158,50 +154,125 @@ class HostEngine(PostgresEngine):
             self._renewed_at = self._clock.monotonic() - self._server.lease / RENEWALS + 1.0
 
     def close(self) -> None:
-        """Leave the cluster, if the database is there, and let go of it."""
+        """Leave, if the database is there, and let go of it."""
         try:
             connection = self._connection
             if connection is not None and not connection.broken:
                 connection.execute("BEGIN")
-                if claims.stamp(connection, self._batch + 1, self._server.lease):
-                    claims.leave(connection, self._clock.now())
+                if self._stamp(connection, self._batch + 1):
+                    self._leave(connection)
                 connection.execute("COMMIT")
         except psycopg.Error:
             # its lease ends by itself
             pass
         super().close()
 
+    def is_fresh(self) -> bool:
+        """Whether the lease was renewed so lately that nobody can have fenced this one. From any thread."""
+        return self._clock.monotonic() - self._renewed_at < self._server.lease
+
     def _connect(self) -> PostgresConnection:
         self._steady_since = self._clock.monotonic()
-        return self._server.connect(self._epoch)
+        return self._server.connect(self.number)
 
-    def _begin_as_host(self, connection: PostgresConnection) -> None:
+    def _begin_as_member(self, connection: PostgresConnection) -> None:
         self._batch += 1
         connection.execute("BEGIN")
-        if claims.stamp(connection, self._batch, self._server.lease):
+        if self._stamp(connection, self._batch):
             return
-        self._epoch = claims.join(connection, self._instance, self._server.lease, self._clock.now())
-        claims.stamp(connection, self._batch, self._server.lease)
-        message = "this host was not heard of for longer than its lease: others go on with what it had, and it joins again"
-        self._tell(Event.CLUSTER_FENCED, host=self._server.host, message=message)
+        self.number = self._join(connection)
+        self._stamp(connection, self._batch)
+        self._tell(Event.CLUSTER_FENCED, host=self._server.host, message=self._own_fence_words())
 
-    def _fence_dead(self, connection: PostgresConnection) -> None:
-        """Now and then, and not right after this host was cut off itself: the others may have been, too."""
+    def _look_after_others(self, connection: PostgresConnection) -> None:
+        """Now and then, and not right after this one was cut off itself: the others may have been, too."""
         now, lease = self._clock.monotonic(), self._server.lease
         if now - self._looked_at < lease / RENEWALS:
             return
         self._looked_at = now
-        self.hosts_alive = claims.count_alive(connection)
+        self.alive = self._count_alive(connection)
         if now - self._steady_since < lease:
             return
         connection.execute("BEGIN")
-        fenced = claims.fence_dead(connection, self._clock.now()) if self._is_member(connection) else []
+        is_member = self._stamp(connection, self._batch)
+        fenced = self._fence_dead(connection) if is_member else []
         connection.execute("COMMIT")
-        for host, images in fenced:
-            message = f"{host} was not heard of for longer than its lease; others that see its files go on with them"
-            self._tell(Event.CLUSTER_FENCED, host=host, images=images, message=message)
-        if any(images for _, images in fenced):
+        for host, count in fenced:
+            self._tell(Event.CLUSTER_FENCED, host=host, **self._fence_fields(host, count))
+        if any(count for _, count in fenced):
             self.notice()
 
-    def _is_member(self, connection: PostgresConnection) -> bool:
-        return claims.stamp(connection, self._batch, self._server.lease)
+    # --- how they tell each other apart: inside of a transaction but for `_went_through` and `_count_alive` -------------------
+
+    def _stamp(self, connection: PostgresConnection, batch: int) -> bool:
+        """Renew the lease, and name the transaction. False where this one was fenced."""
+        raise NotImplementedError
+
+    def _went_through(self, connection: PostgresConnection, batch: int) -> bool:
+        """Whether the transaction of this name was committed."""
+        raise NotImplementedError
+
+    def _join(self, connection: PostgresConnection) -> int:
+        """Begin anew with nothing in hand. Gives the new number."""
+        raise NotImplementedError
+
+    def _leave(self, connection: PostgresConnection) -> None:
+        """Let go of everything."""
+        raise NotImplementedError
+
+    def _count_alive(self, connection: PostgresConnection) -> int:
+        """How many there are, this one included."""
+        raise NotImplementedError
+
+    def _fence_dead(self, connection: PostgresConnection) -> list[tuple[str, int]]:
+        """Fence whose lease has ended. Gives their names, and how much each of them had in hand."""
+        raise NotImplementedError
+
+    def _own_fence_words(self) -> str:
+        raise NotImplementedError
+
+    def _fence_fields(self, host: str, count: int) -> dict[str, object]:
+        raise NotImplementedError
+
+
+class HostEngine(MemberEngine):
+    """The Engine of a daemon: a host of the cluster."""
+
+    def __init__(
+        self,
+        server: Server,
+        connection: PostgresConnection,
+        *,
+        instance: str,
+        epoch: int,
+        clock: Clock,
+        tell: Callable[..., None],
+    ) -> None:
+        """See `MemberEngine`; `instance` names this host's state folder."""
+        super().__init__(server, connection, number=epoch, clock=clock, tell=tell)
+        self._instance = instance
+
+    def _stamp(self, connection: PostgresConnection, batch: int) -> bool:
+        return claims.stamp(connection, batch, self._server.lease)
+
+    def _went_through(self, connection: PostgresConnection, batch: int) -> bool:
+        return claims.went_through(connection, batch)
+
+    def _join(self, connection: PostgresConnection) -> int:
+        return claims.join(connection, self._instance, self._server.lease, self._clock.now())
+
+    def _leave(self, connection: PostgresConnection) -> None:
+        claims.leave(connection, self._clock.now())
+
+    def _count_alive(self, connection: PostgresConnection) -> int:
+        return claims.count_alive(connection)
+
+    def _fence_dead(self, connection: PostgresConnection) -> list[tuple[str, int]]:
+        return claims.fence_dead(connection, self._clock.now())
+
+    def _own_fence_words(self) -> str:
+        return "this host was not heard of for longer than its lease: others go on with what it had, and it joins again"
+
+    def _fence_fields(self, host: str, count: int) -> dict[str, object]:
+        message = f"{host} was not heard of for longer than its lease; others that see its files go on with them"
+        return {"images": count, "message": message}

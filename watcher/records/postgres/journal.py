@@ -142,7 +142,7 @@ class PostgresJournal(ThreadedJournal):
     @property
     def hosts_alive(self) -> int:
         """See `ThreadedJournal.hosts_alive`."""
-        return self._engine.hosts_alive if isinstance(self._engine, HostEngine) else 1
+        return self._engine.alive if isinstance(self._engine, HostEngine) else 1
 
     def _hear(self) -> None:
         self._engine.notice()
