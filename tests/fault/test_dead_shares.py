@@ -14,8 +14,9 @@ import pytest
 
 from tests.support.daemon import Daemon, command
 from tests.support.fuse import UNCACHED, Mounted, mounted
-from tests.support.standin import StandinProcess
+from tests.support.standin import Fault, StandinProcess
 from tests.support.world import KEY, World, small_image
+from watcher.intake.pools import PATIENCE_SECONDS
 
 SLOTS = 32
 """Turns that have begun when it turns out that the share hangs."""
@@ -110,6 +111,25 @@ def test_images_of_a_dead_share_wait_and_others_do_not(world: World, share: Moun
         share.wake()
         daemon.wait_for("image.stored", 100, seconds=60, folder="nas")
     assert 1 == max(world.paid().values())
+
+
+def test_requests_whose_originals_hang_hold_up_no_others(world: World, share: Mounted) -> None:
+    """All that may be in flight are for images of the share when it begins to hang: others are sent all the same."""
+    world.standin.set_faults(Fault("delay", seconds=2.0, file="*-nas.jpg"))
+    config = world.write_config(log={"level": "debug"}, compressor={"concurrency": 2})
+    with Daemon(config, KEY) as daemon:
+        for number in range(6):
+            (share.below / f"{number}-nas.jpg").write_bytes(small_image(number))
+        daemon.wait_for("image.requested", 2)
+        share.hang()
+        began = time.monotonic()
+        world.put("a.jpg", small_image(10))
+        daemon.wait_for("image.stored", folder="local")
+        assert time.monotonic() - began < PATIENCE_SECONDS
+        world.standin.set_faults()
+        share.wake()
+        daemon.wait_for("image.stored", 6, seconds=60, folder="nas")
+        assert {1} == {line["attempts"] for line in daemon.events("image.stored")}
 
 
 def test_a_daemon_starts_and_reloads_beside_a_dead_share(world: World, share: Mounted) -> None:

@@ -86,6 +86,7 @@ def _delivery_ports(context: Context, records: Records, publishing: Publishing, 
         random=random.random,
         look_again=intake.look_at,
         endings_told=partial(_endings_told, records.relay),
+        out_of_reach=intake.out_of_reach,
     )
 
 

@@ -13,9 +13,9 @@ from watcher.formats.targets import converted_extension
 from watcher.model import OutputState, StoredObject
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
-    from watcher.model import FileRef, Image, Output, OutputRule, Record, SourceFacts, Ticket
+    from watcher.model import FileRef, Image, Output, OutputRule, Record, SourceFacts, Subtree, Ticket
     from watcher.ports import (
         Api,
         Clock,
@@ -60,6 +60,8 @@ class Ports:
     """Is told of files that are there in another version than was taken."""
     endings_told: Callable[[], Awaitable[None]] = _at_once
     """Returns when the endings that are committed stand in the log, or when that takes too long to be waited for."""
+    out_of_reach: Callable[[], Collection[Subtree]] = tuple
+    """What cannot be had at this moment, since its root or a mount below it is away or hangs."""
 
 
 @dataclass(frozen=True, slots=True)

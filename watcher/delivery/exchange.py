@@ -57,7 +57,7 @@ class Exchange:
     def __init__(self, ports: Ports, concurrency: int) -> None:
         """`concurrency` bounds the requests in flight."""
         self._ports = ports
-        self._sending = Limit(concurrency)
+        self._sending = Limit(concurrency, ports.out_of_reach)
         self._in_flight: set[tuple[str, str | None]] = set()
         self.stopping = False
         """No job is followed any more; the next start goes on with it."""
@@ -79,7 +79,7 @@ class Exchange:
         self, delivery: Delivery, opened: OpenImage, publication: Publication, policy: Policy
     ) -> Result | CallFailure | Conclusion:
         """Send the request when it may be sent, and give what came of it; a job is followed to its end."""
-        async with self._sending, Permit(self._ports.gate, delivery.id) as permit:
+        async with self._sending.hold(delivery.image.file), Permit(self._ports.gate, delivery.id) as permit:
             if not await opened.is_current(FRESH_SECONDS):
                 return Gone()
             if opened.ticket.expires_at < self._ports.clock.now() + policy.timeout / 2:

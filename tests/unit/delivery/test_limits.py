@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+from tests.support.publishing import wait_until
 from watcher.delivery.limits import Limit
+from watcher.model import FileRef, Subtree
+
+ON_THE_SHARE = 100
 
 
 class Crowd:
-    """Tasks that go in and stay until they are told to leave."""
+    """Tasks that go in and stay until they are told to leave. Those of ON_THE_SHARE and up are about files of the folder nas."""
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
@@ -29,7 +34,8 @@ class Crowd:
         await settled()
 
     async def _stay(self, number: int) -> None:
-        async with self._limit:
+        folder = "nas" if number >= ON_THE_SHARE else "local"
+        async with self._limit.hold(FileRef(folder, Path("/srv") / folder, b"%d.jpg" % number)):
             self.inside.append(number)
             try:
                 await self.leave[number].wait()
@@ -100,4 +106,37 @@ async def test_who_is_called_off_while_waiting_takes_no_place() -> None:
     await crowd.end()
     await crowd.come(6)
     assert crowd.inside == [6]
+    await crowd.end()
+
+
+async def test_those_whose_share_hangs_hold_up_nobody_else() -> None:
+    """Others are let in for them, as many as there is room for without them; those of the share that wait stay outside."""
+    away: list[Subtree] = []
+    limit = Limit(2, lambda: away)
+    crowd = Crowd(limit)
+    await crowd.come(100, 101, 102, 1, 2, 3)
+    assert crowd.inside == [100, 101]
+    limit.look()
+    await settled()
+    assert crowd.inside == [100, 101]
+    away.append(Subtree("nas"))
+    limit.look()
+    await settled()
+    assert crowd.inside == [100, 101, 1, 2]
+    await crowd.go(1)
+    assert crowd.inside == [100, 101, 2, 3]
+    away.clear()
+    for number in (100, 101, 2):
+        await crowd.go(number)
+    assert crowd.inside == [3, 102]
+    await crowd.end()
+
+
+async def test_it_is_looked_by_itself_while_somebody_waits() -> None:
+    """A share may begin to hang after the limit was reached."""
+    away: list[Subtree] = []
+    crowd = Crowd(Limit(1, lambda: away))
+    await crowd.come(100, 1)
+    away.append(Subtree("nas"))
+    await wait_until(lambda: crowd.inside == [100, 1])
     await crowd.end()
