@@ -8,6 +8,7 @@ cameras write IMG_0001.JPG.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 TEMPORARY_NAMES: Final = (
     "*~",  # editors' backups
-    "~*",  # NotifierSupervisor locks, ~syncthing~*
+    "~*",  # Office's locks, ~syncthing~*
     "#*#",  # Emacs
     "*.~*",  # Nextcloud, ownCloud
     "*.part",  # Firefox, KDE, FTP clients
@@ -94,7 +95,7 @@ TEMPORARY_FILES: Final = (
     "*.orig",
     "*.old",
     "*.backup",
-    "*.sb-????????-??????",  # programs in Apple's sandbox, NotifierSupervisor among them
+    "*.sb-????????-??????",  # programs in Apple's sandbox, Office among them
     *(f"*.{kind}.{_SIX}" for kind in _PICTURES),  # Qt's QSaveFile, GLib, mkstemp
     *(f"*.{kind}.{_EIGHT}" for kind in _PICTURES),  # AWS clients
     *(f"*.{kind}.tmp*" for kind in _PICTURES),  # programs that write NAME.tmp.PID or NAME.tmp123
@@ -130,6 +131,9 @@ _LINE_ENDS: Final = {ord("\n"): "\0", ord("\r"): "\1"}
 """They may be part of a name, and are the end of a line to what globs become; no name holds the first put for them, hardly one
 the second."""
 
+_NAMED_GROUP: Final = re.compile(r"\(\?P<\w+>")
+_NOTHING: Final = "(?!)"
+
 
 class Globs:
     """A set of shell globs on "/"-separated paths, as in .gitignore files (`**` crosses directories)."""
@@ -137,7 +141,7 @@ class Globs:
     def __init__(self, patterns: Iterable[str], *, ignore_case: bool = False) -> None:
         self._patterns = tuple(patterns)
         self._ignore_case = ignore_case
-        self._spec = GitIgnoreSpec.from_lines(self._plain(_anchored(pattern)) for pattern in self._patterns)
+        self._matches = _any_of(GitIgnoreSpec.from_lines(self._plain(_anchored(pattern)) for pattern in self._patterns)).match
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Globs):
@@ -149,11 +153,17 @@ class Globs:
 
     def match(self, path: str) -> bool:
         """Whether any glob matches the path inside the folder."""
-        return self._spec.match_file(self._plain(path))
+        return self._matches(self._plain(path).removeprefix("/")) is not None
 
     def _plain(self, text: str) -> str:
         text = text.translate(_LINE_ENDS)
         return text.lower() if self._ignore_case else text
+
+
+def _any_of(spec: GitIgnoreSpec) -> re.Pattern[str]:
+    """All globs in one expression: to try a hundred of them one by one takes twice as long. None takes a match back."""
+    expressions = (pattern.regex.pattern for pattern in spec.patterns if pattern.include and pattern.regex is not None)
+    return re.compile("|".join(f"(?:{_NAMED_GROUP.sub('(?:', each)})" for each in expressions) or _NOTHING)
 
 
 def _anchored(pattern: str) -> str:
