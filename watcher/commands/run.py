@@ -20,6 +20,7 @@ from watcher.log import CountingLog, JsonLog, quiet_libraries
 from watcher.log.console import CLEAR_LINE, Tally, plain
 from watcher.log.output import QueuedLog, QueuedStream
 from watcher.service.control import Control
+from watcher.service.process import spare_collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +58,7 @@ async def run_daemon(settings: Settings, config: Path) -> int:
     control.catch_signals()
     tally, since = Tally(), time.monotonic()
     async with started(settings, open_log(settings, tally), control=control, load=load) as app:
+        spare_collector()
         status = await app.run()
         waiting = app.intake.waiting()
     if log_form(settings) == "console":
