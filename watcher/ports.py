@@ -66,8 +66,16 @@ class Source(Protocol):
     def facts(self) -> SourceFacts:
         """Name, SHA-1, size and format of the bytes behind the descriptor."""
 
+    @property
+    def held(self) -> bytes | None:
+        """All the bytes that were hashed, where they are few enough to be held in memory; else they are behind the descriptor."""
+
+    @property
+    def modified(self) -> float:
+        """When the bytes were last changed, in Unix seconds."""
+
     def fileno(self) -> int:
-        """The descriptor; it pins the inode, whatever happens to the path."""
+        """The descriptor, which pins the inode, whatever happens to the path. There is none (-1) where the bytes are held."""
 
     async def is_current(self, within: float = 0.0) -> bool:
         """Whether the path still leads to these bytes: same inode, same version. Raises NotAnswering.
@@ -82,13 +90,13 @@ class Source(Protocol):
         """The same, with nobody waiting for it: to close a duplicate of the descriptor, which may hang like anything else."""
 
     def is_intact(self) -> bool:
-        """Whether the bytes behind the descriptor are still those that were hashed (size and times unmoved).
+        """Whether the bytes are still those that were hashed: always where they are held, else if size and times are unmoved.
 
         May wait for the disk: to be called through `run`. Raises Unavailable where nobody can tell.
         """
 
     def close(self) -> None:
-        """Give the descriptor back. Does not wait. May be called twice."""
+        """Let go of the bytes. Does not wait. May be called twice."""
 
 
 class Originals(Protocol):

@@ -71,9 +71,9 @@ async def publisher(starter: Starter) -> Publisher:
     return await starter()
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> OpenedFile:
-    return OpenedFile(write_original(tmp_path, PHOTO))
+@pytest.fixture(params=["behind a descriptor", "held"])
+def photo(request: pytest.FixtureRequest, tmp_path: Path) -> OpenedFile:
+    return OpenedFile(write_original(tmp_path, PHOTO), hold=request.param == "held")
 
 
 async def fetch(publication: Publication, *arguments: str) -> tuple[int, bytes]:

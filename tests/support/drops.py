@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
 from watcher.config.loading import load_settings
 from watcher.config.rules import folder_rules
+from watcher.intake.contents import Memory
 from watcher.intake.intake import Intake, IntakeSettings
 from watcher.intake.originals import FileOriginals
 from watcher.model import Event, FileRef, Image, Observation
@@ -75,6 +76,11 @@ class Drops:
     @property
     def originals(self) -> FileOriginals:
         return FileOriginals(self.intake.roots, self.intake.pools, self.intake.emptied)
+
+    @property
+    def unheld_originals(self) -> FileOriginals:
+        """The same without room to hold any bytes: as it is for large files."""
+        return FileOriginals(self.intake.roots, self.intake.pools, self.intake.emptied, Memory(0))
 
     def file(self, relative: str | bytes, folder: str = "drop") -> FileRef:
         root = next(Path(each["path"]) for each in self.folders if each["name"] == folder)

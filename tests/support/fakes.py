@@ -70,6 +70,8 @@ class FakeSource:
     intact: bool = True
     current: bool = True
     closed: bool = False
+    held: bytes | None = None
+    modified: float = 0.0
 
     def fileno(self) -> int:
         return -1

@@ -20,14 +20,16 @@ _numbers = itertools.count()
 
 
 class OpenedFile:
-    """A Source over a real file: opened once, hashed from the descriptor."""
+    """A Source over a real file: opened once, hashed from the descriptor, or with `hold` from its bytes in memory."""
 
-    def __init__(self, path: Path, image_format: Format = Format.JPEG, name: str | None = None) -> None:
+    def __init__(self, path: Path, image_format: Format = Format.JPEG, name: str | None = None, *, hold: bool = False) -> None:
+        self.held = path.read_bytes() if hold else None
         self._descriptor = os.open(path, os.O_RDONLY)
         self._path = path
         status = os.fstat(self._descriptor)
         self._observation = Observation.of(status)
         digest = hashlib.sha1(os.pread(self._descriptor, status.st_size, 0), usedforsecurity=False).hexdigest()
+        self.modified = status.st_mtime
         self.facts = SourceFacts(name or path.name, digest, status.st_size, image_format)
 
     def fileno(self) -> int:
@@ -49,6 +51,7 @@ class OpenedFile:
         return self._path.exists() and self._path.stat().st_ino == self._observation.inode
 
     def close(self) -> None:
+        self.held = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

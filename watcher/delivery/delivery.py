@@ -103,6 +103,9 @@ class OpenImage:
 class LostOriginal:
     """Implements `Source` for an original that is not there any more: what was once hashed, and nothing to serve."""
 
+    held = None
+    modified = 0.0
+
     def __init__(self, facts: SourceFacts) -> None:
         self.facts = facts
 

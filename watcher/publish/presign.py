@@ -258,10 +258,12 @@ class StagedLinks:
         staged.all_known = known_before and stored.alone
 
     async def _put(self, key: str, source: Source) -> PutObject:
-        """Upload from an own descriptor, so that the source may be closed meanwhile."""
-        facts, descriptor = source.facts, os.dup(source.fileno())
+        """Upload what is held, or from an own descriptor, so that the source may be closed meanwhile."""
+        facts, headers = source.facts, {"Content-Type": source.facts.format.mime}
+        if (held := source.held) is not None:
+            return await self.bucket.put(key, headers, facts.size, lambda: _held(held))
+        descriptor = os.dup(source.fileno())
         try:
-            headers = {"Content-Type": facts.format.mime}
             return await self.bucket.put(key, headers, facts.size, lambda: _content(descriptor, facts.size, facts.sha1))
         finally:
             os.close(descriptor)
@@ -338,6 +340,10 @@ def _credentials(settings: PresignSettings) -> Credentials:
 
 def _secret(value: SecretStr | None) -> str:
     return value.get_secret_value() if value else ""
+
+
+async def _held(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _content(descriptor: int, size: int, sha1: str) -> AsyncIterator[bytes]:

@@ -21,11 +21,12 @@ ROOM_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A source under a ticket; `inode` is what its descriptor led to when it was published, `until` (monotonic) its end."""
+    """A source under a ticket; `inode` is what its descriptor led to when it was published (None where its bytes are held),
+    `until` (monotonic) its end."""
 
     ticket: Ticket
     source: Source
-    inode: tuple[int, int]
+    inode: tuple[int, int] | None
     traffic: Traffic
     until: float
 
@@ -43,7 +44,7 @@ class Register:
     def __len__(self) -> int:
         return len(self._published)
 
-    def add(self, ticket: Ticket, source: Source, inode: tuple[int, int]) -> None:
+    def add(self, ticket: Ticket, source: Source, inode: tuple[int, int] | None) -> None:
         """Publish; the same ticket again gets the new source."""
         key = _digest(ticket.token)
         known = self._published.get(key)

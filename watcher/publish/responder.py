@@ -3,10 +3,10 @@
 What is served is an inode, not a path: every response holds a duplicate of the source's descriptor for its whole length,
 made in the same step in which the source was found, and reads at explicit offsets. So a response in flight when its
 ticket is withdrawn goes on to its end (as long as it moves), nothing new begins, and a descriptor number that is closed
-and used again elsewhere can never lead to another file.
+and used again elsewhere can never lead to another file. Of a small original the very bytes are served that were hashed.
 
-A source whose bytes moved after they were hashed is answered like an unknown URL. A change while the bytes travel cannot be
-seen here; the SHA-1 in the API's answer tells.
+A source behind a descriptor whose bytes moved after they were hashed is answered like an unknown URL. A change while the
+bytes travel cannot be seen here; the SHA-1 in the API's answer tells.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import asyncio
 import errno
 import io
 import os
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from watcher.model import SourceFacts, Ticket
-    from watcher.ports import Clock, EventLog, Source
+    from watcher.ports import Clock, EventLog
 
 KEY_HEADER: Final = "X-Watcher-Key"
 """The request header that carries a ticket's second secret."""
@@ -46,15 +45,6 @@ _COMMON_HEADERS: Final = {
     # an SVG may hold scripts; opened in a browser they must not run under the name of this host
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What an own descriptor leads to, whether the bytes are those that were hashed, and a small file's whole content."""
-
-    status: os.stat_result
-    intact: bool
-    content: bytes | None
 
 
 class Responder:
@@ -110,7 +100,8 @@ class Responder:
             found.traffic.turned_away += 1  # whatever it was, it was ours; the server's log tells of it
             raise
         finally:
-            found.source.start(pinned.close)
+            if isinstance(pinned, io.FileIO):
+                found.source.start(pinned.close)
 
     def _judge(self, request: web.BaseRequest, token: str) -> Published | Denial:
         if request.method not in ("GET", "HEAD"):
@@ -140,13 +131,12 @@ class Responder:
                 Event.SERVE_DENIED, reason=str(report.reason), count=report.count, remote=report.remote, hint=report.reason.hint
             )
 
-    async def _serve(self, request: web.BaseRequest, published: Published, file: io.FileIO) -> web.StreamResponse:
-        look = await self._look(published, file)
-        if isinstance(look, Denial):
-            published.traffic.turned_away += look in (Denial.SHARE_HANGS, Denial.BUSY)
-            return self._refuse(request, look)
+    async def _serve(self, request: web.BaseRequest, published: Published, pinned: io.FileIO | bytes) -> web.StreamResponse:
+        if isinstance(pinned, io.FileIO) and (denial := await self._look(published, pinned)) is not None:
+            published.traffic.turned_away += denial in (Denial.SHARE_HANGS, Denial.BUSY)
+            return self._refuse(request, denial)
         facts = published.source.facts
-        changed = min(look.status.st_mtime, self._clock.now())  # a date to come must not be told (RFC 9110, 8.8.2.1)
+        changed = min(published.source.modified, self._clock.now())  # a date to come must not be told (RFC 9110, 8.8.2.1)
         what = Representation(facts.sha1, facts.size, max(0, int(changed)))
         decided = answer(request.method, request.headers, what)
         headers = _headers(what, decided, facts.format.mime)
@@ -155,30 +145,27 @@ class Responder:
         response = web.StreamResponse(status=decided.status, headers=headers)
         response.content_length = decided.count
         if request.method == "GET" and decided.count:
-            await self._download(request, response, published, file, decided, look.content)
+            await self._download(request, response, published, pinned, decided)
         return response
 
     @staticmethod
-    async def _look(published: Published, file: io.FileIO) -> _Look | Denial:
-        """What lies behind the descriptor, in a thread that may wait for it; or why it is not served."""
+    async def _look(published: Published, file: io.FileIO) -> Denial | None:
+        """Why what lies behind the descriptor is not served, if so; asked in a thread that may wait for it."""
         try:
-            look = await published.source.run(partial(_look_at, published.source, file))
+            intact = await published.source.run(partial(_is_intact, published, file))
         except Unavailable:
             return Denial.SHARE_HANGS
         except (OSError, ValueError) as error:  # a stale handle, a disk that fails, a source that was closed meanwhile
             return Denial.BUSY if cannot_tell(error) else Denial.CHANGED
-        inode = (look.status.st_dev, look.status.st_ino)
-        same = inode == published.inode and look.status.st_size == published.source.facts.size
-        return look if look.intact and same else Denial.CHANGED
+        return None if intact else Denial.CHANGED
 
     async def _download(
         self,
         request: web.BaseRequest,
         response: web.StreamResponse,
         published: Published,
-        file: io.FileIO,
+        pinned: io.FileIO | bytes,
         span: ResponsePlan,
-        small: bytes | None,
     ) -> None:
         """Send the span. A client that went away or stalls ends it without a word; the connection is closed then."""
         started, traffic, sent = self._clock.monotonic(), published.traffic, 0
@@ -189,7 +176,7 @@ class Responder:
         with sending.watched(request, self._clock) as download:
             traffic.downloads.add(download)
             try:
-                await sending.send(request, response, published.source, file, span, self._register.note_sent, small)
+                await sending.send(request, response, published.source, pinned, span, self._register.note_sent)
                 sent = span.count
             except (
                 OSError,
@@ -226,8 +213,10 @@ def _without_key(given: str | None, ticket: Ticket) -> Denial | None:
     return None if is_equal(given, ticket.secret) else Denial.KEY_WRONG
 
 
-def _pin(published: Published) -> io.FileIO | Denial:
-    """An own descriptor of the source's bytes, or why there is none. Does not wait."""
+def _pin(published: Published) -> io.FileIO | bytes | Denial:
+    """The source's bytes, or an own descriptor of them, or why there is none. Does not wait."""
+    if (held := published.source.held) is not None:
+        return held
     try:
         return io.FileIO(os.dup(published.source.fileno()))
     except ValueError:  # the source is closed
@@ -241,11 +230,11 @@ def cannot_tell(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in CANNOT_TELL
 
 
-def _look_at(source: Source, file: io.FileIO) -> _Look:
+def _is_intact(published: Published, file: io.FileIO) -> bool:
     """May wait for the disk."""
-    size = source.facts.size
-    content = os.pread(file.fileno(), size, 0) if size <= sending.SMALL_BYTES else None
-    return _Look(os.fstat(file.fileno()), source.is_intact(), content)
+    status, source = os.fstat(file.fileno()), published.source
+    same = (status.st_dev, status.st_ino) == published.inode and status.st_size == source.facts.size
+    return same and source.is_intact()
 
 
 def _headers(what: Representation, decided: ResponsePlan, mime: str) -> dict[str, str]:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 STALL_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 10.0
 """How often a download is looked at: whether it moves."""
-SMALL_BYTES: Final = 256 * 1024
-"""So little is read and written in one go: it was read a moment ago to be hashed, and setting up sendfile costs more."""
 QUICK_MILLISECONDS: Final = 5
 _READ_BYTES: Final = 256 * 1024
 _SLICE_BYTES: Final = 8 * 1024 * 1024
@@ -94,12 +92,11 @@ async def send(
     request: web.BaseRequest,
     response: web.StreamResponse,
     source: Source,
-    file: io.FileIO,
+    original: io.FileIO | bytes,
     span: ResponsePlan,
     note: Callable[[int], None],
-    small: bytes | None = None,
 ) -> None:
-    """Send the span, headers first; `note` hears of bytes given to the kernel. `small` is the whole file, where it was read.
+    """Send the span, headers first; `note` hears of bytes given to the kernel.
 
     Raises ConnectionError for a client that went away or was cut off, and for a file that shrank: what was promised cannot be
     sent any more, and the client must not take what follows on the connection for the rest. Raises OSError where the file cannot
@@ -107,15 +104,14 @@ async def send(
     """
     await response.prepare(request)
     offset, end = span.start, span.start + span.count
-    if small is not None:
-        _expect(len(small) >= end)
-        await _write(response, small[offset:end], note)
+    if isinstance(original, bytes):
+        await _write(response, original[offset:end], note)
         return
     transport = request.transport
     if transport is not None and _takes_bytes_itself(transport):
-        offset = await _send_by_kernel(transport, source, file, (offset, end), note)
+        offset = await _send_by_kernel(transport, source, original, (offset, end), note)
     while offset < end:
-        chunk = await source.run(partial(os.pread, file.fileno(), min(_READ_BYTES, end - offset), offset))
+        chunk = await source.run(partial(os.pread, original.fileno(), min(_READ_BYTES, end - offset), offset))
         _expect(bool(chunk))
         await _write(response, chunk, note)
         offset += len(chunk)

@@ -175,13 +175,9 @@ class TemporaryUrls:
         """
         if self._base is None:
             raise Unavailable("temporary URLs are not served yet", "this is a fault of the program: publish came before start")
-        try:
-            status = await source.run(partial(os.fstat, source.fileno()))
-        except OSError as error:
-            name = shown_name(source.facts.name)
-            raise Unavailable(f"{name} cannot be published: {error.strerror}", "the file or its disk went away") from error
+        inode = await _inode(source) if source.held is None else None
         await self._register.room_for(source.facts.size)
-        self._register.add(ticket, source, (status.st_dev, status.st_ino))
+        self._register.add(ticket, source, inode)
         url = temporary_url(self._base, ticket.token, source.facts.name)
         return Publication(url, {KEY_HEADER: ticket.secret} if self._settings.require_header else {})
 
@@ -209,3 +205,13 @@ class TemporaryUrls:
         token = token_in(urlsplit(url).path, self._prefixes)
         published = self._register.find(token) if token else None
         return published.traffic.moved_at(self._clock.monotonic()) if published is not None else None
+
+
+async def _inode(source: Source) -> tuple[int, int]:
+    """What the source's descriptor leads to. Raises Unavailable."""
+    try:
+        status = await source.run(partial(os.fstat, source.fileno()))
+    except OSError as error:
+        name = shown_name(source.facts.name)
+        raise Unavailable(f"{name} cannot be published: {error.strerror}", "the file or its disk went away") from error
+    return (status.st_dev, status.st_ino)

@@ -15,6 +15,8 @@ from tests.support.rights import DAC_OVERRIDE, DAC_READ_SEARCH, without
 from tests.support.ways import exchange, picture
 from watcher.errors import SourceChanged, SourceGone, Unavailable
 from watcher.intake import durable, renaming
+from watcher.intake.contents import Memory
+from watcher.intake.originals import FileOriginals
 from watcher.intake.renaming import free_names, rename_noreplace
 from watcher.model import Format
 
@@ -49,7 +51,7 @@ class TestOpening:
         """Name, size, hash and format; the bytes stay to be had whatever happens to the path."""
         async with drops(tmp_path) as bench:
             path = await dropped(bench)
-            source = await bench.originals.open(bench.file("deep/a.jpg"), bench.observation("deep/a.jpg"))
+            source = await bench.unheld_originals.open(bench.file("deep/a.jpg"), bench.observation("deep/a.jpg"))
             content = picture()
             facts = source.facts
             assert (facts.name, facts.size, facts.format) == ("a.jpg", len(content), Format.JPEG)
@@ -81,12 +83,49 @@ class TestOpening:
         """The descriptor pins the inode, not its bytes."""
         async with drops(tmp_path) as bench:
             path = await dropped(bench)
-            source = await bench.originals.open(bench.file("deep/a.jpg"), bench.observation("deep/a.jpg"))
+            source = await bench.unheld_originals.open(bench.file("deep/a.jpg"), bench.observation("deep/a.jpg"))
             with path.open("ab") as file:
                 file.write(b"more")
             assert not source.is_intact()
             assert not await source.is_current()
             source.close()
+
+    async def test_the_bytes_of_a_small_file_are_held_as_they_were_hashed(self, tmp_path: Path) -> None:
+        """No descriptor stays open, and what is written into the file later is not served; its path tells that it changed."""
+        async with drops(tmp_path) as bench:
+            path = await dropped(bench)
+            before = len(os.listdir("/proc/self/fd"))
+            source = await bench.originals.open(bench.file("deep/a.jpg"), bench.observation("deep/a.jpg"))
+            assert source.fileno() == -1
+            assert len(os.listdir("/proc/self/fd")) == before
+            with path.open("ab") as file:
+                file.write(b"more")
+            assert source.held == picture()
+            assert hashlib.sha1(source.held).hexdigest() == source.facts.sha1
+            assert source.is_intact()
+            assert not await source.is_current()
+            source.close()
+            source.close()
+            assert source.held is None
+            assert not source.is_intact()
+
+    async def test_no_more_is_held_than_there_is_room_for(self, tmp_path: Path) -> None:
+        """What does not fit stays behind its descriptor; closing makes room again, and so does an opening that fails."""
+        async with drops(tmp_path) as bench:
+            path = await dropped(bench)
+            size = path.stat().st_size
+            originals = FileOriginals(bench.intake.roots, bench.intake.pools, memory=Memory(size))
+            file, observation = bench.file("deep/a.jpg"), bench.observation("deep/a.jpg")
+            with pytest.raises(SourceChanged):
+                await originals.open(file, observation, "0" * 40)
+            first, second = await originals.open(file, observation), await originals.open(file, observation)
+            assert (first.held, second.held) == (picture(), None)
+            assert os.pread(second.fileno(), size, 0) == picture()
+            first.close()
+            second.close()
+            third = await originals.open(file, observation)
+            assert third.held == picture()
+            third.close()
 
     async def test_times_set_after_the_close_change_nothing(self, tmp_path: Path) -> None:
         """utime and chmod a moment after a file was taken: the same bytes are served, and the file is deleted all the same."""

@@ -35,6 +35,9 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 class TinySource:
     """Implements `watcher.ports.Source` over an open file that nobody else knows."""
 
+    held = None
+    modified = 0.0
+
     def __init__(self, descriptor: int, content: bytes) -> None:
         self._descriptor = descriptor
         sha1 = hashlib.sha1(content, usedforsecurity=False).hexdigest()
