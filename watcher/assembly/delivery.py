@@ -63,7 +63,7 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
         dispatcher.wake()
 
     context.life.on_stop(partial(_close_pools, intake))  # last: what drains is still read from its folder
-    context.life.on_stop(drain)
+    context.life.on_stop(drain, None)  # it keeps to `drain` by itself
     context.life.on_reload(reload)
     return dispatcher
 

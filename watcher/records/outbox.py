@@ -30,6 +30,8 @@ LOOK_SECONDS: Final = 5.0
 """How often the file is looked at when nothing ends: whether it is still there."""
 STUCK_SECONDS: Final = 60.0
 """A write or a look at the audit file that takes so long hangs."""
+STOP_PATIENCE_SECONDS: Final = 5.0
+"""A stop does not wait longer for what makes no progress."""
 FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 MAX_DISTURBANCES: Final = 10
@@ -83,14 +85,30 @@ class OutboxRelay:
         await self.flush()
 
     async def stop(self) -> None:
-        """Write down what is committed, then end. May be called twice."""
+        """Write down what is committed, then end. May be called twice.
+
+        A disk that hangs, or a journal that takes nothing now, is not waited for: the next start does the rest, as after a crash.
+        """
         if self._task is not None:
+            task, self._task = self._task, None
             self._stopping = True
             self._journal.endings_added.set()
-            await self._task
-            self._task = None
-            await self._in_thread(self._audit.close)
+            if await self._comes_to_its_end(task):
+                await self._in_thread(self._audit.close)
             self._thread.shutdown(wait=False)
+
+    async def _comes_to_its_end(self, task: asyncio.Task[None]) -> bool:
+        """Wait for the task while it makes progress. False where it did not, and was called off."""
+        loop = asyncio.get_running_loop()
+        while True:
+            done, _ = await asyncio.wait([task], timeout=STOP_PATIENCE_SECONDS)
+            if done:
+                await task
+                return True
+            if loop.time() - self._moved_at >= STOP_PATIENCE_SECONDS:
+                task.cancel()
+                await asyncio.wait([task])
+                return False
 
     def alive(self) -> bool:
         """Whether it follows the endings. Waiting for room for the audit file is part of it, a write that hangs is not."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import sys
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from watcher.service.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Coroutine
 
     from watcher.config.schema import Settings
+
+PART_SECONDS: Final = 30.0
+"""A part that has not stopped after so long hangs. Each gives up by itself before that."""
 
 
 class Lifecycle:
@@ -38,9 +42,9 @@ class Lifecycle:
         """Cancel the tasks that still run."""
         await self._tasks.end()
 
-    def on_stop(self, stop: Callable[[], Awaitable[object] | object]) -> None:
-        """Call `stop` at the end, before what was registered earlier."""
-        self._stops.push_async_callback(_call, stop)
+    def on_stop(self, stop: Callable[[], Awaitable[object] | object], patience: float | None = PART_SECONDS) -> None:
+        """Call `stop` at the end, before what was registered earlier. One that hangs is left behind after so many seconds."""
+        self._stops.push_async_callback(_call_in_time, stop, patience)
 
     def on_reopen(self, reopen: Callable[[], Awaitable[object] | object]) -> None:
         """Call `reopen` at each reload, also where the configuration is refused: for files that were renamed or replaced."""
@@ -63,6 +67,17 @@ class Lifecycle:
         """Have each part take what is its own from the settings."""
         for take in self._reloads:
             await _call(take, settings)
+
+
+async def _call_in_time(stop: Callable[[], Awaitable[object] | object], patience: float | None) -> None:
+    try:
+        async with asyncio.timeout(patience) as scope:
+            await _call(stop)
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        name = getattr(stop, "__qualname__", repr(stop))
+        sys.stderr.write(f"compressor-watcher: a part did not stop within {patience:g} s and is left behind: {name}\n")
 
 
 async def _call(function: Callable[..., Awaitable[object] | object], *arguments: object) -> None:

@@ -1,7 +1,7 @@
 """A full disk costs time and nothing else: the pause, the one line, the recovery line, the work going on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from watcher.records import threads as threads_module
 from watcher.records.audit_file import AuditFile
 from watcher.records.chain import line_hash
 from watcher.records.outbox import OutboxRelay
+from watcher.records.queries import OutboxCursor
 from watcher.records.sqlite_journal import SqliteJournal
 
 MANY = [sighting(b"directory-%d/a-file-with-a-rather-long-name-%d.jpg" % (number, number)) for number in range(2_000)]
@@ -153,6 +154,28 @@ class TestAudit:
         await again.stop()
 
         assert 3 == len(told(log)) == len(lines_of(audit))
+
+    async def test_a_stop_does_not_wait_for_a_journal_that_takes_nothing(
+        self, service: tuple[SqliteJournal, OutboxRelay, RecordedLog], small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was written down and could not be noted is noted by the next start; no line stands there twice."""
+        journal, recorder, log = service
+        audit = small_disk.path / "audit.jsonl"
+
+        async def never(_: OutboxCursor, __: Sequence[tuple[int, str | None]]) -> None:
+            await asyncio.Event().wait()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(outbox_module, "STOP_PATIENCE_SECONDS", 0.1)
+            patched.setattr(journal, "advance_outbox", never)
+            await make_endings(journal, 0, 3)
+            await wait_until(lambda: audit.exists() and len(lines_of(audit)) > 0)
+            await asyncio.wait_for(recorder.stop(), 20)
+        again = OutboxRelay(journal, AuditFile(audit), log)
+        await again.start()
+        await again.stop()
+
+        assert [1, 2, 3] == [line["seq"] for line in lines_of(audit)]
 
 
 class TestRights:

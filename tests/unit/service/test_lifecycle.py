@@ -42,6 +42,27 @@ async def test_one_that_fails_to_stop_does_not_keep_the_others_from_it() -> None
     assert stopped == ["first"]
 
 
+async def test_one_that_hangs_is_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    """And named; a part that fails by a timeout of its own has not hung."""
+    life, stopped = new_life(), []
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    async def fail() -> None:
+        raise TimeoutError("of its own")
+
+    life.on_stop(lambda: stopped.append("first"))
+    life.on_stop(hang, 0.01)
+    life.on_stop(fail)
+    with pytest.raises(TimeoutError, match="of its own"):
+        await life.stop()
+    assert stopped == ["first"]
+    assert "within 0.01 s and is left behind" in (said := capsys.readouterr().err)
+    assert "hang" in said
+    assert "fail" not in said
+
+
 async def test_a_reload_reaches_the_parts_in_the_order_of_their_building() -> None:
     """Files are opened anew by a call of their own, since that is due for a refused configuration, too."""
     life, settings = new_life(), Settings.model_construct()
