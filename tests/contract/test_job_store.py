@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.job_stores import SetClock, open_sqlite
+from tests.support.job_stores import SetClock, open_shared, open_sqlite
+from tests.support.postgres import Postgres
 from watcher.job_store import Job, JobState, JobStore, NewJob, QueueFull
 
 MOST = 1_000
@@ -38,10 +39,15 @@ class Scene:
         return found and found.status
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
     clock = SetClock()
-    store = await open_sqlite(tmp_path / "jobs.db", clock)
+    store: JobStore
+    if request.param == "sqlite":
+        store = await open_sqlite(tmp_path / "jobs.db", clock)
+    else:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        store = await open_shared(postgres.database(), clock)
     yield Scene(store, clock)
     await store.close()
 

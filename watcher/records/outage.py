@@ -25,6 +25,11 @@ class Outage:
         self._met_by: set[str] = set()
         self.loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def lasting(self) -> bool:
+        """Whether there is one now."""
+        return self._since is not None
+
     def lasts(self, who: str, message: str, hint: str) -> None:
         """`who` cannot do its work; `message` says why."""
         with self._lock:

@@ -72,8 +72,9 @@ class PatientReadThread(ReadThread):
 class Listener:
     """Hears when another host has something to share. What it misses is found by looking now and then."""
 
-    def __init__(self, server: Server, heard: Callable[[], None]) -> None:
+    def __init__(self, server: Server, heard: Callable[[], None], channel: str = CHANNEL) -> None:
         """`heard` is called in the listener's thread."""
+        self._channel = channel
         self._server = server
         self._heard = heard
         self._stopping = threading.Event()
@@ -100,7 +101,7 @@ class Listener:
     def _listen(self) -> None:
         connection = self._server.connect()
         with contextlib.closing(connection), selectors.DefaultSelector() as selector:
-            connection.execute(f"LISTEN {CHANNEL}")
+            connection.execute(f"LISTEN {self._channel}")
             self._heard()  # something may have been said while nobody listened
             selector.register(connection.fileno(), selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
