@@ -31,6 +31,7 @@ from watcher.model import (
     Rule,
     SourceFacts,
     StoredObject,
+    Subtree,
     Ticket,
 )
 from watcher.ports import Publication
@@ -255,10 +256,11 @@ class FakeJournal:
         """The changes of one kind, without its name."""
         return [rest for each, *rest in self.changes if each == name]  # type: ignore[misc]
 
-    async def due(self, now: float, limit: int, excluding: Collection[str]) -> list[Image]:
+    async def due(self, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()) -> list[Image]:
         if self.broken is not None:
             raise self.broken
-        return [image for image in self.images if image.id not in excluding][:limit]
+        found = (image for image in self.images if image.id not in excluding)
+        return [image for image in found if not any(subtree.holds(image.file) for subtree in away)][:limit]
 
     async def next_due(self, now: float) -> float | None:
         return None

@@ -13,7 +13,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from watcher.backoff import backoff
+from watcher.backoff import BACKOFF_CAP_SECONDS, backoff
 from watcher.errors import CANNOT_TELL, NO_DESCRIPTOR, Unavailable
 from watcher.model import Event
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 REACH_SECONDS: Final = 0.2
 """Between two looks at which folders hang while any does, or while all slots are used."""
+REMEMBERED_SECONDS: Final = 2 * BACKOFF_CAP_SECONDS
+"""So long after its rest it is known of an image that its turn broke."""
 LONGEST_IDLE: Final = 30.0
 """Seconds after which the journal is looked at again though nobody called."""
 
@@ -60,7 +62,10 @@ class Dispatcher:
         """What the turns are about."""
         self._out_of_reach = out_of_reach
         self._away: Collection[Subtree] = ()
-        self._resting: dict[str, tuple[float, int]] = {}
+        self._rests: dict[str, tuple[float, int]] = {}
+        """Of images whose turn broke: until when (monotonic), and how often in a row."""
+        self._resting: dict[str, float] = {}
+        """Those that rested when the journal was looked at last."""
         self._looked_at = 0.0
 
     def wake(self) -> None:
@@ -113,14 +118,17 @@ class Dispatcher:
     async def _fill(self) -> bool:
         """Load the next due images; True if there may be more than were asked for."""
         self._looked_at = self._clock.steady()
-        self._resting = {
-            key: rest for key, rest in self._resting.items() if rest[0] > self._clock.monotonic() or key in self._turns
-        }
-        busy = {*self._turns, *self._resting}
         limit = self.slots
-        found = await self._journal.due(self._looked_at, limit, busy, self._away)
+        found = await self._journal.due(self._looked_at, limit, {*self._turns, *self._at_rest()}, self._away)
         self._next.extend(found)
         return len(found) >= limit
+
+    def _at_rest(self) -> dict[str, float]:
+        """The images that rest now, and until when. Those that have rested stay known for a while: the next rest is longer."""
+        now = self._clock.monotonic()
+        self._rests = {key: rest for key, rest in self._rests.items() if rest[0] > now - REMEMBERED_SECONDS or key in self._turns}
+        self._resting = {key: until for key, (until, _) in self._rests.items() if until > now}
+        return self._resting
 
     def _start_turns(self) -> None:
         while self._next and self._used() < self.slots:
@@ -138,7 +146,7 @@ class Dispatcher:
 
     async def _wait_for_work(self) -> None:
         due = await self._journal.next_due(self._looked_at)
-        rests = [until - self._clock.monotonic() for until, _ in self._resting.values()]
+        rests = [until - self._clock.monotonic() for until in self._resting.values()]
         waits = [LONGEST_IDLE, *rests, *([due - self._clock.steady()] if due is not None else [])]
         loop = asyncio.get_running_loop()
         end = loop.time() + max(0.005, min(waits))
@@ -160,7 +168,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the boundary of one image: a fault of ours must not stop the others
             await self._broken_off(image, _what_broke(error))
         else:
-            self._resting.pop(image.id, None)
+            self._rests.pop(image.id, None)
 
     async def _broken_off(self, image: Image, reason: str) -> None:
         self._rest(image, reason)
@@ -169,9 +177,9 @@ class Dispatcher:
 
     def _rest(self, image: Image, reason: str) -> None:
         """Another turn later; paced in memory, since the journal itself may be what is failing."""
-        _, tries = self._resting.get(image.id, (0.0, 0))
+        _, tries = self._rests.get(image.id, (0.0, 0))
         wait = max(1.0, backoff(tries + 1, self._random()))
-        self._resting[image.id] = (self._clock.monotonic() + wait, tries + 1)
+        self._rests[image.id] = (self._clock.monotonic() + wait, tries + 1)
         self._events.event(Event.IMAGE_RETRY, id=image.id, **image.file.fields(), message=reason, wait=round(wait, 3))
 
     async def drain(self, seconds: float) -> int:

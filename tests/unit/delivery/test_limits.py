@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from tests.support.publishing import wait_until
+from tests.support.settled import settled
 from watcher.delivery.limits import Limit
 from watcher.model import FileRef, Subtree
 
@@ -47,12 +48,6 @@ class Crowd:
         for task in self.tasks.values():
             task.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
-
-
-async def settled() -> None:
-    """Until every task has gone as far as it can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def test_no_more_than_the_limit_are_in_and_the_first_comes_first() -> None:
@@ -99,7 +94,7 @@ async def test_who_is_called_off_while_waiting_takes_no_place() -> None:
     assert crowd.inside == [3]
     await crowd.come(4, 5)
     crowd.leave[3].set()
-    await asyncio.sleep(0)  # 3 leaves, which lets 4 in before it has noticed
+    await settled(1)  # 3 leaves, which lets 4 in before it has noticed
     crowd.tasks[4].cancel()
     await settled()
     assert crowd.inside == [5]
