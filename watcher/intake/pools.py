@@ -72,7 +72,12 @@ class _LaneCall:
 
     work: Callable[[], Any]
     settle: Callable[[Any, BaseException | None], None]
+    now: Callable[[], float]
     moved_at: float | None = None
+
+    def moves(self) -> None:
+        """It made progress."""
+        self.moved_at = self.now()
 
 
 _here = threading.local()
@@ -82,7 +87,7 @@ def made_progress() -> None:
     """Called from long work in a folder's thread: it moves, so whoever waits for it goes on waiting."""
     call: _LaneCall | None = getattr(_here, "call", None)
     if call is not None:
-        call.moved_at = time.monotonic()
+        call.moves()
 
 
 @dataclass(slots=True)
@@ -91,6 +96,7 @@ class _Crew:
 
     name: str
     width: int
+    now: Callable[[], float]
     ready: threading.Condition = field(default_factory=threading.Condition)
     queue: deque[_LaneCall] = field(default_factory=deque)
     running: set[_LaneCall] = field(default_factory=set)
@@ -140,13 +146,13 @@ class _Crew:
                     self.threads -= 1
                     return None
             call = self.queue.popleft()
-            call.moved_at = time.monotonic()
+            call.moves()
             self.running.add(call)
             return call
 
     def give_up(self, call: _LaneCall, patience: float) -> float | None:
         """Take a call back that makes no progress. Gives the seconds that it still has where it does make progress."""
-        now = time.monotonic()
+        now = self.now()
         with self.ready:
             watched = [call] if call.moved_at is not None else list(self.running)
             last = max((each.moved_at or now for each in watched), default=now - patience)
@@ -160,7 +166,7 @@ class _Crew:
         """Whether every thread it may have hangs in a call that made no progress for so long."""
         if len(self.running) < self.width:
             return False
-        now = time.monotonic()
+        now = self.now()
         with self.ready:
             return len(self.running) >= self.width and all(now - (each.moved_at or now) >= patience for each in self.running)
 
@@ -232,10 +238,11 @@ def not_answering(root: Path) -> NotAnswering:
 
 
 class RootPools:
-    """Implements `Pools`. Its methods belong to one event loop."""
+    """Implements `Pools`. Its methods belong to one event loop; `now` gives monotonic seconds, to any thread."""
 
-    def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, patience: float = PATIENCE_SECONDS, now: Callable[[], float] = time.monotonic) -> None:
         self._patience = patience
+        self._now = now
         self._crews: dict[tuple[Path, Lane], _Crew] = {}
         self._closed = False
 
@@ -245,7 +252,7 @@ class RootPools:
         if self._closed or crew.is_full_of_stuck(self._patience):
             raise not_answering(root)
         waiter = _Waiter(self, root, lane, undo)
-        call = _LaneCall(work, waiter.settle_from_thread)
+        call = _LaneCall(work, waiter.settle_from_thread, self._now)
         self._submit(root, crew, call)
         return await waiter.wait(crew, call, self._patience)
 
@@ -254,7 +261,7 @@ class RootPools:
         if self._closed:  # on the way out: what has to be given back is given back, if its disk lets us
             threading.Thread(target=work, daemon=True).start()
         else:
-            self._submit(root, self._crew(root, lane), _LaneCall(work, _nobody_waits))
+            self._submit(root, self._crew(root, lane), _LaneCall(work, _nobody_waits, self._now))
 
     def answers(self, root: Path) -> bool:
         """Whether no lane of the folder is full of calls that make no progress."""
@@ -263,7 +270,7 @@ class RootPools:
 
     def hangs(self, root: Path, seconds: float) -> bool:
         """Whether a call on what lies there has made no progress for so long. Moves to another disk are not asked."""
-        since = time.monotonic() - seconds
+        since = self._now() - seconds
         crews = (self._crews.get((root, lane)) for lane in Lane if lane is not Lane.DISPOSAL)
         return any(crew.hangs(since) for crew in crews if crew is not None)
 
@@ -283,7 +290,7 @@ class RootPools:
     def _crew(self, root: Path, lane: Lane) -> _Crew:
         crew = self._crews.get((root, lane))
         if crew is None:
-            crew = self._crews[root, lane] = _Crew(f"{lane} of {root}", WIDTHS[lane])
+            crew = self._crews[root, lane] = _Crew(f"{lane} of {root}", WIDTHS[lane], self._now)
         return crew
 
     @staticmethod

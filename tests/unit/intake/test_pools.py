@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.publishing import wait_until
 from watcher.errors import NotAnswering
 from watcher.intake.pools import WIDTHS, Lane, RootPools, made_progress
 
@@ -64,15 +65,11 @@ async def test_a_folder_hangs_while_a_call_of_it_makes_no_progress(pools: RootPo
     pools.start(NAS, Lane.DISPOSAL, dead_share.wait)
     assert not pools.hangs(NAS, 0)
     pools.start(NAS, Lane.ORIGINALS, dead_share.wait)
-    async with asyncio.timeout(5):
-        while not pools.hangs(NAS, 0.01):
-            await asyncio.sleep(0.001)
+    await wait_until(lambda: pools.hangs(NAS, 0.01))
     assert not pools.hangs(NAS, 60)
     assert not pools.hangs(LOCAL, 0)
     dead_share.set()
-    async with asyncio.timeout(5):
-        while pools.hangs(NAS, 0.01):
-            await asyncio.sleep(0.001)
+    await wait_until(lambda: not pools.hangs(NAS, 0.01))
 
 
 async def test_other_folders_do_not_notice(pools: RootPools, dead_share: threading.Event) -> None:
@@ -90,28 +87,44 @@ async def test_a_share_that_comes_back_is_used_again(pools: RootPools, dead_shar
     with pytest.raises(NotAnswering):
         await pools.run(NAS, Lane.PROBE, dead_share.wait, undo=undone.append)
     dead_share.set()
-    async with asyncio.timeout(5):
-        while not undone or not pools.answers(NAS):
-            await asyncio.sleep(0.001)
+    await wait_until(lambda: undone and pools.answers(NAS))
     assert await pools.run(NAS, Lane.PROBE, lambda: "back") == "back"
 
 
-async def test_slow_work_that_moves_is_not_given_up(patient_pools: RootPools) -> None:
-    """A large file takes as long as it takes, also for those who wait behind it: longer than the patience here."""
-    steps = threading.Semaphore(0)
+async def test_slow_work_that_moves_is_not_given_up(dead_share: threading.Event) -> None:
+    """A large file takes as long as it takes, also for those who wait behind it; once it does not move, all are told."""
+    patience, steps, moved, looks = 0.2, threading.Semaphore(0), threading.Semaphore(0), [0]
+    clock = 0.0
 
-    def read() -> str:
-        for _ in range(20):
-            assert steps.acquire(timeout=5)
+    def now() -> float:
+        looks[0] += threading.current_thread() is threading.main_thread()
+        return clock
+
+    def read() -> None:
+        while steps.acquire() and not dead_share.is_set():
             made_progress()
-        return "read"
+            moved.release()
 
-    pools = patient_pools
-    reading = asyncio.gather(pools.run(NAS, Lane.PROBE, read), pools.run(NAS, Lane.PROBE, lambda: "next"))
-    for _ in range(20):
-        await asyncio.sleep(0.1)
-        steps.release()
-    assert await reading == ["read", "next"]
+    async def looked_at() -> None:
+        """Until the one who waits has looked again whether it moves."""
+        before = looks[0]
+        await wait_until(lambda: looks[0] > before)
+
+    with contextlib.closing(RootPools(patience, now)) as pools:
+        await pools.run(NAS, Lane.PROBE, lambda: "a thread is there")
+        waiting = [asyncio.ensure_future(pools.run(NAS, Lane.PROBE, read)) for _ in range(WIDTHS[Lane.PROBE] + 1)]
+        for _ in range(3):
+            clock += 0.9 * patience
+            steps.release(WIDTHS[Lane.PROBE])
+            for _ in range(WIDTHS[Lane.PROBE]):
+                await asyncio.to_thread(moved.acquire)
+            await looked_at()
+        assert not any(each.done() for each in waiting)
+        clock += 1.1 * patience
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        dead_share.set()
+        steps.release(WIDTHS[Lane.PROBE])
+    assert {type(each) for each in results} == {NotAnswering}
 
 
 async def test_no_more_threads_than_the_lane_has(patient_pools: RootPools) -> None:
@@ -147,6 +160,7 @@ def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
     program = """
 import asyncio, contextlib, threading
 from pathlib import Path
+from tests.support.publishing import wait_until
 from watcher.errors import NotAnswering
 from watcher.intake.pools import Lane, RootPools
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from tests.support.fakes import StillClock
+from tests.support.settled import settled
 from watcher.config.receivers import ReceiverSettings
 from watcher.notify.heartbeat import FRESH_SECONDS, Heartbeat
 from watcher.notify.plan import ReceiverPlan
@@ -47,7 +48,7 @@ async def run(watchdog: Watchdog, seconds: float, *, healthy: bool = True) -> No
     while watchdog.clock.moment < end:
         if healthy:
             heartbeat.healthy()
-        await asyncio.sleep(0)
+        await settled(1)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

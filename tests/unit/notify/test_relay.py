@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.fakes import NOW, StillClock
+from tests.support.settled import settled
 from watcher.config.receivers import ReceiverSettings
 from watcher.errors import Unavailable
 from watcher.model import AuditLine
@@ -83,7 +84,7 @@ class Round:
         """Let it work until it has nothing to do."""
         running = asyncio.create_task(self.relay.run())
         while not self.relay.is_idle:
-            await asyncio.sleep(0)
+            await settled(1)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
@@ -127,7 +128,7 @@ async def test_a_journal_that_cannot_be_read_is_waited_for() -> None:
     running = asyncio.create_task(one.relay.run())
     while not one.told:
         one.relay.look()
-        await asyncio.sleep(0)
+        await settled(1)
     running.cancel()
 
     assert one.told == [1]
