@@ -25,7 +25,7 @@ from watcher.engine.refusal import Refusal, corrupt, unprocessable, unreadable, 
 from watcher.engine.rendering import render
 from watcher.engine.rights import exif_block, read_rights
 from watcher.engine.work import Outcome
-from watcher.formats.completion import completed
+from watcher.formats.completion import completed, with_full_window
 from watcher.formats.containers import judge_bytes
 from watcher.formats.sniffing import sniff, unreadable_kind
 from watcher.formats.targets import article, target
@@ -48,14 +48,23 @@ def process(task: Task) -> Outcome:
     format_name = recognise(task.source)
     _complete(task.source)
     try:
-        picture = read_picture(task.source, format_name, task.limits)
-        placement = place(picture.width, picture.height, task.image.resize)
-        made = placement.worked_on if picture.frames > 1 else (placement.crop_width, placement.crop_height)
-        check_limits(*made, picture.frames, task.limits)
-        encoding = _encoding(picture, task.image)
-        content = _content(picture, placement, encoding)
+        return _processed(task, format_name)
+    except pyvips.Error as error:
+        if not _is_mended(task.source, format_name):
+            raise _refused(format_name, error) from None
+    try:
+        return _processed(task, format_name)
     except pyvips.Error as error:
         raise _refused(format_name, error) from None
+
+
+def _processed(task: Task, format_name: str) -> Outcome:
+    picture = read_picture(task.source, format_name, task.limits)
+    placement = place(picture.width, picture.height, task.image.resize)
+    made = placement.worked_on if picture.frames > 1 else (placement.crop_width, placement.crop_height)
+    check_limits(*made, picture.frames, task.limits)
+    encoding = _encoding(picture, task.image)
+    content = _content(picture, placement, encoding)
     task.target.write_bytes(content)
     return Outcome(
         input_format=format_name,
@@ -67,6 +76,16 @@ def process(task: Task) -> Outcome:
         input_width=picture.width,
         input_height=picture.height,
     )
+
+
+def _is_mended(source: Path, format_name: str) -> bool:
+    """Whether the file had a fault that browsers step over and libvips does not; it is gone then."""
+    if format_name != "png":
+        return False
+    content = source.read_bytes()
+    mended = with_full_window(content)
+    source.write_bytes(mended)
+    return mended != content
 
 
 def _complete(source: Path) -> None:

@@ -18,12 +18,14 @@ from PIL import IcoImagePlugin, Image
 
 from watcher.engine.refusal import corrupt, unprocessable, unreadable
 from watcher.engine.rights import PREFIX, exif_block
+from watcher.formats.windows import masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from watcher.engine.rights import Rights
+    from watcher.formats.windows import Masked
 
 FORMATS: Final = frozenset({"bmp", "ico", "heic"})
 MAX_ICO_SIDE: Final = 256
@@ -48,9 +50,13 @@ def size(path: Path, format_name: str) -> tuple[int, int]:
             width, height = max(
                 (picture.size for picture in _icon_pictures(path.read_bytes())), key=lambda side: side[0] * side[1]
             )
+        elif (layout := masks(path.read_bytes())) is not None:
+            width, height = layout.width, layout.height
         else:
             with Image.open(path, formats=[format_name]) as image:
                 width, height = image.size
+    if width < 1 or height < 1:
+        raise corrupt(format_name)
     return int(width), int(height)
 
 
@@ -75,9 +81,31 @@ def load_heic(path: Path, *, deep: bool = False) -> pyvips.Image:
 
 
 def _load_pillow(path: Path, format_name: str) -> pyvips.Image:
-    with Image.open(path, formats=[format_name]) as image:
+    content = path.read_bytes()
+    if format_name == "bmp" and (layout := masks(content)) is not None:
+        return _by_masks(content, layout)
+    with Image.open(io.BytesIO(content), formats=[format_name]) as image:
         image.load()
         return _to_vips(image)
+
+
+def _by_masks(content: bytes, layout: Masked) -> pyvips.Image:
+    """The pixels of a BMP that says itself which bits are which colour. Alpha that is nowhere set is none, as in browsers."""
+    if not layout.makes_sense:
+        raise unreadable("bmp")
+    pixels = content[layout.start : layout.start + layout.stride * layout.height]
+    across, kind = layout.stride * 8 // layout.bits, "ushort" if layout.bits == 16 else "uint"
+    words = pyvips.Image.new_from_memory(pixels, across, layout.height, 1, kind).crop(0, 0, layout.width, layout.height)
+    bands = [_band(words, mask) for mask in layout.masks]
+    colours = bands[: 3 if len(bands) == 3 or not bands[3].max() else 4]
+    image = colours[0].bandjoin(colours[1:]).copy(interpretation="srgb")
+    return image if layout.top_down else image.flipver()
+
+
+def _band(words: pyvips.Image, mask: int) -> pyvips.Image:
+    shift = (mask & -mask).bit_length() - 1 if mask else 0
+    most = mask >> shift
+    return ((words >> shift) & most).linear(255 / max(most, 1), 0.5).cast("uchar")
 
 
 def _to_vips(image: Image.Image) -> pyvips.Image:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyvips
 
 from watcher.engine import rasters
 from watcher.engine.colours import to_srgb
 from watcher.engine.headers import are_alike, said_by
-from watcher.engine.sources import load, svg
+from watcher.engine.sources import gif_bytes, load, svg
 from watcher.engine.tiff_kinds import visible_bands
 from watcher.formats.tiff import SAMPLES
 
@@ -90,9 +90,10 @@ def _thumbnail(picture: PictureHeader, placement: Placement) -> pyvips.Image:
     pages = f"[n={picture.frames}]" if picture.frames > 1 else ""
     if picture.pages:
         pages = f"[page={picture.pages[0].number},n={picture.frames}]"
-    return pyvips.Image.thumbnail(
-        f"{picture.path}{pages}", placement.width, height=placement.height, size="force", fail_on="error"
-    )
+    options: dict[str, Any] = {"height": placement.height, "size": "force", "fail_on": "error"}
+    if picture.format == "gif":
+        return pyvips.Image.thumbnail_buffer(gif_bytes(picture.path), placement.width, option_string=pages, **options)
+    return pyvips.Image.thumbnail(f"{picture.path}{pages}", placement.width, **options)
 
 
 def _exactly(image: pyvips.Image, placement: Placement) -> pyvips.Image:

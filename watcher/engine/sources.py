@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyvips
@@ -11,11 +12,11 @@ import pyvips
 from watcher.engine import rasters
 from watcher.engine.refusal import unprocessable, unsupported
 from watcher.engine.tiff_kinds import visible_bands
+from watcher.formats.gif import with_room
 from watcher.formats.svg_lengths import has_calculated, in_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from watcher.formats.tiff import Directory
 
@@ -30,7 +31,7 @@ _LOADERS: Final[dict[str, Callable[..., pyvips.Image]]] = {
     "png": pyvips.Image.pngload,
     "webp": pyvips.Image.webpload,
     "avif": pyvips.Image.heifload,
-    "gif": pyvips.Image.gifload,
+    "gif": lambda path, **options: pyvips.Image.gifload_buffer(gif_bytes(path), **options),
     "tiff": pyvips.Image.tiffload,
 }
 
@@ -54,6 +55,11 @@ def load(path: Path, format_name: str, page: Directory | None = None, *, frames:
         return image
     colours = image.extract_band(0, n=len(shown) - 1)
     return colours.bandjoin(image[shown[-1]]) if len(shown) > 1 else image[0]
+
+
+def gif_bytes(path: Path | str) -> bytes:
+    """The file's bytes as libvips reads them rightly: it loses the last pixels where no code says that they end."""
+    return with_room(Path(path).read_bytes())
 
 
 def svg(path: Path, scale: float) -> pyvips.Image:

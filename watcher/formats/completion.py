@@ -6,6 +6,7 @@ Only for files of which `containers.judge` says that nothing but form is missing
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats import gif, jpeg, png, tiff
@@ -15,6 +16,7 @@ from watcher.model import Format
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_DEFLATE, _FULL_WINDOW = 0x08, 0x78
 _IEND: Final = b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -36,6 +38,22 @@ def _jpeg(content: bytes) -> bytes:
 def _png(content: bytes) -> bytes:
     end = max((start + length + 4 for _, start, length in png.chunks(_bytes(content))), default=len(content))
     return content[:end] + _IEND
+
+
+def with_full_window(content: bytes) -> bytes:
+    """A PNG that says its packed pixels need the largest window, which always fits.
+
+    Some encoders name one that is too small: libraries that believe it call the file damaged, browsers do not.
+    """
+    first = next(
+        ((start, length) for kind, start, length in png.chunks(_bytes(content)) if kind == b"IDAT" and length >= 2), None
+    )
+    if first is None or (content[first[0]] & 0x0F) != _DEFLATE or content[first[0]] == _FULL_WINDOW:
+        return content
+    start, length = first
+    level = content[start + 1] & 0xC0
+    pixels = bytes([_FULL_WINDOW, level + 31 - (_FULL_WINDOW * 256 + level) % 31]) + content[start + 2 : start + length]
+    return content[:start] + pixels + struct.pack(">I", zlib.crc32(b"IDAT" + pixels)) + content[start + length + 4 :]
 
 
 def _gif(content: bytes) -> bytes:

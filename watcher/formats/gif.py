@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from watcher.formats.reading import Cut, NoFormalEnd
+from watcher.formats.reading import Bytes, Cut, NoFormalEnd
 
 if TYPE_CHECKING:
-    from watcher.formats.reading import Bytes
+    from collections.abc import Iterator
 
 _NO_TRAILER: Final = "the trailer is missing"
 _DAMAGED: Final = "its blocks are damaged"
 _TRAILER, _IMAGE, _EXTENSION, _PADDING = 0x3B, 0x2C, 0x21, 0x00
 _GRAPHIC_CONTROL: Final = 0xF9
 _COMMENT: Final = 0xFE
+_ROOM: Final = b"\1\0"
 
 
 def check(data: Bytes) -> None:
@@ -84,3 +86,30 @@ def _joined(data: Bytes, position: int) -> bytes:
         text += data.exactly(position + 1, length, _NO_TRAILER)
         position += 1 + length
     return text
+
+
+def with_room(content: bytes) -> bytes:
+    """The file with two bytes more behind the codes of each picture, which are no part of them.
+
+    A reader that looks ahead loses the last pixels of pictures whose codes do not end in the code that says so.
+    """
+    data = Bytes(lambda offset, size: content[offset : offset + size], len(content))
+    kept, done = [], 0
+    with suppress(Cut):
+        for _, end in _pictures(data):
+            kept += [content[done : end - 1], _ROOM]
+            done = end - 1
+    return b"".join([*kept, content[done:]])
+
+
+def _pictures(data: Bytes) -> Iterator[tuple[int, int]]:
+    """Where each picture begins and ends, up to the trailer or to what is no block."""
+    position = _behind_color_table(data, 13, data.number(10, 1, _NO_TRAILER, "<"))
+    while (kind := data.number(position, 1, _NO_TRAILER, "<")) in (_IMAGE, _EXTENSION, _PADDING):
+        if kind == _PADDING:
+            position += 1
+            continue
+        end = _behind_blocks(data, _behind_picture_header(data, position) if kind == _IMAGE else position + 2)
+        if kind == _IMAGE:
+            yield position, end
+        position = end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher.model import Format
@@ -17,6 +18,12 @@ _CORE: Final = 12
 _BMP_HEADERS: Final = frozenset({_CORE, *range(16, 65, 4), 108, 124})
 """Core, OS/2 2.x (which may be cut short) and Windows 3, 4, 5."""
 _PLAIN: Final = (0, 3, 6)
+_MASKED_HEADERS: Final = frozenset({40, 52, 56, 108, 124})
+_ALPHA_MASKED: Final = 6
+_MASKED: Final = (3, _ALPHA_MASKED)
+_MASKS: Final = 54
+_WITH_ALPHA: Final = 56
+"""A header of so many bytes or more has a mask for alpha."""
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _ICON_ENTRY: Final = 16
 
@@ -55,6 +62,39 @@ def bmp_size(data: Bytes) -> tuple[int, int]:
     else:
         width, height = struct.unpack_from("<ii", head, 4)
     return abs(width), abs(height)
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """The pixels of a BMP of 16 or 32 bits: where they are, and which bits of each are red, green, blue and, maybe, alpha."""
+
+    width: int
+    height: int
+    bits: int
+    start: int
+    masks: tuple[int, ...]
+    top_down: bool
+
+    @property
+    def stride(self) -> int:
+        """The bytes of a row."""
+        return (self.width * self.bits + 31) // 32 * 4
+
+    @property
+    def makes_sense(self) -> bool:
+        """Whether each mask is one run of at most 16 bits, so that a number can be read through it."""
+        runs = (mask // (mask & -mask) for mask in self.masks if mask)
+        return any(self.masks[:3]) and all(run & (run + 1) == 0 and run < 1 << 16 for run in runs)
+
+
+def masks(content: bytes) -> Masked | None:
+    """How the bits of a BMP's pixels are laid out; None where the format itself says it. Raises struct.error where it is cut."""
+    start, header, width, height, _, bits, compression = struct.unpack_from("<IIiiHHI", content, 10)
+    if header not in _MASKED_HEADERS or compression not in _MASKED or bits not in (16, 32):
+        return None
+    count = 4 if header >= _WITH_ALPHA or compression == _ALPHA_MASKED else 3
+    found = struct.unpack_from(f"<{count}I", content, _MASKS)
+    return Masked(width, abs(height), bits, start, found if found[-1] else found[:3], top_down=height < 0)
 
 
 def check_ico(data: Bytes) -> None:

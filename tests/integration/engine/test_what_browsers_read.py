@@ -1,0 +1,164 @@
+"""Pictures with a fault, or of a layout, that libraries stumble over and browsers do not."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+
+from tests.support.engine_images import make, refusal
+from tests.support.odd_files import chunk
+from tests.support.reference import distance, looked_at
+from watcher.engine.geometry import Resize
+from watcher.engine.work import OutputOrder
+from watcher.formats.gif import with_room
+
+# --- GIF whose codes do not end in the code for it --------------------------------------------------------------------------
+
+
+def gif_codes(pixels: list[int], bits: int, *, ended: bool) -> bytes:
+    """Pixels as GIF packs them."""
+    clear, table = 1 << bits, {(number,): number for number in range(1 << bits)}
+    codes, width, following, run = [(clear, bits + 1)], bits + 1, clear + 2, tuple[int, ...]()
+    for pixel in pixels:
+        if (*run, pixel) in table:
+            run = (*run, pixel)
+            continue
+        codes.append((table[run], width))
+        table[(*run, pixel)] = following
+        following += 1
+        width += following > 1 << width
+        run = (pixel,)
+    codes.append((table[run], width))
+    if ended:
+        codes.append((clear + 1, width + (following == 1 << width)))
+    packed = place = 0
+    for code, width in codes:
+        packed |= code << place
+        place += width
+    return packed.to_bytes(-(-place // 8), "little")
+
+
+def gif(size: tuple[int, int], pixels: list[int], bits: int, *, ended: bool) -> bytes:
+    palette = bytes(number * 255 // ((1 << bits) - 1) for number in range(1 << bits) for _ in range(3))
+    codes = gif_codes(pixels, bits, ended=ended)
+    blocks = b"".join(bytes([len(part)]) + part for part in (codes[at : at + 255] for at in range(0, len(codes), 255)))
+    head = b"GIF89a" + struct.pack("<HHBBB", *size, 0x80 | (bits - 1), 0, 0) + palette
+    return head + b"," + struct.pack("<HHHHBB", 0, 0, *size, 0, bits) + blocks + b"\0;"
+
+
+@pytest.mark.parametrize("resize", [None, Resize(40, 40, upscale=True)])
+def test_a_gif_whose_codes_do_not_end_keeps_its_last_pixels(tmp_path: Path, resize: Resize | None) -> None:
+    """They came out black, a quarter of such files, without an error."""
+    chance = random.Random(7)
+    for _ in range(12):
+        size, bits = (chance.randint(1, 9), chance.randint(1, 9)), chance.choice((2, 3, 4))
+        pixels = [chance.randrange(1 << bits) for _ in range(size[0] * size[1])]
+
+        made, proper = (make(tmp_path, gif(size, pixels, bits, ended=ended), "medium", resize) for ended in (False, True))
+
+        assert distance(made.picture.convert("RGBA"), proper.picture.convert("RGBA")) == 0
+
+
+@pytest.mark.parametrize("cut", [0, 3, 20, 35, 40, 43])
+def test_a_gif_that_is_cut_is_given_no_room_in_the_wrong_place(cut: int) -> None:
+    """What there is stays as it was."""
+    content = gif((4, 4), list(range(4)) * 4, 2, ended=True)[:cut]
+
+    assert with_room(content) == content
+
+
+# --- PNG ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resize", [None, Resize(60, 60)])
+def test_a_png_may_name_too_small_a_window(tmp_path: Path, resize: Resize | None) -> None:
+    """Pixels that repeat from further back than the packed data says they do."""
+    row = bytes(random.Random(1).randrange(256) for _ in range(900))
+    packed = bytearray(zlib.compress(b"".join(b"\0" + row for _ in range(100)), 9))
+    packed[0] = 0x18
+    packed[1] = 31 - 0x1800 % 31
+    header = struct.pack(">IIBBBBB", 300, 100, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", bytes(packed)) + chunk(b"IEND", b"")
+
+    made = make(tmp_path, content, "medium", resize)
+
+    if resize is None:
+        assert made.picture.convert("RGB").tobytes() == row * 100
+    assert made.picture.width == (60 if resize else 300)
+
+
+# --- BMP whose bits are laid out in a way of its own ----------------------------------------------------------------------------
+
+
+def bmp(bits: int, masks: tuple[int, ...], *, header: int, down: bool) -> tuple[bytes, list[tuple[int, ...]]]:
+    """A BMP, and the colours of its pixels from the top left on."""
+    size, chance = (33, 20), random.Random(bits)
+    colours = [tuple(chance.randrange(256) for _ in masks) for _ in range(size[0] * size[1])]
+    words = [sum(_put(value, mask) for value, mask in zip(colour, masks, strict=True)) for colour in colours]
+    rows = [words[at : at + size[0]] for at in range(0, len(words), size[0])]
+    packed = [b"".join(word.to_bytes(bits // 8, "little") for word in row) for row in rows]
+    pixels = b"".join(row + bytes(-len(row) % 4) for row in (packed if down else packed[::-1]))
+    height = -size[1] if down else size[1]
+    head = struct.pack("<IiiHHIIiiII", header, size[0], height, 1, bits, 3, len(pixels), 2835, 2835, 0, 0)
+    head += struct.pack("<4I", *masks, *[0] * (4 - len(masks)))[: 12 if header <= 52 else 16]
+    head = head.ljust(header, b"\0")
+    start = 14 + len(head)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + head + pixels, colours
+
+
+def _put(value: int, mask: int) -> int:
+    lowest = mask & -mask
+    most = mask // lowest
+    return (value * most + 127) // 255 * lowest
+
+
+@pytest.mark.parametrize(
+    ("bits", "masks", "header"),
+    [
+        (16, (0xF800, 0x07E0, 0x001F), 40),
+        (16, (0x0F00, 0x00F0, 0x000F), 40),
+        (16, (0x0F00, 0x00F0, 0x000F, 0xF000), 108),
+        (32, (0x0FF00000, 0x0007F000, 0x000000FF), 40),
+        (32, (0x3FF00000, 0x000FFC00, 0x000003FF), 52),
+        (32, (0xFF000000, 0x00FF0000, 0x0000FF00, 0x000000FF), 56),
+        (32, (0x00FF0000, 0x0000FF00, 0x000000FF, 0xFF000000), 124),
+    ],
+)
+@pytest.mark.parametrize("down", [False, True])
+def test_a_bmp_is_read_by_its_masks(tmp_path: Path, bits: int, masks: tuple[int, ...], header: int, *, down: bool) -> None:
+    """Whichever bits are which colour."""
+    content, colours = bmp(bits, masks, header=header, down=down)
+
+    picture = make(tmp_path, content, "medium", output=OutputOrder("png")).picture
+
+    assert picture.mode == ("RGBA" if len(masks) == 4 else "RGB")
+    step = max(255 // (mask // (mask & -mask)) for mask in masks) + 1
+    shown = [picture.getpixel((at % 33, at // 33)) for at in range(33 * 20)]
+    assert all(
+        max(abs(a - b) for a, b in zip(one, other, strict=True)) <= step for one, other in zip(shown, colours, strict=True)
+    )
+
+
+@pytest.mark.parametrize("masks", [(0xF0F0, 0x0F00, 0x000F), (0, 0, 0)])
+def test_masks_that_make_no_sense_are_refused(tmp_path: Path, masks: tuple[int, ...]) -> None:
+    """As a kind that cannot be read."""
+    content, _ = bmp(16, (0xF800, 0x07E0, 0x001F), header=40, down=False)
+    content = content[:54] + struct.pack("<3I", *masks) + content[66:]
+
+    assert refusal(tmp_path, content).startswith("unsupported: a kind of BMP")
+
+
+def test_alpha_that_is_nowhere_set_is_none(tmp_path: Path) -> None:
+    """As browsers have it: many programs write zeros there."""
+    content, _ = bmp(32, (0x00FF0000, 0x0000FF00, 0x000000FF, 0xFF000000), header=124, down=False)
+    pixels = bytearray(content[138:])
+    pixels[3::4] = bytes(len(pixels) // 4)
+
+    picture = looked_at(make(tmp_path, content[:138] + bytes(pixels), "medium").content)
+
+    assert picture is not None
+    assert picture.getchannel("A").getextrema() == (255, 255)
