@@ -145,9 +145,10 @@ async def started(
 ) -> AsyncIterator[App]:
     """A daemon that is up for as long as the context lasts.
 
-    `control` brings what signals ask for; `load` reads the configuration anew, for a reload.
+    `control` brings what signals ask for; `load` reads the configuration anew, for a reload. With `load` it is there to stay: a
+    journal's server that is away is waited for. Raises CalledOff where a signal says stop meanwhile.
     """
-    context = _context(settings, events, control or Control())
+    context = _context(settings, events, control or Control(), patient=load is not None)
     try:
         app = await _start(context, load)
     except BaseException:  # called off or broken: what was begun is ended all the same
@@ -162,7 +163,7 @@ async def started(
         events.event(Event.SERVICE_STOPPED)
 
 
-def _context(settings: Settings, events: LevelledLog, control: Control) -> Context:
+def _context(settings: Settings, events: LevelledLog, control: Control, *, patient: bool) -> Context:
     def part_died(name: str) -> None:
         events.event(Event.SERVICE_STOPPING, message=f"a part of the daemon died: {name}")
         control.stopping.set()
@@ -171,7 +172,7 @@ def _context(settings: Settings, events: LevelledLog, control: Control) -> Conte
     observed, metrics = ObservedLog(events), make_metrics(settings)
     if metrics is not None:
         observed.observe(metrics.event)
-    context = Context(settings, observed, SystemClock(), life, control, notifier, proxies, metrics)
+    context = Context(settings, observed, SystemClock(), life, control, notifier, proxies, metrics, patient)
     context.life.on_reload(context.use)
     return context
 

@@ -4,7 +4,9 @@ WatcherError
 |-- ConfigurationError   the configuration is refused whole; holds every problem (exit 78)
 |-- Unavailable          something this process needs is not available: port, state, right (exit 69)
 |   |-- NotAnswering     a disk or share on which calls hang
+|   |-- Away             a server that may be there again in a while
 |   `-- Fenced           another host has the work in hand by now
+|-- CalledOff            somebody said stop while the daemon was still waiting for what it needs
 |-- CallFailed           the Compressor API did not give a result; holds a classified Failure
 |-- Paused               somebody paused the folder
 |-- SourceChanged        the file is no longer the version that was taken
@@ -61,8 +63,16 @@ class NotAnswering(Unavailable):
         return cls(f"{what} does not answer", "its disk or share hangs: see to it, or unmount it (umount -f, umount -l)")
 
 
+class Away(Unavailable):
+    """A server cannot be reached, or takes nothing now. The same may go well in a while, with nothing changed here."""
+
+
 class Fenced(Unavailable):
     """This host lost its lease or never had the image: another one may be at work on it, and what this turn found out is void."""
+
+
+class CalledOff(WatcherError):
+    """The daemon was told to stop before it was up."""
 
 
 class CallFailed(WatcherError):

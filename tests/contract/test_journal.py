@@ -102,6 +102,27 @@ class TestTaking:
 
         assert [first, first] == [again, *(await journal.take([sighting()]))]
 
+    async def test_many_at_once_are_taken_as_one_by_one(self, journal: ThreadedJournal) -> None:
+        """New ones, known ones, newer versions, lost ones that are back and twins in one call: each as if it came alone."""
+        known, newer, lost = await journal.take([sighting(b"known.jpg"), sighting(b"newer.jpg"), sighting(b"lost.jpg")])
+        gone = await image_of(journal, lost)
+        assert await journal.end(lost, None, ending(gone, Event.IMAGE_VANISHED), 1_001.0)
+        wide = replace(sighting(b"d/new.jpg", under=rule("thumb")), keys=("a/new.jpg", "a/new-thumb.jpg"), backlog=True)
+        again = [sighting(b"known.jpg"), sighting(b"newer.jpg", version=2), sighting(b"lost.jpg")]
+
+        first, *same, one, two = await journal.take([wide, *again, sighting(b"twin.jpg"), sighting(b"twin.jpg")])
+
+        new = await image_of(journal, first)
+        assert [(each.rendition, each.key) for each in new.outputs] == [(None, "a/new.jpg"), ("thumb", "a/new-thumb.jpg")]
+        assert same[0] == known
+        assert same[1] != newer
+        assert same[2] != lost
+        assert one == two
+        due = await journal.due(2_000.0, 100, ())
+        assert [each.id for each in due if each.state is ImageState.OPEN] == [known, same[1], same[2], one, first]
+        ended = [each.record["event"] for each in await journal.endings_after(0, 10)]
+        assert ended == [Event.IMAGE_VANISHED, Event.IMAGE_SUPERSEDED]
+
     async def test_ids_come_in_the_order_of_the_sightings(self, journal: ThreadedJournal) -> None:
         """However many there are, the ids answer the sightings one by one."""
         seen = [sighting(b"%d.jpg" % number) for number in range(1_100)]

@@ -1,7 +1,6 @@
 """Hosts that share a journal, and what happens to them: killed, frozen, cut off from the database. Each file ends once."""
 
 import json
-import random
 import signal
 import time
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from tests.support.cluster import Cluster, cluster
 from tests.support.daemon import command, wait_until
 from tests.support.postgres import Postgres, server
 from tests.support.standin import Fault, StandinProcess
-from tests.support.world import said
 
 ANSWER_SECONDS = 0.3
 
@@ -127,44 +125,3 @@ def test_files_that_only_a_dead_host_sees_wait_and_status_names_it(
         assert "1 image waits for it" in told
         first.start()
         wait_until(lambda: hosts.ended() == {"alone.jpg": 1}, 90)
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_anything_at_random(tmp_path: Path, own_server: Postgres, seed: int) -> None:
-    """Three hosts, a few hundred drops; hosts are killed and frozen, the database is restarted, as the seed has it."""
-    chance = said(seed)
-    with StandinProcess() as standin, cluster(tmp_path, own_server, standin, hosts=3, compressor={"concurrency": 4}) as hosts:
-        standin.set_faults(Fault("delay", seconds=0.1))
-        names: list[str] = []
-        interruptions = 0
-        for _ in range(8):
-            names += hosts.drop(40)
-            interruptions += _something(hosts, own_server, chance)
-            time.sleep(chance.random())
-        for host in hosts.hosts:
-            if host.daemon is None:
-                host.start()
-        assert_all_ended_once(hosts, names, interruptions, 4)
-
-
-def _something(hosts: Cluster, postgres: Postgres, chance: random.Random) -> int:
-    """One thing that goes wrong. Gives how many hosts it interrupts."""
-    host = chance.choice(hosts.hosts)
-    what = chance.choice(["kill", "freeze", "restart", "nothing"])
-    if what == "restart":
-        postgres.stop(chance.choice([signal.SIGINT, signal.SIGQUIT]))
-        time.sleep(chance.random() * 2)
-        postgres.start()
-        return len(hosts.hosts)
-    if host.daemon is None:
-        host.start()
-        return 0
-    if what == "kill":
-        host.kill()
-        return 1
-    if what == "freeze":
-        host.daemon.signal(signal.SIGSTOP)
-        time.sleep(4.5)
-        host.daemon.signal(signal.SIGCONT)
-        return 1
-    return 0

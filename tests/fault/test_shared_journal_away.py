@@ -1,5 +1,8 @@
 """The ways in which a shared journal can be away: each is said once, costs nothing but time, and ends by itself."""
 
+import contextlib
+import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ import pytest
 
 from tests.support.cluster import Cluster
 from tests.support.daemon import command, wait_until
+from tests.support.disks import SmallDisk, small_disk
 from tests.support.postgres import Postgres
 from tests.support.standin import StandinProcess
 from tests.support.tcp_proxy import TcpProxy
@@ -24,12 +28,18 @@ def standin() -> Iterator[StandinProcess]:
 
 @dataclass
 class Scene:
-    """A database, and the way to it."""
+    """A database, the way to it, and how it goes away. Each way gives what brings it back."""
 
     postgres: Postgres
     proxy: TcpProxy
     database: str
     stack: ExitStack
+    user: str = "watcher"
+    disk: SmallDisk | None = None
+
+    @property
+    def url(self) -> str:
+        return self.postgres.url(self.database, self.proxy.port).replace("//watcher@", f"//{self.user}@")
 
     def swallow(self) -> Callable[[], None]:
         """Nothing comes back any more, and nothing says so."""
@@ -41,10 +51,40 @@ class Scene:
         self._alter("SET default_transaction_read_only = on")
         return lambda: self._alter("RESET default_transaction_read_only")
 
-        return lambda: self._alter("CONNECTION LIMIT -1", word="")
+    def no_connections(self) -> Callable[[], None]:
+        """Others have taken all that the server gives."""
+        self.proxy.refuse()
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        wait_until(lambda: self.postgres.run_sql(query.replace("%s", f"'{self.database}'"), "postgres") == [(0,)])
+        others: list[psycopg.Connection[tuple[object, ...]]] = []
+        with contextlib.suppress(psycopg.OperationalError):
+            while True:
+                others.append(psycopg.connect(self.postgres.url("postgres")))
+        self.proxy.flow()
 
-    def _alter(self, what: str, word: str = "") -> None:
-        self.postgres.run_sql(f"ALTER DATABASE {self.database} {word}{what}", "postgres")
+        def free() -> None:
+            for each in others:
+                each.close()
+
+        return free
+
+    def full_disk(self) -> Callable[[], None]:
+        """The database's files cannot grow."""
+        assert self.disk is not None
+        self.disk.fill()
+        return self.disk.free
+
+    def on_small_disk(self) -> None:
+        """Have the database on a disk of its own."""
+        folder = self.postgres.folder / f"disk-{self.database}"
+        self.disk = self.stack.enter_context(small_disk(folder, "32m"))
+        self.stack.callback(lambda: self.postgres.run_sql(f"DROP DATABASE {self.database} WITH (FORCE)", "postgres"))
+        self.postgres.give(folder)
+        self.postgres.run_sql(f"CREATE TABLESPACE small_{self.database} LOCATION '{folder}'", "postgres")
+        self.postgres.run_sql(f"ALTER DATABASE {self.database} SET TABLESPACE small_{self.database}", "postgres")
+
+    def _alter(self, what: str) -> None:
+        self.postgres.run_sql(f"ALTER DATABASE {self.database} {what}", "postgres")
         self.proxy.cut()
 
 
@@ -55,36 +95,100 @@ def scene(postgres: Postgres) -> Iterator[Scene]:
         yield Scene(postgres, proxy, postgres.database().rpartition("/")[2], stack)
 
 
-@pytest.mark.parametrize("what", ["swallow", "read_only"])
+WAYS = {
+    "swallow": "look at the PostgreSQL server",
+    "read_only": "name the primary",
+    "no_connections": "raise max_connections",
+    "full_disk": "make room on the server's disk",
+}
+
+
+@pytest.mark.parametrize("what", WAYS)
 def test_it_is_said_once_and_goes_on_by_itself(tmp_path: Path, standin: StandinProcess, scene: Scene, what: str) -> None:
-    """A file that is dropped meanwhile is stored afterwards."""
-    url = scene.postgres.url(scene.database, scene.proxy.port)
-    hosts = Cluster(tmp_path, scene.postgres, standin, 1, journal=url)
+    """Files that are dropped meanwhile are stored afterwards."""
+    if what == "full_disk":
+        scene.on_small_disk()
+    hosts = Cluster(tmp_path, scene.postgres, standin, 1, journal=scene.url)
     scene.stack.callback(hosts.stop)
     daemon = hosts.hosts[0].start()
     names = hosts.drop(2)
     wait_until(lambda: sorted(hosts.ended()) == names)
 
     back = getattr(scene, what)()
-    names += hosts.drop(2)
+    names += hosts.drop(60)
     daemon.wait_for("journal.unavailable", seconds=60)
     back()
     wait_until(lambda: sorted(hosts.ended()) == names, 90)
 
     daemon.wait_for("journal.recovered")
-    assert len(daemon.events("journal.unavailable")) == 1
-    assert daemon.events("journal.unavailable")[0]["hint"]
+    (line,) = daemon.events("journal.unavailable")
+    assert WAYS[what] in line["hint"]
     assert set(hosts.paid().values()) == {1}
 
 
-def test_a_start_without_it_says_what_is_wrong(tmp_path: Path, standin: StandinProcess, postgres: Postgres) -> None:
-    """The status is that of something that is not available; no password is in any word."""
-    hosts = Cluster(tmp_path, postgres, standin, 1, journal="postgresql://watcher@127.0.0.1:9/images")
-    done = command("run", "--config", hosts.hosts[0].config, environment={**KEY, "WATCHER_JOURNAL_PASSWORD": "horse-battery"})
+def test_a_new_password_is_taken_by_a_reload(tmp_path: Path, standin: StandinProcess, scene: Scene) -> None:
+    """Without a restart; the old one is refused, which is said, and neither is in any word."""
+    scene.user = f"user_{scene.database}"
+    for statement in (
+        f"CREATE ROLE {scene.user} LOGIN PASSWORD 'horse-battery'",
+        f"ALTER DATABASE {scene.database} OWNER TO {scene.user}",
+    ):
+        scene.postgres.run_sql(statement, "postgres")
+    scene.postgres.ask_for_password(scene.user)
+    secret = tmp_path / "credentials" / "journal_password"
+    secret.parent.mkdir()
+    secret.write_text("horse-battery")
+    hosts = Cluster(tmp_path, scene.postgres, standin, 1, journal=scene.url)
+    scene.stack.callback(hosts.stop)
+    daemon = hosts.hosts[0].start(CREDENTIALS_DIRECTORY=str(secret.parent))
+    scene.postgres.run_sql(f"ALTER ROLE {scene.user} PASSWORD 'staple-correct'", "postgres")
+    scene.proxy.cut()
+    names = hosts.drop(1)
+    (line,) = daemon.wait_for("journal.unavailable")
+    secret.write_text("staple-correct")
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: sorted(hosts.ended()) == names)
+    daemon.wait_for("journal.recovered")
 
-    assert done.returncode == 69
-    assert "cannot be opened" in done.stderr
-    assert "horse" not in done.stderr + done.stdout
+    assert "journal_password" in line["hint"]
+    said = json.dumps(daemon.lines) + "".join(daemon.errors)
+    assert "horse" not in said
+    assert "staple" not in said
+
+
+def test_a_start_without_it_waits(tmp_path: Path, standin: StandinProcess, scene: Scene) -> None:
+    """The daemon says so once, goes on by itself when it is there, and takes what was dropped; it can be stopped meanwhile."""
+    scene.proxy.refuse()
+    hosts = Cluster(tmp_path, scene.postgres, standin, 1, journal=scene.url)
+    scene.stack.callback(hosts.stop)
+    names = hosts.drop(2)
+    (host,) = hosts.hosts
+    stopped = host.begin()
+    stopped.wait_for("journal.unavailable")
+    assert stopped.stop() == 0
+    daemon = host.begin()
+    daemon.wait_for("journal.unavailable")
+    scene.proxy.flow()
+    daemon.wait_for("journal.recovered")
+    wait_until(lambda: sorted(hosts.ended()) == names)
+
+    assert len(daemon.events("journal.unavailable")) == 1
+
+
+def test_what_does_not_pass_by_itself_ends_the_start(tmp_path: Path, standin: StandinProcess, postgres: Postgres) -> None:
+    """A database that does not exist, and for `once` anything: the status is that of what is not available."""
+    hosts = Cluster(tmp_path, postgres, standin, 1, journal=postgres.url("nowhere"))
+    secret = {**KEY, "WATCHER_JOURNAL_PASSWORD": "horse-battery"}
+    (host,) = hosts.hosts
+    missing = command("run", "--config", host.config, environment=secret)
+    host.config = host.write_config(journal="postgresql://watcher@127.0.0.1:9/images")
+    refused = command("once", "--config", host.config, environment=secret)
+
+    for done in (missing, refused):
+        assert done.returncode == 69
+        assert "cannot be opened" in done.stderr
+        assert "horse" not in done.stderr + done.stdout
+    assert "does not exist" in missing.stderr
 
 
 def test_a_second_host_of_one_name_is_refused(tmp_path: Path, standin: StandinProcess, postgres: Postgres) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from tests.support.daemon import Daemon, command, read_audit
 from tests.support.postgres import Postgres
 from tests.support.standin import StandinProcess
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.world import BUCKET, KEY, World, small_image
 
 LEASE = "3s"
@@ -42,9 +44,14 @@ class Host(World):
         name: str = self.changes["cluster"]["name"]
         return name
 
-    def start(self) -> Daemon:
-        self.daemon = Daemon(self.config, KEY)
-        self.daemon.wait_for("service.ready")
+    def begin(self, **environment: str) -> Daemon:
+        """Start it, and do not wait until it is up."""
+        self.daemon = Daemon(self.config, {**KEY, **environment})
+        return self.daemon
+
+    def start(self, **environment: str) -> Daemon:
+        self.begin(**environment).wait_for("service.ready")
+        assert self.daemon is not None
         return self.daemon
 
     def kill(self) -> None:
@@ -63,17 +70,43 @@ class Host(World):
 class Cluster:
     """Hosts over one tree, each of which sees it at another path, and one API."""
 
-    def __init__(self, path: Path, postgres: Postgres, standin: StandinProcess, hosts: int, **changes: Any) -> None:
-        self.path, self.postgres, self.standin = path, postgres, standin
+    def __init__(
+        self,
+        path: Path,
+        postgres: Postgres,
+        standin: StandinProcess,
+        hosts: int,
+        *,
+        mounts: bool = False,
+        proxy: TcpProxy | None = None,
+        **changes: Any,
+    ) -> None:
+        """`mounts`: the paths are mounts where this user may mount, else links; `unmount` takes them away. `proxy` leads to the
+        database.
+        """
+        self.path, self.postgres, self.standin, self._mounts = path, postgres, standin, mounts
         self.url = postgres.database()
+        if proxy is not None:
+            self.url = postgres.url(self.url.rpartition("/")[2], proxy.port)
         self.tree = path / "tree"
         self.tree.mkdir()
+        self._mounted: list[Path] = []
         self.hosts = [self._host(number, changes) for number in range(1, hosts + 1)]
 
     def _host(self, number: int, changes: dict[str, Any]) -> Host:
-        mount = self.path / f"mount{number}"
-        mount.symlink_to(self.tree)
+        mount = self._mount(self.path / f"mount{number}")
         return Host.make(self.path / f"host{number}", self.standin, self.url, f"scanner-{number}", mount, **changes)
+
+    def _mount(self, path: Path) -> Path:
+        """Another path to the tree."""
+        if self._mounts:
+            path.mkdir()
+            if subprocess.run(["mount", "--bind", self.tree, path], capture_output=True).returncode == 0:
+                self._mounted.append(path)
+                return path
+            path.rmdir()
+        path.symlink_to(self.tree)
+        return path
 
     def drop(self, count: int) -> list[str]:
         """So many images, moved in as careful programs do. Gives their names."""
@@ -106,6 +139,11 @@ class Cluster:
         for host in self.hosts:
             host.stop()
 
+    def unmount(self) -> None:
+        """Take the mounts away."""
+        while self._mounted:
+            subprocess.run(["umount", "--lazy", self._mounted.pop()], check=True)
+
 
 @contextmanager
 def cluster(path: Path, postgres: Postgres, standin: StandinProcess, hosts: int = 2, **changes: Any) -> Iterator[Cluster]:
@@ -117,3 +155,4 @@ def cluster(path: Path, postgres: Postgres, standin: StandinProcess, hosts: int 
         yield made
     finally:
         made.stop()
+        made.unmount()

@@ -96,6 +96,17 @@ class Postgres:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def give(self, folder: Path) -> None:
+        """Have a folder be the server's own."""
+        if self._as_user:
+            shutil.chown(folder, self._as_user[1])
+
+    def ask_for_password(self, user: str) -> None:
+        """Of this user, from now on."""
+        rules = self.data / "pg_hba.conf"
+        rules.write_text(f"host all {user} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self.run_sql("SELECT pg_reload_conf()", "postgres")
+
     def _ready(self) -> list[str | Path]:
         return [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "watcher", "-d", "postgres"]
 

@@ -17,6 +17,7 @@ class TcpProxy:
         self.port: int = self._server.getsockname()[1]
         self._flows = threading.Event()
         self._flows.set()
+        self._refuses = False
         self._sockets: list[socket.socket] = []
 
     def __enter__(self) -> Self:
@@ -30,12 +31,18 @@ class TcpProxy:
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
+    def refuse(self) -> None:
+        """End what there is, and all that comes."""
+        self._refuses = True
+        self.cut()
+
     def swallow(self) -> None:
         """Take what is sent, and pass nothing on; new connections get no answer either."""
         self._flows.clear()
 
     def flow(self) -> None:
         """Pass everything on again. What was swallowed meanwhile is gone with its connections."""
+        self._refuses = False
         self.cut()
         self._flows.set()
 
@@ -52,6 +59,9 @@ class TcpProxy:
                 near, _ = self._server.accept()
             except OSError:  # closed
                 return
+            if self._refuses:
+                near.close()
+                continue
             try:
                 far = socket.create_connection(("127.0.0.1", self._to))
             except OSError:

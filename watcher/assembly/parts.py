@@ -36,6 +36,8 @@ class Context:
     notifier: Notifier
     proxies: Proxies
     metrics: Metrics | None = None
+    patient: bool = False
+    """Whether a journal's server that is away at the start is waited for."""
 
     def use(self, settings: Settings) -> None:
         """Put settings in force."""

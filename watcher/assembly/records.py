@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from watcher.assembly.parts import Context, Records
 from watcher.config.rules import folder_rules
+from watcher.errors import CalledOff
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
 from watcher.records.place import JournalPlace
@@ -15,8 +18,18 @@ from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import InstanceLock, instance_id
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from watcher.config.schema import Settings
+    from watcher.errors import Away
     from watcher.records.journal import ThreadedJournal
+    from watcher.service.control import Control
+    from watcher.service.systemd import Notifier
+
+Answer = TypeVar("Answer")
+
+START_PATIENCE_SECONDS: Final = 60.0
+"""Each try to reach the journal's server, and the rest behind it, takes less."""
 
 
 def take_state(context: Context) -> None:
@@ -45,15 +58,34 @@ async def _open_journal(context: Context) -> ThreadedJournal:
         return SqliteJournal.open(place.path, **means, audit=settings.audit_path, roots=roots)
     from watcher.records.postgres.journal import PostgresJournal  # an extra: only who shares a journal needs its parts
 
-    instance, folders = instance_id(settings.state_dir), host_folders(settings)
-    journal = await PostgresJournal.open(place.server, instance=instance, **means, audit=settings.audit_path, folders=folders)
+    means |= {"instance": instance_id(settings.state_dir), "audit": settings.audit_path, "folders": host_folders(settings)}
+    waits = partial(_say_waiting, context.notifier) if context.patient else None
+    journal = await _unless_stopped(context.control, PostgresJournal.open(place.server, **means, waits=waits))
     journal.woken = context.control.wake
 
     def reload(settings: Settings) -> None:
         journal.folders = host_folders(settings)
+        journal.use_password(JournalPlace.of(settings).password)
 
     context.life.on_reload(reload)
     return journal
+
+
+def _say_waiting(notifier: Notifier, why: Away) -> None:
+    notifier.starting(f"waiting: {why.message}", START_PATIENCE_SECONDS)
+
+
+async def _unless_stopped(control: Control, opening: Coroutine[Any, Any, Answer]) -> Answer:
+    """What is opened, however long that takes. Raises CalledOff where somebody says stop meanwhile."""
+    task, stopping = asyncio.ensure_future(opening), asyncio.ensure_future(control.stopping.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise CalledOff("stopped before it was up")
+        return task.result()
+    finally:
+        task.cancel()
+        stopping.cancel()
 
 
 def host_folders(settings: Settings) -> dict[str, HostFolder]:

@@ -16,6 +16,7 @@ from watcher.app import started
 from watcher.commands.output import note
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings, read_toml
+from watcher.errors import CalledOff
 from watcher.log import CountingLog, JsonLog, quiet_libraries
 from watcher.log.console import CLEAR_LINE, Tally, plain
 from watcher.log.output import QueuedLog, QueuedStream
@@ -57,10 +58,13 @@ async def run_daemon(settings: Settings, config: Path) -> int:
     control = Control()
     control.catch_signals()
     tally, since = Tally(), time.monotonic()
-    async with started(settings, open_log(settings, tally), control=control, load=load) as app:
-        spare_collector()
-        status = await app.run()
-        waiting = app.intake.waiting()
+    try:
+        async with started(settings, open_log(settings, tally), control=control, load=load) as app:
+            spare_collector()
+            status = await app.run()
+            waiting = app.intake.waiting()
+    except CalledOff:
+        return 0
     if log_form(settings) == "console":
         sys.stderr.write(tally.summary(time.monotonic() - since, waiting) + "\n")
     return status

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 NEEDS_RESTART: Final = (
     "state_dir",
     "journal",
-    "journal_password",
     "cluster",
     "keep",
     "publish",
@@ -31,7 +30,7 @@ def keeping(old: Settings, new: Settings) -> Settings:
     compressor = new.compressor.model_copy(update={"url": old.compressor.url, "transport": old.compressor.transport})
     log = new.log.model_copy(update={"format": old.log.format, "audit": old.log.audit})
     verify = new.verify.model_copy(update={"url": old.verify.url})
-    kept = {name: getattr(old, name) for name in ("state_dir", "journal", "journal_password", "cluster", "keep", "engine")}
+    kept = {name: getattr(old, name) for name in ("state_dir", "journal", "cluster", "keep", "engine")}
     admin = new.admin.model_copy(update={"listen": old.admin.listen})
     publish = _with_new_keys(old.publish, new.publish)
     return new.model_copy(

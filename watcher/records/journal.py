@@ -94,6 +94,11 @@ class ThreadedJournal:
         """Whether the writer does its work (for the service's watchdog). Waiting for room on the disk is part of it."""
         return self._writer.alive()
 
+    @property
+    def is_away(self) -> bool:
+        """Whether its disk or server takes and gives nothing now, and that was said."""
+        return self._writer.is_away
+
     def changed_by_others(self) -> bool:
         """Whether another process (`retry`) changed the journal since this was last asked; noticed within half a second."""
         return self._writer.changed_by_others()

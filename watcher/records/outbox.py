@@ -34,6 +34,7 @@ STOP_PATIENCE_SECONDS: Final = 5.0
 """A stop does not wait longer for what makes no progress."""
 FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
+REOPEN_SECONDS: Final = 1.0
 MAX_DISTURBANCES: Final = 10
 """How often in a row the file may be found changed before that counts as a failure."""
 
@@ -56,6 +57,7 @@ class OutboxRelay:
         self._is_open = False
         self._failures = 0
         self._moved_at = 0.0
+        self._at_file = False
         self._logged = 0
         self._noted = OutboxCursor(0, None, 0)
         self._links: list[tuple[int, str | None]] = []
@@ -80,9 +82,11 @@ class OutboxRelay:
             return self._failures == 0
 
     async def reopen(self) -> None:
-        """The audit file may have been rotated (SIGHUP): look at the path again."""
+        """The audit file may have been rotated (SIGHUP): look at the path again. A journal that is away is not waited for."""
         self._is_open = False
-        await self.flush()
+        flushing = asyncio.ensure_future(self.flush())
+        flushing.add_done_callback(_heard)
+        await asyncio.wait({flushing}, timeout=REOPEN_SECONDS)
 
     async def stop(self) -> None:
         """Write down what is committed, then end. May be called twice.
@@ -114,7 +118,8 @@ class OutboxRelay:
         """Whether it follows the endings. Waiting for room for the audit file is part of it, a write that hangs is not."""
         if self._task is None or self._task.done():
             return False
-        return self._task.get_loop().time() - self._moved_at < STUCK_SECONDS
+        waits_for_journal = not self._at_file and self._journal.is_away
+        return waits_for_journal or self._task.get_loop().time() - self._moved_at < STUCK_SECONDS
 
     # --- following ------------------------------------------------------------------------------------------------------------
 
@@ -207,7 +212,11 @@ class OutboxRelay:
             self.written.ring()
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._at_file = True
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._at_file = False
 
     # --- what is said ---------------------------------------------------------------------------------------------------------
 
@@ -230,3 +239,9 @@ class OutboxRelay:
         hint = "let logrotate keep old files in the same folder; the journal still knows the images of the last `keep`"
         self._events.event(Event.JOURNAL_UNAVAILABLE, what="audit", message=message, hint=hint)
         self._events.event(Event.JOURNAL_RECOVERED, what="audit", message=f"a new chain begins after line {seq}", chain="new")
+
+
+def _heard(flushing: asyncio.Future[bool]) -> None:
+    """What became of a flush that nobody waits for any more; the next one meets the same."""
+    if not flushing.cancelled():
+        flushing.exception()

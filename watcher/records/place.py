@@ -46,9 +46,9 @@ class JournalPlace:
     @property
     def server(self) -> Server:
         """Of a database."""
-        from watcher.records.postgres.database import Server  # an extra: only who shares a journal needs its parts
+        from watcher.records.postgres.database import Password, Server  # an extra: only who shares a journal needs its parts
 
-        return Server(self.url or "", self.password, self.host, self.lease)
+        return Server(self.url or "", Password(self.password), self.host, self.lease)
 
     def is_there(self) -> bool:
         """Whether a daemon has made it. May wait for the database. Raises Unavailable where that cannot be known."""

@@ -78,6 +78,11 @@ class WriteThread:
         moving = self._clock.monotonic() - self._beat < STUCK_SECONDS
         return self._thread.is_alive() and moving and not self._damaged
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the database was said to be away: everybody waits for it, and nobody hangs."""
+        return self._outage.lasting
+
     def changed_by_others(self) -> bool:
         """Whether another process changed the journal since this was last asked."""
         return self._engine.changed_by_others()

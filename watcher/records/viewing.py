@@ -38,6 +38,10 @@ class Viewing:
                 self._thread = None
             raise Unavailable(f"the journal cannot be read: {error}", "look at its disk or server; it is tried again") from error
 
+    def use(self, place: JournalPlace) -> None:
+        """From the next time on that the journal is opened."""
+        self._place = place
+
     async def close(self) -> None:
         """Let go of the file. May be called twice."""
         async with self._opening:

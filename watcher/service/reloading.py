@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from watcher.config.reload import changed, keeping, waiting_for_restart
 from watcher.errors import ConfigurationError, WatcherError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from watcher.log import LevelledLog
     from watcher.service.lifecycle import Lifecycle
     from watcher.service.systemd import Notifier
+
+
+STATUS_SECONDS: Final = 1.0
 
 
 class Reloader:
@@ -45,7 +48,14 @@ class Reloader:
             self._notifier.reloading()
             await self._life.reopen()
             await self._load_and_apply()
-            self._notifier.ready(await self._status())
+            self._notifier.ready(await self._line())
+
+    async def _line(self) -> str:
+        """The service manager's line; the journal that it comes from may be away."""
+        try:
+            return await asyncio.wait_for(self._status(), STATUS_SECONDS)
+        except TimeoutError:
+            return "reloaded; the journal does not answer"
 
     async def _load_and_apply(self) -> None:
         try:

@@ -33,6 +33,10 @@ class Notifier:
         """The service is up (also: the reload is done)."""
         self._send("READY=1", self._changed(status))
 
+    def starting(self, status: str, seconds: float) -> None:
+        """The service is not up yet, and goes on trying for so many seconds even where TimeoutStartSec= is shorter."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}", self._changed(status))
+
     def reloading(self) -> None:
         """A reload begins; `ready` ends it."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")

@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.daemon import wait_until
+from tests.support.postgres import Postgres
 from tests.support.records import sighting
+from tests.support.tcp_proxy import TcpProxy
 from watcher.app import App, started
 from watcher.assembly import intake
 from watcher.clock import SystemClock
@@ -95,13 +97,18 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def app(tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
-    """A daemon that is up, and whose patience with its parts is short."""
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience with the daemon's parts is short."""
     monkeypatch.setattr(threads_module, "STUCK_SECONDS", 1.0)
     monkeypatch.setattr(outbox_module, "STUCK_SECONDS", 1.0)
     monkeypatch.setattr(outbox_module, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(intake_module, "GUARD_PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(intake, "IntakeSettings", partial(IntakeSettings, guard=0.2))
+
+
+@pytest.fixture
+async def app(tmp_path: Path, manager: Manager, impatient: None) -> AsyncIterator[App]:
+    """A daemon that is up, and whose patience with its parts is short."""
     async with started(settings(tmp_path), JsonLog(out=io.StringIO(), clock=time.time)) as app:
         app.ready()
         await until(manager.is_content)
@@ -189,6 +196,28 @@ async def test_a_dead_disk_under_one_folder_stops_none(app: App, manager: Manage
     assert manager.is_content()
     disk.set()
     await asyncio.gather(*hanging)
+
+
+async def test_a_database_that_is_away_stops_nothing(
+    tmp_path: Path, manager: Manager, impatient: None, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart would not bring it back, and who waits for it is alive."""
+    monkeypatch.setattr(threads_module, "MAX_BACKOFF_SECONDS", 0.2)
+    with TcpProxy(postgres.port) as proxy:
+        url = postgres.url(postgres.database().rpartition("/")[2], proxy.port)
+        shared = settings(tmp_path).model_copy(update={"journal": url})
+        async with started(shared, JsonLog(out=io.StringIO(), clock=time.time)) as app:
+            app.ready()
+            await until(manager.is_content)
+            proxy.refuse()
+            await app.records.relay.reopen()
+            await until(lambda: app.records.journal.is_away)
+            end = time.monotonic() + 3 * ALLOWED_SECONDS
+            while time.monotonic() < end:
+                assert manager.is_content()
+                await asyncio.sleep(0.05)
+            proxy.flow()
+            await until(lambda: not app.records.journal.is_away)
 
 
 async def test_a_stuck_audit_file_stops_them(

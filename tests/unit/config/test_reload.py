@@ -28,7 +28,6 @@ BEFORE: dict[str, Any] = {
 ONLY_AT_A_RESTART: dict[str, dict[str, Any]] = {
     "state_dir": {"state_dir": "/var/lib/y"},
     "journal": {"journal": "postgresql://watcher@elsewhere/images"},
-    "journal_password": {"journal_password": "new"},
     "cluster": {"cluster": {"name": "other"}},
     "keep": {"keep": "1d"},
     "publish": {"publish": {"mode": "serve", "serve": {"public_url": "https://drops.example.com"}}},

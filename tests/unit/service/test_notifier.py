@@ -36,6 +36,8 @@ def test_the_words_are_those_of_sd_notify(manager: socket.socket) -> None:
     tell = notifier(manager)
     tell.ready("watching")
     assert said(manager) == ["READY=1", "STATUS=watching"]
+    tell.starting("waiting for the journal", 60)
+    assert said(manager) == ["EXTEND_TIMEOUT_USEC=60000000", "STATUS=waiting for the journal"]
     tell.alive()
     assert said(manager) == ["WATCHDOG=1"]
     tell.status("3 waiting")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import psycopg
 from psycopg import conninfo, errors
 
-from watcher.errors import Unavailable
+from watcher.errors import Away, Unavailable
 from watcher.records.commit import DatabaseFault
 from watcher.records.database import Schema
 from watcher.records.postgres.adapter import NoAnswer, PostgresConnection
@@ -31,8 +31,22 @@ _MIGRATION_LOCK: Final = 0x434D5057
 _SESSION: Final = """
 SELECT set_config('search_path', %s, false), set_config('watcher.host', %s, false), set_config('watcher.epoch', %s, false),
        set_config('idle_in_transaction_session_timeout', %s, false), set_config('lock_timeout', %s, false),
-       set_config('timezone', 'UTC', false), set_config('client_min_messages', 'warning', false)
+       set_config('timezone', 'UTC', false), set_config('client_min_messages', 'warning', false),
+       set_config('plan_cache_mode', 'force_custom_plan', false), set_config('jit', 'off', false)
 """
+"""A plan that was made while the tables were empty, and kept, reads them whole when they are large."""
+_KEYED: Final = """
+SELECT set_config('plan_cache_mode', 'auto', false), set_config('enable_seqscan', 'off', false),
+       set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false)
+"""
+"""For changes: each finds its rows by a key, so these plans are right however little the server knows of the tables."""
+
+
+@dataclass(slots=True)
+class Password:
+    """One for all connections; those that are made after it was replaced use the new one."""
+
+    value: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ class Server:
     """Where the journal is, and for whom it is opened. `url` has no password in it."""
 
     url: str
-    password: str | None = field(default=None, repr=False)
+    password: Password = field(default_factory=Password, repr=False)
     host: str = ""
     """The name of the host that speaks."""
     lease: float = 30.0
@@ -56,12 +70,22 @@ class Server:
 
     def connect(self, epoch: int = 0) -> PostgresConnection:
         """Raises psycopg.Error."""
-        own: dict[str, str] = {"password": self.password} if self.password else {}
+        own: dict[str, str] = {"password": self.password.value} if self.password.value else {}
         keepalives = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "15000"}
         facts = {"application_name": f"compressor-watcher {self.host}".strip(), **keepalives, **self._facts(), **own}
         connection = PostgresConnection.connect(conninfo.make_conninfo("", **facts), connect_timeout=CONNECT_SECONDS)
         try:
             self._introduce(connection, epoch)
+        except BaseException:  # nobody else knows of it
+            connection.close()
+            raise
+        return connection
+
+    def connect_for_changes(self, epoch: int = 0) -> PostgresConnection:
+        """The same for a daemon's writer."""
+        connection = self.connect(epoch)
+        try:
+            connection.raw.execute(_KEYED)
         except BaseException:  # nobody else knows of it
             connection.close()
             raise
@@ -89,33 +113,45 @@ def schema() -> Schema:
 
 def open_own(server: Server, schema: Schema) -> PostgresConnection:
     """A connection for the daemon: the tables are made, or brought up to date, by whoever comes first. Raises Unavailable."""
-    with_words = _Explained(server)
-    with with_words:
-        connection = server.connect()
-    try:
-        with with_words:
-            _check_server(connection, server)
-            _migrate(connection, schema, server)
-    except BaseException:  # nobody else knows of the connection
-        connection.close()
-        raise
-    return connection
+
+    def prepare(connection: PostgresConnection) -> None:
+        _check_server(connection, server)
+        _migrate(connection, schema, server)
+
+    return _opened(server.connect_for_changes, server, prepare)
 
 
 def open_beside(server: Server, schema: Schema, *, writable: bool) -> PostgresConnection:
     """A connection for a command: nothing is made or migrated. Raises Unavailable."""
-    with_words = _Explained(server)
-    with with_words:
-        connection = server.connect()
+
+    def prepare(connection: PostgresConnection) -> None:
+        _check_there(_versions(connection, server.namespace), schema, server)
+        if not writable:
+            connection.execute("SET default_transaction_read_only = on")
+
+    return _opened(server.connect, server, prepare)
+
+
+def one_more(server: Server, connection: PostgresConnection) -> PostgresConnection:
+    """Another connection of the same kind. Raises Unavailable; then the first one is closed as well."""
     try:
-        with with_words:
-            _check_there(_versions(connection, server.namespace), schema, server)
-            if not writable:
-                connection.execute("SET default_transaction_read_only = on")
-    except BaseException:  # nobody else knows of the connection
+        return explained(server, server.connect)
+    except BaseException:  # nobody else knows of it
         connection.close()
         raise
-    return connection
+
+
+def _opened(
+    connect: Callable[[], PostgresConnection], server: Server, prepare: Callable[[PostgresConnection], None]
+) -> PostgresConnection:
+    with _Explained(server):
+        connection = connect()
+        try:
+            prepare(connection)
+        except BaseException:  # nobody else knows of it
+            connection.close()
+            raise
+        return connection
 
 
 def explained(server: Server, work: Callable[[], Answer]) -> Answer:
@@ -148,8 +184,10 @@ class _Explained:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, psycopg.Error):
-            found = refusal(error) or DatabaseFault(_words(error), ADVICE)
-            raise Unavailable(f"the journal in {self._server.name} cannot be opened: {found.message}", found.hint) from None
+            found = refusal(error)
+            kind = Unavailable if found is None or _is_settled(error) else Away
+            found = found or DatabaseFault(_words(error), ADVICE)
+            raise kind(f"the journal in {self._server.name} cannot be opened: {found.message}", found.hint) from None
 
 
 # --- the schema -------------------------------------------------------------------------------------------------------------
@@ -221,12 +259,14 @@ def _check_version(found: tuple[int, int], schema: Schema, server: Server) -> No
 # --- errors -----------------------------------------------------------------------------------------------------------------
 
 _POOLER: Final = "a pooler in transaction mode is in between; it has to be in session mode (pgbouncer: pool_mode = session)"
+_KEYS_HINT: Final = "set WATCHER_JOURNAL_KEYS_HINT, a credential named journal_password (a reload reads it anew), or ~/.pgpass"
+_CONNECTIONS_HINT: Final = "raise max_connections; each daemon needs four"
 _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
-    (errors.InvalidPassword, "set WATCHER_JOURNAL_PASSWORD, a credential named journal_password, or ~/.pgpass"),
+    (errors.InvalidPassword, _KEYS_HINT),
     (errors.InvalidAuthorizationSpecification, "look at user and password, and at pg_hba.conf of the server"),
     (errors.InvalidCatalogName, "make the database (createdb), or name another one in `journal`"),
     (errors.InsufficientPrivilege, "give the user the right to it: GRANT CREATE ON DATABASE, or make it the owner of the schema"),
-    (errors.TooManyConnections, "raise max_connections; each daemon needs four"),
+    (errors.TooManyConnections, _CONNECTIONS_HINT),
     (
         errors.ReadOnlySqlTransaction,
         "the server takes no changes (a standby?); name the primary, or target_session_attrs",
@@ -236,6 +276,11 @@ _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
     (errors.DuplicatePreparedStatement, _POOLER),
     (errors.UndefinedObject, _POOLER),
 )
+_HINTS_BY_WORDS: Final = (
+    (("password",), _KEYS_HINT),
+    (("too many clients", "connection slots", "too many connections"), _CONNECTIONS_HINT),
+)
+"""A refusal at the door has no code in the driver's error."""
 _AGAIN: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -256,9 +301,20 @@ def refusal(error: Exception) -> DatabaseFault | None:
     if not isinstance(error, _AGAIN):
         return None
     hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), ADVICE)
-    if "password" in str(error):
-        hint = _HINTS[0][1]
+    hint = next((told for words, told in _HINTS_BY_WORDS if any(word in str(error) for word in words)), hint)
     return DatabaseFault(_words(error), hint, passing=_is_cut(error))
+
+
+_SETTLED: Final = (errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName, errors.InsufficientPrivilege)
+_SETTLED_WORDS: Final = ("password", "does not exist", "pg_hba.conf", "certificate")
+
+
+def _is_settled(error: psycopg.Error) -> bool:
+    """Whether somebody has to do something before another try can go better."""
+    if isinstance(error, _SETTLED):
+        return True
+    said = str(error)
+    return error.sqlstate is None and any(word in said for word in _SETTLED_WORDS)
 
 
 def _is_cut(error: Exception) -> bool:

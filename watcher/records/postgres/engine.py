@@ -173,7 +173,7 @@ class MemberEngine(PostgresEngine):
 
     def _connect(self) -> PostgresConnection:
         self._steady_since = self._clock.monotonic()
-        return self._server.connect(self.number)
+        return self._server.connect_for_changes(self.number)
 
     def _begin_as_member(self, connection: PostgresConnection) -> None:
         self._batch += 1

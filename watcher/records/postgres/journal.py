@@ -6,19 +6,21 @@ import asyncio
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from watcher.backoff import exponential
+from watcher.errors import Away
 from watcher.model import Event, KnownDirectory
-from watcher.records import changes, queries, taking
+from watcher.records import changes, queries
 from watcher.records.jobs import call
-from watcher.records.journal import ThreadedJournal
+from watcher.records.journal import TAKE_AT_ONCE, ThreadedJournal
 from watcher.records.outage import Outage
 from watcher.records.place import JournalPlace
-from watcher.records.postgres import claims, database
+from watcher.records.postgres import bulk, claims, database
 from watcher.records.postgres.engine import HostEngine, PostgresEngine
 from watcher.records.postgres.threads import CHANNEL, Listener, PatientReadThread
 from watcher.records.rebuild import rebuild
-from watcher.records.threads import WriteThread
+from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, WriteThread
 from watcher.records.viewing import Viewing
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from watcher.records.postgres.database import Server
     from watcher.records.sightings import HostFolder
 
+Answer = TypeVar("Answer")
+
 CALL_SECONDS: Final = 0.25
 """Other hosts are called at most so often: a call makes the commits of all hosts wait for each other."""
 
@@ -42,6 +46,7 @@ class PostgresJournal(ThreadedJournal):
         self,
         server: Server,
         engine: PostgresEngine,
+        reading: PostgresConnection,
         *,
         outage: Outage,
         events: EventLog,
@@ -50,10 +55,11 @@ class PostgresJournal(ThreadedJournal):
         new_id: Callable[[], str],
         folders: Mapping[str, HostFolder],
     ) -> None:
-        """`keep` in seconds. To be made in the event loop, which is where lines are written."""
+        """`reading` is a connection for questions. `keep` in seconds."""
         writer = WriteThread(engine, outage=outage, clock=clock)
-        reader = PatientReadThread(server, server.connect(), outage)
+        reader = PatientReadThread(server, reading, outage)
         super().__init__(writer, reader, clock=clock, keep=keep, new_id=new_id)
+        self._server = server
         self._host = server.host
         self._engine = engine
         self._loop = outage.loop
@@ -77,31 +83,39 @@ class PostgresJournal(ThreadedJournal):
         new_id: Callable[[], str],
         audit: Path | None = None,
         folders: Mapping[str, HostFolder] | None = None,
+        waits: Callable[[Away], None] | None = None,
     ) -> PostgresJournal:
         """Join the cluster under `server.host`; `instance` names this host's state folder. `keep` in seconds.
 
         What was under way when the last process of this host stopped is put in order. A host that joins for the first time
-        learns from its audit file, if there is one, what lies in the store. Raises Unavailable.
+        learns from its audit file, if there is one, what lies in the store. Raises Unavailable; where `waits` is given, a server
+        that is away is waited for instead, and each try that failed is told.
         """
         outage = Outage(events, clock)
         outage.loop = asyncio.get_running_loop()
         folders = folders or {}
         roots = {name: folder.root for name, folder in folders.items()}
 
-        def prepare() -> tuple[PostgresConnection, int]:
+        def prepare() -> tuple[PostgresConnection, PostgresConnection, int]:
             connection = database.open_own(server, database.schema())
+            reading = database.one_more(server, connection)
             try:
-                return connection, _join(server, connection, instance, clock.now(), audit, roots)
-            except BaseException:  # nobody else knows of it
+                epoch = database.explained(server, partial(_join, server, connection, instance, clock.now(), audit, roots))
+            except BaseException:  # nobody else knows of them
                 connection.close()
+                reading.close()
                 raise
+            return connection, reading, epoch
 
-        connection, epoch = await asyncio.to_thread(prepare)
+        if waits is None:
+            connection, reading, epoch = await asyncio.to_thread(prepare)
+        else:
+            connection, reading, epoch = await _once_there(prepare, outage, clock, waits)
         engine = HostEngine(server, connection, instance=instance, epoch=epoch, clock=clock, tell=outage.tell)
-        make = partial(cls, server, engine, outage=outage, events=events, clock=clock, keep=keep, new_id=new_id, folders=folders)
-        journal = await asyncio.to_thread(database.explained, server, make)
+        means: dict[str, Any] = {"events": events, "clock": clock, "keep": keep, "new_id": new_id}
+        journal = cls(server, engine, reading, outage=outage, **means, folders=folders)
         journal.listen(server)
-        journal.views = Viewing(JournalPlace(Path(), server.url, server.password, server.host, server.lease))
+        journal.views = Viewing(_place(server))
         events.event(Event.CLUSTER_JOINED, host=server.host)
         return journal
 
@@ -116,13 +130,20 @@ class PostgresJournal(ThreadedJournal):
         outage = Outage(events, clock)
         outage.loop = asyncio.get_running_loop()
 
-        def make() -> PostgresJournal:
+        def prepare() -> tuple[PostgresConnection, PostgresConnection]:
             schema = database.schema()
             connection = database.open_own(server, schema) if begin else database.open_beside(server, schema, writable=True)
-            engine = PostgresEngine(server, connection)
-            return cls(server, engine, outage=outage, events=events, clock=clock, keep=keep, new_id=new_id, folders={})
+            return connection, database.one_more(server, connection)
 
-        return await asyncio.to_thread(database.explained, server, make)
+        connection, reading = await asyncio.to_thread(prepare)
+        engine = PostgresEngine(server, connection)
+        return cls(server, engine, reading, outage=outage, events=events, clock=clock, keep=keep, new_id=new_id, folders={})
+
+    def use_password(self, password: str | None) -> None:
+        """For connections that are made from now on (reload)."""
+        self._server.password.value = password
+        if self.views is not None:
+            self.views.use(_place(self._server))
 
     def listen(self, server: Server) -> None:
         """Hear of other hosts from now on."""
@@ -158,10 +179,17 @@ class PostgresJournal(ThreadedJournal):
         """See `Journal.known_in`."""
         return await self._ask(partial(_known_in, folder=folder, directories=directories))
 
+    async def take(self, sightings: Sequence[Sighting]) -> list[str]:
+        """See `Journal.take`. Other changes of this host, and other hosts, have their turn between a slice and the next."""
+        taken: list[str] = []
+        for start in range(0, len(sightings), TAKE_AT_ONCE):
+            taken += await self._change(self._taking(sightings[start : start + TAKE_AT_ONCE]), ends=True)
+        return taken
+
     def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
         def take(connection: Connection) -> list[str]:
             claims.lock_folders(connection, {sighting.file.folder for sighting in sightings})
-            taken = taking.take(connection, sightings, self._new_id)
+            taken = bulk.take(connection, sightings, self._new_id)
             self._call_others(connection)
             return taken
 
@@ -187,6 +215,26 @@ class PostgresJournal(ThreadedJournal):
         if now - self._called_at >= CALL_SECONDS:
             self._called_at = now
             connection.execute("SELECT pg_notify(?, ?)", (CHANNEL, self._host))
+
+
+async def _once_there(prepare: Callable[[], Answer], outage: Outage, clock: Clock, waits: Callable[[Away], None]) -> Answer:
+    """Try until the server is there. That it is not is said once, as in any outage."""
+    tries = 0
+    while True:
+        try:
+            made = await asyncio.to_thread(prepare)
+        except Away as error:
+            tries += 1
+            outage.lasts("start", error.message, error.hint)
+            waits(error)
+            await clock.sleep(exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries))
+        else:
+            outage.over("start")
+            return made
+
+
+def _place(server: Server) -> JournalPlace:
+    return JournalPlace(Path(), server.url, server.password.value, server.host, server.lease)
 
 
 def _nobody() -> None:
