@@ -228,6 +228,7 @@ def test_sqlite_needs_no_driver(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    words = "import sys, watcher.app, watcher.assembly.records, watcher.commands.status, watcher.commands.verify\n"
+    modules = "watcher.app, watcher.assembly.records, watcher.commands.engine, watcher.commands.status, watcher.commands.verify"
+    words = f"import sys, {modules}\n"
     done = subprocess.run([sys.executable, "-c", words + "print('psycopg' in sys.modules)"], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr

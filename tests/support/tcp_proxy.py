@@ -53,6 +53,9 @@ class TcpProxy:
                 each.shutdown(socket.SHUT_RDWR)
         self._sockets.clear()
 
+    def _far(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._to))
+
     def _accept(self) -> None:
         while True:
             try:
@@ -63,7 +66,7 @@ class TcpProxy:
                 near.close()
                 continue
             try:
-                far = socket.create_connection(("127.0.0.1", self._to))
+                far = self._far()
             except OSError:
                 near.close()
                 continue
@@ -80,3 +83,20 @@ class TcpProxy:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
+
+
+class Balancer(TcpProxy):
+    """Passes each connection on to one of several ports in turn; one where nobody listens is passed by."""
+
+    def __init__(self, ports: list[int]) -> None:
+        super().__init__(0)
+        self.ports = ports
+        """As health checks would have them: a test takes out whom they would."""
+        self._turn = 0
+
+    def _far(self) -> socket.socket:
+        for _ in self.ports:
+            self._turn += 1
+            with contextlib.suppress(ConnectionRefusedError):
+                return socket.create_connection(("127.0.0.1", self.ports[self._turn % len(self.ports)]))
+        raise ConnectionRefusedError

@@ -139,7 +139,7 @@ def engine(config: ConfigOption = None) -> None:
     from watcher.commands.engine import run_engine
 
     settings, _ = load(config, "engine")
-    leave(wait(run_engine(settings)))
+    leave(work(run_engine(settings)))
 
 
 def demo(

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from watcher.commands.signals import stop_on_signals
+from watcher.clock import SystemClock
+from watcher.commands.run import open_log
 from watcher.config.values import split_address
-from watcher.engine.server import Engine
+from watcher.engine.server import Capacity, Engine
 from watcher.log import quiet_libraries
+from watcher.log.console import Tally
 from watcher.network.listening import shown_host
 from watcher.network.proxies import Proxies
-from watcher.service.instance import InstanceLock
+from watcher.records.place import JournalPlace
+from watcher.service.control import Control
+from watcher.service.instance import InstanceLock, instance_id
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from watcher.config.schema import Settings
+    from watcher.job_store import SharedStore
 
 DEFAULT_ENGINE_ADDRESS: Final = "127.0.0.1:8787"
 
@@ -24,19 +30,36 @@ DEFAULT_ENGINE_ADDRESS: Final = "127.0.0.1:8787"
 async def run_engine(settings: Settings) -> int:
     """The local API on its own, until a signal says stop."""
     quiet_libraries()
+    control = Control()
+    control.catch_signals()
     host, port = split_address(settings.engine.listen or DEFAULT_ENGINE_ADDRESS)
     state_dir = settings.state_dir / "engine"
     lock = InstanceLock.take(state_dir)
     keys = {key.get_secret_value() for key in settings.engine.api_keys}
-    proxies = Proxies.of_environment(os.environ)
-    engine = Engine(settings.engine, state_dir, api_keys=keys, proxies=proxies)
+    engine = Engine(
+        settings.engine,
+        state_dir,
+        api_keys=keys,
+        capacity=Capacity(stop_seconds=settings.drain, job_seconds=settings.drain),
+        proxies=Proxies.of_environment(os.environ),
+        shared=_shared_jobs(settings, state_dir),
+    )
     port = await engine.start(host, port)
-    stopping = asyncio.Event()
-    stop_on_signals(lambda _: stopping.set())
     print(f"compressor-watcher engine: listening on http://{shown_host(host)}:{port}/1.0", file=sys.stderr, flush=True)  # noqa: T201 - for people
     try:
-        await stopping.wait()
+        await control.stopping.wait()
     finally:
         await engine.stop()
         lock.release()
     return 0
+
+
+def _shared_jobs(settings: Settings, state_dir: Path) -> SharedStore | None:
+    """What this engine has in common with others, where `journal` is one that hosts share."""
+    place = JournalPlace.of(settings)
+    if not place.is_shared:
+        return None
+    from watcher.records.postgres.jobs.store import PostgresJobs, jobs_server  # an extra: only who shares jobs needs its parts
+
+    log = open_log(settings, Tally())
+    return PostgresJobs(jobs_server(place.server), instance=instance_id(state_dir), events=log, clock=SystemClock())

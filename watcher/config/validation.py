@@ -49,7 +49,7 @@ def check_whole(settings: Settings, purpose: Purpose, environment: Mapping[str, 
         missing = [] if settings.engine.api_keys else ["engine.api_keys: is missing; without a key nobody may use the engine"]
         proxies = Proxies.of_environment(environment)
         stores = [problem for url in _engine_stores(settings) if (problem := proxies.problem(url))]
-        return [*missing, *dict.fromkeys(stores)]
+        return [*missing, *_check_journal(settings), *dict.fromkeys(stores)]
     problems = [
         *_check_journal(settings),
         *_check_folders(settings, looked_at.real_paths),

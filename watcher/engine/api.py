@@ -117,9 +117,6 @@ async def json_body(request: web.Request) -> Any:
 
 
 def base_url(request: web.Request) -> str:
-    """How the caller reaches this server: scheme, host and port, a TLS proxy on this machine included."""
-    scheme = request.scheme
-    if request.remote in ("127.0.0.1", "::1"):
-        forwarded = request.headers.get("X-Forwarded-Proto", scheme)
-        scheme = forwarded if forwarded in ("http", "https") else scheme
-    return f"{scheme}://{request.host}"
+    """How the caller reaches this server: scheme, host and port, whatever proxy ends TLS. Only its own answer depends on it."""
+    forwarded = request.headers.get("X-Forwarded-Proto", request.scheme)
+    return f"{forwarded if forwarded in ('http', 'https') else request.scheme}://{request.host}"

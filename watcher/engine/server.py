@@ -225,6 +225,7 @@ class Engine:
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[guard(self._ring)], client_max_size=MAX_BODY_BYTES)
+        application.router.add_get("/healthz", _healthz)
         application.router.add_get("/1.0/account", self._account)
         application.router.add_post("/1.0/fetch", self._fetch)
         application.router.add_get("/1.0/jobs/{id}", self._job)
@@ -300,6 +301,11 @@ class Engine:
                 await connector.sweep(self._clock())
             await self._store.forget_old()
             await asyncio.sleep(_SWEEP_SECONDS)
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    """For load balancers: that somebody is there to answer."""
+    return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
 
 
 async def kept_alive(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:

@@ -32,6 +32,15 @@ async def test_both_ways_of_presenting_the_key_are_taken(client: Client, headers
     assert (status, answer["success"]) == (200, True)
 
 
+async def test_a_load_balancer_needs_no_key(client: Client, sources: Sources) -> None:
+    """`/healthz` answers anybody; where the balancer ends TLS, addresses of outputs say https."""
+    async with client.session.get(client.url("/healthz")) as response:
+        assert (response.status, await response.text()) == (200, "ok\n")
+    headers = {**client.headers, "X-Forwarded-Proto": "https", "Host": "engine.example.com"}
+    _, answer = await client.call("POST", "/1.0/fetch", headers=headers, json={"url": sources.add("/a.jpg", jpeg())})
+    assert answer["url"].startswith("https://engine.example.com/")
+
+
 @pytest.mark.parametrize(
     "headers",
     [
