@@ -90,6 +90,8 @@ def abandoned(circuit: Circuit, name: str) -> Circuit:
 def forgotten(circuit: Circuit, name: str) -> Circuit:
     """`name` has ended and will not come back. Of a streak it stays part unless its failing was its own: what struck somebody
     who never failed by himself still speaks for the others."""
+    if not (circuit.trial or circuit.suspects or circuit.chargeable):
+        return circuit  # nothing is kept of anybody, as long as all goes well
     streak = circuit.streak - {name} if name in circuit.suspects else circuit.streak
     suspects, chargeable = circuit.suspects - {name}, circuit.chargeable - {name}
     trial = None if _tries(circuit, name) else circuit.trial
@@ -103,10 +105,11 @@ def _with_streak(circuit: Circuit, streak: Names) -> Circuit:
 def succeeded(circuit: Circuit, name: str, now: float) -> CircuitChange:
     """`name` got a result: the API works, and it can fetch originals."""
     own = {name, _output(name)}
-    circuit = replace(circuit, passed=circuit.passed.add(name), suspects=circuit.suspects - own)
+    passed, suspects = circuit.passed.add(name), circuit.suspects - own
     if circuit.phase is Phase.CLOSED:
         blamed = circuit.streak - own
-        return CircuitChange(_closed(circuit, blamed), charged=blamed)
+        return CircuitChange(Circuit(passed=passed, suspects=suspects | blamed), charged=blamed)
+    circuit = replace(circuit, passed=passed, suspects=suspects)
     if _tries(circuit, name):
         return CircuitChange(_closed(circuit, circuit.streak - own), _recovery(circuit, now))
     if circuit.phase is Phase.OPEN:

@@ -175,7 +175,8 @@ class CircuitGate:
     def forget(self, name: str) -> None:
         """`name` has ended; nothing of it needs to be kept."""
         self._charges.pop(name, None)
-        self._apply(CircuitChange(rules.forgotten(self._circuit, name)))
+        if (circuit := rules.forgotten(self._circuit, name)) is not self._circuit:
+            self._apply(CircuitChange(circuit))
 
     async def close(self) -> None:
         """Stop asking the account. Whoever waits keeps waiting; cancel them first."""
