@@ -106,9 +106,14 @@ def add_history(connection: Connection, number: int, now: float, event: str, ren
 
 
 def close_if_ended(connection: Connection, number: int, now: float, *, note: str = KEPT) -> None:
-    """open -> ended, where no output is open any more; on to finished, with this note, where the rule keeps every original."""
+    """open -> ended, where no output is open any more; at once finished, with this note, where the rule keeps every original."""
     closed = connection.execute(
-        f"""UPDATE images SET state = 'ended', due_at = :now, ended_at = :now, outcome = {_OUTCOME}
+        f"""UPDATE images SET ended_at = :now, outcome = {_OUTCOME},
+            state = CASE keeps_original WHEN 1 THEN 'finished' ELSE 'ended' END,
+            finished_at = CASE keeps_original WHEN 1 THEN :now END, due_at = CASE keeps_original WHEN 1 THEN NULL ELSE :now END,
+            token = CASE keeps_original WHEN 1 THEN NULL ELSE token END,
+            secret = CASE keeps_original WHEN 1 THEN NULL ELSE secret END,
+            expires_at = CASE keeps_original WHEN 1 THEN NULL ELSE expires_at END
             WHERE number = :number AND state = 'open'
             AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})
             RETURNING folder, outcome, :now - detected_at, keeps_original""",  # noqa: S608 - constants
@@ -119,4 +124,4 @@ def close_if_ended(connection: Connection, number: int, now: float, *, note: str
     folder, outcome, seconds, keeps_original = closed
     activity.add_image(connection, folder, outcome, seconds, now)
     if keeps_original:
-        finish_image(connection, number, note, now)
+        add_history(connection, number, now, "finished", None, {"note": note})

@@ -28,6 +28,8 @@ class ThreadJob:
     work: Callable[[Connection], Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    made: Callable[[], None] | None = None
+    """Called in the loop once the work is done well, whether or not anybody still waits for it."""
     result: Any = None
     error: BaseException | None = None
 
@@ -44,6 +46,8 @@ def deliver(jobs: Iterable[ThreadJob]) -> None:
 def _resolver(jobs: list[ThreadJob]) -> Callable[[], None]:
     def resolve() -> None:
         for job in jobs:
+            if job.made is not None and job.error is None:
+                job.made()
             if job.future.done():
                 continue
             if job.error is not None:

@@ -105,10 +105,7 @@ class ThreadedJournal:
 
     async def _change(self, change: Callable[[Connection], Answer], *, ends: bool = False) -> Answer:
         """Have a change made; it is made even if the caller is cancelled while it waits."""
-        future = self._writer.submit(change)
-        if ends:
-            future.add_done_callback(lambda _: self.endings_added.set())
-        return await asyncio.shield(future)
+        return await self._writer.submit(change, self.endings_added.set if ends else None)
 
     def _hand_over(self, change: Callable[[Connection], None]) -> None:
         """Have a change made that nobody waits for."""

@@ -60,17 +60,18 @@ class WriteThread:
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, change: Callable[[Connection], Answer]) -> asyncio.Future[Answer]:
+    def submit(self, change: Callable[[Connection], Answer], made: Callable[[], None] | None = None) -> asyncio.Future[Answer]:
         """Have `change` made. The future is done when it is durable, or holds what the change raised; then nothing was changed.
 
-        `change` may run more than once, and only the last run counts.
+        `change` may run more than once, and only the last run counts. A future that is cancelled takes nothing back: the change
+        is made, and `made` is called when it is durable.
         """
         if self._closing.is_set():
             raise Unavailable("the journal is closed")
         loop = asyncio.get_running_loop()
         self._outage.loop = loop
         future: asyncio.Future[Answer] = loop.create_future()
-        self._jobs.put(ThreadJob(change, future, loop))
+        self._jobs.put(ThreadJob(change, future, loop, made))
         return future
 
     def alive(self) -> bool:
