@@ -84,23 +84,23 @@ def _never_moves(_: FetchRequest) -> None:
 class TimeoutByProgress:
     """Raises TimeoutError in its block `seconds` after it began, or after the last move, whichever is later."""
 
-    __slots__ = ("_limit", "_margin", "_moved_at", "_seconds", "_timer")
+    __slots__ = ("_limit", "_moved_at", "_seconds", "_timer")
 
     def __init__(self, seconds: float, moved_at: Callable[[], float | None]) -> None:
         self._seconds = seconds
         self._moved_at = moved_at
-        self._margin = min(1.0, seconds / 10)
 
     async def __aenter__(self) -> None:
-        self._limit = asyncio.timeout(self._seconds)
+        self._limit = asyncio.timeout(None)
         await self._limit.__aenter__()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds - self._margin, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
 
     def _look(self) -> None:
-        moved, end = self._moved_at(), self._limit.when()
-        if moved is not None and end is not None and moved + self._seconds > end:
-            self._limit.reschedule(moved + self._seconds)
-            self._timer = asyncio.get_running_loop().call_at(moved + self._seconds - self._margin, self._look)
+        loop, moved = asyncio.get_running_loop(), self._moved_at()
+        if moved is not None and moved + self._seconds > loop.time():
+            self._timer = loop.call_at(moved + self._seconds, self._look)
+        else:
+            self._limit.reschedule(loop.time())
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._timer.cancel()

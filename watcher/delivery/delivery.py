@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
 
 T = TypeVar("T")
-FRESH_SECONDS: Final = 0.05
+FRESH_SECONDS: Final = 0.25
 """A look at the original that is no older will do before a request: what it misses could as well happen just after a new one."""
 ABSENT_FOLDER: Final = "the folder is not there"
 

@@ -9,7 +9,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO
 
-from watcher.model import Event, IgnoredReason, timestamp
+from watcher.model import ENDINGS, Event, IgnoredReason, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,8 @@ LEVELS: Final[dict[Event, Level]] = {
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 """Kept: to make one takes longer than it takes for a line."""
+_COUNTED: Final = ENDINGS | {Event.IMAGE_UNCHANGED, Event.IMAGE_IGNORED}
+"""What a Tally is made of."""
 _NUMBERS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -136,7 +138,7 @@ class LogInFront:
 
 
 class CountingLog(LogInFront):
-    """Counts in a Tally what goes to another log, whatever the level."""
+    """Counts in a Tally what goes to another log, whatever its level."""
 
     def __init__(self, log: LevelledLog, tally: Tally) -> None:
         super().__init__(log)
@@ -144,8 +146,8 @@ class CountingLog(LogInFront):
 
     def event(self, event: Event, **fields: Any) -> None:
         """Count it, and hand it on."""
-        level = level_of(event, fields.get("reason"))
-        self._tally.note({**fields, "event": str(event), "level": level})
+        if event in _COUNTED:
+            self._tally.note({**fields, "event": str(event), "level": level_of(event, fields.get("reason"))})
         self._log.event(event, **fields)
 
 

@@ -23,6 +23,7 @@ _RANGE: Final = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.
 # --- addresses --------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)
 def shown_name(name: str) -> str:
     """An original's base name made fit to be seen: NFC, no separators, no control characters, no undecodable bytes.
 

@@ -142,8 +142,7 @@ class Responder:
         headers = _headers(what, decided, facts.format.mime)
         if decided.status not in (200, 206):
             return web.Response(status=decided.status, headers=headers)
-        response = web.StreamResponse(status=decided.status, headers=headers)
-        response.content_length = decided.count
+        response = _response(decided, headers, pinned)
         if request.method == "GET" and decided.count:
             await self._download(request, response, published, pinned, decided)
         return response
@@ -235,6 +234,15 @@ def _is_intact(published: Published, file: io.FileIO) -> bool:
     status, source = os.fstat(file.fileno()), published.source
     same = (status.st_dev, status.st_ino) == published.inode and status.st_size == source.facts.size
     return same and source.is_intact()
+
+
+def _response(decided: ResponsePlan, headers: dict[str, str], pinned: io.FileIO | bytes) -> web.StreamResponse:
+    """What is held goes along with it: headers and bytes are one write."""
+    if isinstance(pinned, bytes):
+        return web.Response(status=decided.status, headers=headers, body=pinned[decided.start : decided.start + decided.count])
+    response = web.StreamResponse(status=decided.status, headers=headers)
+    response.content_length = decided.count
+    return response
 
 
 def _headers(what: Representation, decided: ResponsePlan, mime: str) -> dict[str, str]:

@@ -103,11 +103,11 @@ async def send(
     be read, NotAnswering where its share hangs.
     """
     await response.prepare(request)
-    offset, end = span.start, span.start + span.count
     if isinstance(original, bytes):
-        await _write(response, original[offset:end], note)
+        await response.write_eof()  # they are part of the response
+        note(span.count)
         return
-    transport = request.transport
+    offset, end, transport = span.start, span.start + span.count, request.transport
     if transport is not None and _takes_bytes_itself(transport):
         offset = await _send_by_kernel(transport, source, original, (offset, end), note)
     while offset < end:

@@ -35,7 +35,10 @@ def bucket_url(endpoint: str, bucket: str) -> str:
 
 def is_object_url(url: str, template: str, bucket: str, key: str, region: str = "") -> bool:
     """Whether `url` is the object's address, percent-encoded or not. Hosts have no case."""
-    expected, found = (_parts(each) for each in (object_url(template, bucket, key, region), url))
+    wanted = object_url(template, bucket, key, region)
+    if url == wanted:
+        return True
+    expected, found = _parts(wanted), _parts(url)
     if expected is None or found is None or expected[0] != found[0]:
         return False
     return unquote(expected[1]) in (found[1], unquote(found[1]))
