@@ -43,7 +43,10 @@ def debian(suite: str, target: Path, *packages: str) -> Path:
 
 def run(command: list[str | Path], **options: object) -> subprocess.CompletedProcess[str]:
     """Run it; its output is told where it fails."""
-    done = subprocess.run(command, text=True, capture_output=True, timeout=1500, check=False, **options)  # type: ignore[call-overload]
+    try:
+        done = subprocess.run(command, text=True, capture_output=True, timeout=2700, check=False, **options)  # type: ignore[call-overload]
+    except subprocess.TimeoutExpired as late:
+        raise AssertionError(f"{command}: not done in time\n{(late.stdout or b'')[-4000:].decode(errors='replace')}") from None
     assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done  # type: ignore[no-any-return]
 
@@ -69,4 +72,5 @@ def in_root(root: Path, script: str, *, environment: dict[str, str] | None = Non
     }
     words = ["env", "-i", *(f"{name}={value}" for name, value in variables.items())]
     inner = ["chroot", str(root), *words, "sh", "-ec", f"cd {shlex.quote(directory)}\n{script}"]
-    return run(["unshare", "--mount", "--propagation", "private", "sh", "-ec", mounts + shlex.join(inner)]).stdout
+    apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+    return run([*apart, "sh", "-ec", mounts + shlex.join(inner)]).stdout

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.engine import KEY, Client, Sources, stored_file
 from tests.support.pictures import decoded, encoded, jpeg, photograph
+from tests.support.publishing import skip_without_curl
 
 
 async def test_the_answer_has_the_shape_of_the_vendors_page_and_is_true(client: Client, sources: Sources) -> None:
@@ -69,6 +70,7 @@ async def test_a_result_without_store_is_to_be_had_at_a_temporary_address(client
 
 async def test_the_vendors_example_with_curl(client: Client, sources: Sources) -> None:
     """The page's own command line, with only host, key, source and bucket replaced, gives a response of the page's shape."""
+    skip_without_curl()
     body = {
         "url": sources.add("/image.jpg", jpeg(800, 500)),
         "image": {"resize": {"width": 640, "height": 480, "mode": "fit"}},

@@ -2,7 +2,8 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,11 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def views(path: Path) -> PageViews:
+async def views(path: Path) -> AsyncIterator[PageViews]:
     if not path.exists():
         await fill(path, COUNT, NOW)
-    return PageViews(database.open_beside(path, database.schema().version, writable=False))
+    with closing(database.open_beside(path, database.schema().version, writable=False)) as connection:
+        yield PageViews(connection)
 
 
 def test_a_picture_holds_the_first_of_each_kind(views: PageViews) -> None:
@@ -48,7 +50,7 @@ def test_a_picture_holds_the_first_of_each_kind(views: PageViews) -> None:
     stored = picture.latest[1].outputs[0]
     assert (stored.input_size, stored.output_size, stored.saved_percent) == (2_400_000, 214_000, 91.1)
     assert picture.failures[0].images[0].failure is not None
-    assert picture.failures[0].images[0].failure.hint == "mend what the message names"
+    assert picture.failures[0].images[0].failure.hint == "fix what the message names"
     views.close()
 
 
