@@ -121,10 +121,18 @@ async def test_a_stop_hands_over(tmp_path: Path, postgres: Postgres) -> None:
         assert [line["host"] for line in engines.engines["one"].events("cluster.left")] == ["one"]
 
 
-def test_without_a_database_it_says_so(tmp_path: Path) -> None:
+def test_it_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
+    """It says so once, serves nothing yet, and can be stopped."""
+    engine = EngineProcess(tmp_path, "one", "postgresql://watcher@127.0.0.1:9/images")
+    engine.wait_for("journal.unavailable")
+    assert engine.stop() == 0
+    assert not engine.errors
+
+
+def test_what_waiting_does_not_help_ends_it(tmp_path: Path, postgres: Postgres) -> None:
     """Status 69, as the daemon; what to look at is said, and no password."""
-    engine = EngineProcess(tmp_path, "one", "postgresql://watcher@127.0.0.1:9/images", journal_password="horse-battery")
+    engine = EngineProcess(tmp_path, "one", postgres.url("no_such_database"), journal_password="horse-battery")
     assert engine.wait() == 69
     said = "".join(engine.errors)
-    assert "cannot be opened" in said
+    assert "createdb" in said
     assert "horse" not in said

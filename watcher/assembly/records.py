@@ -60,7 +60,7 @@ async def _open_journal(context: Context) -> ThreadedJournal:
 
     means |= {"instance": instance_id(settings.state_dir), "audit": settings.audit_path, "folders": host_folders(settings)}
     waits = partial(_say_waiting, context.notifier) if context.patient else None
-    journal = await _unless_stopped(context.control, PostgresJournal.open(place.server, **means, waits=waits))
+    journal = await unless_stopped(context.control, PostgresJournal.open(place.server, **means, waits=waits))
     journal.woken = context.control.wake
 
     def reload(settings: Settings) -> None:
@@ -75,7 +75,7 @@ def _say_waiting(notifier: Notifier, why: Away) -> None:
     notifier.starting(f"waiting: {why.message}", START_PATIENCE_SECONDS)
 
 
-async def _unless_stopped(control: Control, opening: Coroutine[Any, Any, Answer]) -> Answer:
+async def unless_stopped(control: Control, opening: Coroutine[Any, Any, Answer]) -> Answer:
     """What is opened, however long that takes. Raises CalledOff where somebody says stop meanwhile."""
     task, stopping = asyncio.ensure_future(opening), asyncio.ensure_future(control.stopping.wait())
     try:

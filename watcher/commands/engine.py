@@ -6,10 +6,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
+from watcher.assembly.records import unless_stopped
 from watcher.clock import SystemClock
 from watcher.commands.run import open_log
 from watcher.config.values import split_address
 from watcher.engine.server import Capacity, Engine
+from watcher.errors import CalledOff
 from watcher.log import quiet_libraries
 from watcher.log.console import Tally
 from watcher.network.listening import shown_host
@@ -44,7 +46,10 @@ async def run_engine(settings: Settings) -> int:
         proxies=Proxies.of_environment(os.environ),
         shared=_shared_jobs(settings, state_dir),
     )
-    port = await engine.start(host, port)
+    try:
+        port = await unless_stopped(control, engine.start(host, port))
+    except CalledOff:
+        return 0
     print(f"compressor-watcher engine: listening on http://{shown_host(host)}:{port}/1.0", file=sys.stderr, flush=True)  # noqa: T201 - for people
     try:
         await control.stopping.wait()

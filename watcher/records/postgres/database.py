@@ -259,7 +259,7 @@ def _check_version(found: tuple[int, int], schema: Schema, server: Server) -> No
 # --- errors -----------------------------------------------------------------------------------------------------------------
 
 _POOLER: Final = "a pooler in transaction mode is in between; it has to be in session mode (pgbouncer: pool_mode = session)"
-_KEYS_HINT: Final = "set WATCHER_JOURNAL_KEYS_HINT, a credential named journal_password (a reload reads it anew), or ~/.pgpass"
+_KEYS_HINT: Final = "set WATCHER_JOURNAL_PASSWORD, a credential named journal_password (a reload reads it anew), or ~/.pgpass"
 _CONNECTIONS_HINT: Final = "raise max_connections; each daemon needs four"
 _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
     (errors.InvalidPassword, _KEYS_HINT),
@@ -278,6 +278,7 @@ _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
 )
 _HINTS_BY_WORDS: Final = (
     (("password",), _KEYS_HINT),
+    (("FATAL:  database", "FATAL:  role"), "make the database (createdb) and the user (createuser), or name others in `journal`"),
     (("too many clients", "connection slots", "too many connections"), _CONNECTIONS_HINT),
 )
 """A refusal at the door has no code in the driver's error."""

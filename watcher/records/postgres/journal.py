@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from watcher.backoff import exponential
-from watcher.errors import Away
 from watcher.model import Event, KnownDirectory
 from watcher.records import changes, queries
 from watcher.records.jobs import call
@@ -18,14 +16,16 @@ from watcher.records.outage import Outage
 from watcher.records.place import JournalPlace
 from watcher.records.postgres import bulk, claims, database
 from watcher.records.postgres.engine import HostEngine, PostgresEngine
+from watcher.records.postgres.start import once_there
 from watcher.records.postgres.threads import CHANNEL, Listener, PatientReadThread
 from watcher.records.rebuild import rebuild
-from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, WriteThread
+from watcher.records.threads import WriteThread
 from watcher.records.viewing import Viewing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from watcher.errors import Away
     from watcher.model import Image, Sighting, Subtree
     from watcher.ports import Clock, EventLog
     from watcher.records.dialect import Connection
@@ -110,7 +110,7 @@ class PostgresJournal(ThreadedJournal):
         if waits is None:
             connection, reading, epoch = await asyncio.to_thread(prepare)
         else:
-            connection, reading, epoch = await _once_there(prepare, outage, clock, waits)
+            connection, reading, epoch = await once_there(prepare, outage, clock, waits)
         engine = HostEngine(server, connection, instance=instance, epoch=epoch, clock=clock, tell=outage.tell)
         means: dict[str, Any] = {"events": events, "clock": clock, "keep": keep, "new_id": new_id}
         journal = cls(server, engine, reading, outage=outage, **means, folders=folders)
@@ -215,22 +215,6 @@ class PostgresJournal(ThreadedJournal):
         if now - self._called_at >= CALL_SECONDS:
             self._called_at = now
             connection.execute("SELECT pg_notify(?, ?)", (CHANNEL, self._host))
-
-
-async def _once_there(prepare: Callable[[], Answer], outage: Outage, clock: Clock, waits: Callable[[Away], None]) -> Answer:
-    """Try until the server is there. That it is not is said once, as in any outage."""
-    tries = 0
-    while True:
-        try:
-            made = await asyncio.to_thread(prepare)
-        except Away as error:
-            tries += 1
-            outage.lasts("start", error.message, error.hint)
-            waits(error)
-            await clock.sleep(exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries))
-        else:
-            outage.over("start")
-            return made
 
 
 def _place(server: Server) -> JournalPlace:

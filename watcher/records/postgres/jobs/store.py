@@ -21,6 +21,7 @@ from watcher.records.postgres.engine import POLL_SECONDS
 from watcher.records.postgres.jobs import claims
 from watcher.records.postgres.jobs.claims import CHANNEL
 from watcher.records.postgres.jobs.engine import JobsEngine
+from watcher.records.postgres.start import once_there
 from watcher.records.postgres.threads import Listener
 from watcher.records.threads import WriteThread
 
@@ -74,9 +75,9 @@ class PostgresJobs:
         self.woken: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
-        """See JobStore. Raises Unavailable."""
+        """See JobStore. A server that is away is waited for. Raises Unavailable where waiting does not help."""
         loop = self._outage.loop = asyncio.get_running_loop()
-        connection, number = await asyncio.to_thread(self._prepare)
+        connection, number = await once_there(self._prepare, self._outage, self._clock, lambda _: None)
         engine = JobsEngine(
             self._server, connection, instance=self._instance, number=number, clock=self._clock, tell=self._outage.tell
         )
