@@ -30,6 +30,12 @@ CANNOT_TELL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 NO_DESCRIPTOR: Final = "this process has too few descriptors or too little memory: raise LimitNOFILE= of the service (ulimit -n)"
 
 
+def reason_of(error: OSError) -> str:
+    """The system's words for why a file cannot be had, and what to do where the file is not to blame."""
+    words = error.strerror or str(error)
+    return f"{words} ({NO_DESCRIPTOR})" if error.errno in CANNOT_TELL else words
+
+
 class WatcherError(Exception):
     """The root of all our own errors."""
 

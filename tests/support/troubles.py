@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import resource
+import signal
 import threading
 import time
 from collections import Counter
@@ -119,6 +120,14 @@ class TroubledSoak(Soak):
                 self.lines += begun.lines
                 begun = DeafDaemon(self.world.config, environment)
         return begun
+
+    def _end_with(self, number: signal.Signals, status: int) -> None:
+        """The share wakes in time, though nothing else is done meanwhile: the kernel keeps who hangs in it, also when killed."""
+        _, until = self.under_way.get("hang", (None, 0.0))
+        waking = threading.Timer(max(0.0, until - time.monotonic()), self.machine.share.wake)
+        waking.start()
+        super()._end_with(number, status)
+        waking.cancel()
 
     def may_say(self, line: str) -> bool:
         """What the troubles make it say."""

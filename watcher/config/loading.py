@@ -21,7 +21,7 @@ from watcher.config.receivers import SECRET_KEYS, WAYS
 from watcher.config.schema import Settings
 from watcher.config.validation import LookedAt, Purpose, check_whole, move_targets
 from watcher.config.words import did_you_mean
-from watcher.errors import ConfigurationError
+from watcher.errors import ConfigurationError, reason_of
 from watcher.in_time import answered, ask
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigurationError([f"{path}: not valid TOML: it must be UTF-8"]) from None
     except OSError as error:
-        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise ConfigurationError([f"{path}: cannot be read: {reason_of(error)}"]) from None
 
 
 def load_settings(
@@ -190,7 +190,10 @@ def _credential_files(directory: Path, names: Iterable[str]) -> dict[str, Path]:
     systemd's directory form of LoadCredential= puts the credential's own name before the file's: `secrets_compressor_api_key`.
     """
     found: dict[str, Path] = {}
-    files = [each for each in directory.iterdir() if each.is_file()] if directory.is_dir() else []
+    try:
+        files = [each for each in directory.iterdir() if each.is_file()] if directory.is_dir() else []
+    except OSError as error:
+        raise ConfigurationError([f"credentials in {directory}: cannot be read: {reason_of(error)}"]) from None
     for file in sorted(files, key=lambda each: (len(each.name), each.name)):
         fitting = [name for name in names if file.name == name or file.name.endswith(f"_{name}")]
         if fitting:
@@ -202,7 +205,7 @@ def _credential(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigurationError([f"credential {file}: cannot be read: {error.strerror}"]) from None
+        raise ConfigurationError([f"credential {file}: cannot be read: {reason_of(error)}"]) from None
     except UnicodeDecodeError:
         raise ConfigurationError([f"credential {file}: cannot be read: it is not UTF-8 text"]) from None
 

@@ -32,7 +32,7 @@ def delete_version(path: bytes, observation: Observation) -> bool:
     try:
         rename_noreplace(path, aside)
     except FileNotFoundError:
-        return False
+        pass  # somebody else took it away; or a share did it at the first asking, and the answer got lost
     except OSError as error:
         return _delete_in_place(path, observation, error)
     return _finish_delete(aside, path, observation)
@@ -43,7 +43,7 @@ def _delete_in_place(path: bytes, observation: Observation, problem: OSError) ->
     if not _is_exactly(path, observation):
         return False
     try:
-        os.unlink(path)
+        unlink_if_there(path)
     except OSError:
         raise problem from None
     sync_directory(os.path.dirname(path))
@@ -74,10 +74,11 @@ def _finish_delete(aside: bytes, path: bytes, observation: Observation) -> bool:
         return False
     directory = os.path.dirname(path)
     if is_version(status, observation):
-        os.unlink(aside)
+        unlink_if_there(aside)
         sync_directory(directory)
         return True
-    place(aside, path)
+    with suppress(FileNotFoundError):
+        place(aside, path)
     sync_directory(directory)
     return False
 
@@ -101,7 +102,7 @@ def move_version(source: bytes, observation: Observation, target: bytes, sha1: s
     if stat.S_ISLNK(os.lstat(source).st_mode):
         return _copy_over(source, observation, target)
     try:
-        return _rename_over(source, observation, target)
+        return _rename_over(source, observation, target, sha1)
     except OSError as error:
         if error.errno in _NO_RIGHT and not _may_write(os.path.dirname(source)):
             raise
@@ -118,7 +119,7 @@ def _moved_before(source: bytes, observation: Observation, target: bytes, sha1: 
     for candidate, there in _taken(target):
         if here is not None and os.path.samestat(here, there):  # linked there, and not yet unlinked here
             if is_version(there, observation):
-                os.unlink(source)
+                unlink_if_there(source)
                 sync_directory(os.path.dirname(source))
                 return candidate
         elif _is_moved(candidate, there, observation, sha1):
@@ -133,9 +134,10 @@ def _settle_aside(source: bytes, observation: Observation, *, is_moved: bool) ->
     if status is None:
         return
     if is_moved and is_version(status, observation):
-        os.unlink(aside)
+        unlink_if_there(aside)
     else:
-        place(aside, source)
+        with suppress(FileNotFoundError):
+            place(aside, source)
     sync_directory(os.path.dirname(source))
 
 
@@ -161,11 +163,11 @@ def _status(path: bytes) -> os.stat_result | None:
         return None
 
 
-def _rename_over(source: bytes, observation: Observation, target: bytes) -> bytes | None:
+def _rename_over(source: bytes, observation: Observation, target: bytes, sha1: str | None) -> bytes | None:
     try:
         final = place(source, target)
-    except FileNotFoundError:
-        return None
+    except FileNotFoundError:  # somebody else took it away; or a share moved it, and the answer got lost
+        return _moved_before(source, observation, target, sha1)
     if not is_version(os.lstat(final), observation):
         place(final, source)
         return None

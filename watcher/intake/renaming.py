@@ -55,6 +55,8 @@ def _rename_by_link(source: bytes, target: bytes) -> None:
         raise
     try:
         os.unlink(source)
+    except FileNotFoundError:
+        return  # gone is what it is to be; a share may have done it at the first asking, and the answer got lost
     except OSError:
         _unlink_if_there(target)
         raise

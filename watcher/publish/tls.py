@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from watcher.errors import ConfigurationError
+from watcher.errors import CANNOT_TELL, ConfigurationError, reason_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,9 @@ class ServerCertificate:
             raise ConfigurationError([self._problem(error)]) from None
         except OSError as error:
             place = "publish.serve.certificate or publish.serve.private_key"
-            raise ConfigurationError([f"{place}: a file cannot be read: {error.strerror}"]) from None
+            if error.errno in CANNOT_TELL:
+                self._seen = ()  # the files are as they were: they are read again
+            raise ConfigurationError([f"{place}: a file cannot be read: {reason_of(error)}"]) from None
 
     def _problem(self, error: ssl.SSLError) -> str:
         if error.reason == "KEY_VALUES_MISMATCH":

@@ -1,6 +1,7 @@
 """TLS in the daemon, with certificates that change under it."""
 
 import asyncio
+import errno
 import os
 import ssl
 import subprocess
@@ -106,6 +107,30 @@ async def test_a_missing_file_is_said_and_survived(serving: Starter, installed: 
     server.reload()
     assert "No such file" in log.of(Event.CONFIG_REJECTED)[0]["problems"][0]
     assert await common_name(server) == "first.test"
+
+
+async def test_a_pair_that_could_not_be_read_for_want_of_descriptors_is_read_again(
+    serving: Starter,
+    installed: tuple[Path, Path],
+    certificates: dict[str, tuple[Path, Path]],
+    log: RecordedLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing about the files changes any more, and yet the new certificate is shown as soon as it can be read."""
+    server = await serving(certificate=installed[0], private_key=installed[1])
+    for source, target in zip(certificates["second.test"], installed, strict=True):
+        target.write_bytes(source.read_bytes())
+
+    def starved(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ssl.SSLContext, "load_cert_chain", starved)
+        server.reload()
+    (line,) = log.of(Event.CONFIG_REJECTED)
+    assert "LimitNOFILE" in line["problems"][0]
+    server.reload()
+    assert "second.test" == await common_name(server)
 
 
 @pytest.mark.parametrize("fault", ["missing", "not_pem", "foreign_key", "encrypted_key"])

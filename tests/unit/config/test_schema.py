@@ -1,12 +1,13 @@
 """The configuration: strict, complete in its complaints, silent about values."""
 
+import errno
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from watcher.config.loading import load_settings
+from watcher.config.loading import load_settings, read_toml
 from watcher.config.rules import build_rule
 from watcher.config.schema import Settings
 from watcher.errors import ConfigurationError
@@ -248,6 +249,25 @@ def test_a_credential_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None
     found = problems(good(compressor={}), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
     assert [f"credential {tmp_path}/compressor_api_key: cannot be read: it is not UTF-8 text"] == found
+
+
+@pytest.mark.parametrize("call", ["read_text", "iterdir"])
+def test_a_want_of_descriptors_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """This process has too many files open to read one: it is said what to raise, since the file is not to blame."""
+    (tmp_path / "compressor_api_key").write_text("key")
+
+    def starved(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, call, starved)
+    found = problems(good(compressor={}), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    if call == "read_text":
+        with pytest.raises(ConfigurationError) as caught:
+            read_toml(tmp_path / "config.toml")
+        found += caught.value.problems
+
+    assert all("cannot be read: Too many open files" in problem and "LimitNOFILE" in problem for problem in found)
+    assert found
 
 
 def test_a_misspelt_variable_is_an_error_with_a_suggestion() -> None:
