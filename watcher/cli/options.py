@@ -33,7 +33,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON
 
 def load(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
     """The configuration, and the file it came from. Raises ConfigurationError."""
-    from watcher.commands.output import note
+    from watcher.commands.printing import note
     from watcher.config.loading import find_config_file, load_settings, read_toml
 
     path = find_config_file(config, os.environ).absolute()
@@ -62,7 +62,7 @@ def wait(task: Coroutine[Any, Any, int]) -> int:
 
 def work(task: Coroutine[Any, Any, int]) -> int:
     """The same for what works on its own: who reads its output may hang."""
-    from watcher.log.output import queued_output
+    from watcher.log.queued_output import queued_output
     from watcher.service.descriptors import take_all
     from watcher.service.process import require_proc
 

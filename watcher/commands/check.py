@@ -17,7 +17,7 @@ from watcher.commands.checks.receivers import check_receivers
 from watcher.commands.checks.remote import check_api, check_staging, check_stores, check_verify
 from watcher.commands.checks.serving import check_ports, check_serving
 from watcher.commands.checks.state import look_at_state
-from watcher.commands.output import console, say, say_rows, state_text, write_json
+from watcher.commands.printing import console, say, say_rows, state_text, write_json
 from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
 from watcher.log.console import plain

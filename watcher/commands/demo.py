@@ -18,7 +18,7 @@ from rich.table import Table
 
 from watcher.app import started
 from watcher.commands.explain import explanation
-from watcher.commands.output import say_rows
+from watcher.commands.printing import say_rows
 from watcher.commands.sheet import Entry, SheetPicture, saved_words, thumbnail, write_sheet
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from watcher.commands.output import console, say
+from watcher.commands.printing import console, say
 from watcher.config.schema import postgres_url
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.records import database, transfer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from watcher.commands.journal_access import reading
 from watcher.commands.naming import place_in_folders, places_of, root_of
-from watcher.commands.output import flush, note, write_text
-from watcher.commands.reading import reading
+from watcher.commands.printing import flush, note, write_text
 from watcher.commands.steering import check_folder
 from watcher.config.rules import folder_rules
 from watcher.log.console import plain

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from watcher.commands.output import flush, note, write_json, write_text
-from watcher.commands.reading import reading
+from watcher.commands.journal_access import reading
+from watcher.commands.printing import flush, note, write_json, write_text
 from watcher.commands.terminal import terminal_look
 from watcher.config.units import parse_duration
 from watcher.log.console import STATE_WIDTH, has_times, painted, render

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.clock import SystemClock
-from watcher.commands.output import console, note, say
+from watcher.commands.printing import console, note, say
 from watcher.config.apprise_check import INSTALL, is_installed
+from watcher.config.spelling import did_you_mean
 from watcher.config.units import human_duration
-from watcher.config.words import did_you_mean
 from watcher.errors import WatcherError
 from watcher.log import quiet_libraries
 from watcher.log.console import plain
@@ -23,7 +23,7 @@ from watcher.notify.messages import Gathered, ending_message, sample_message, sa
 from watcher.notify.plan import ReceiverPlan
 from watcher.notify.programs import environment_for
 from watcher.notify.receivers import Ways
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 from watcher.records.chain import linked
 from watcher.records.rotated import audit_files, our_lines
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from watcher.config.schema import Settings
     from watcher.notify.messages import Message
-    from watcher.notify.sending import Sender
+    from watcher.notify.sender import Sender
 
 CREDENTIALS_HINT: Final = (
     "secrets of the service are not in your environment: as root, try CREDENTIALS_DIRECTORY=/etc/compressor-watcher/credentials"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from watcher.commands.output import console, moment, note, say
+from watcher.commands.printing import console, moment, note, say
 from watcher.commands.steering import check_folder, steered, wake
 from watcher.log.console import plain
 

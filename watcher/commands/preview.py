@@ -14,8 +14,8 @@ from rich.console import Console
 
 from watcher.commands.checks.apart import ChildLook
 from watcher.commands.explain import explain_below
-from watcher.commands.output import console, note, say, write_json
 from watcher.commands.preview_table import Figures, Made, as_rows, figures, show_rows
+from watcher.commands.printing import console, note, say, write_json
 from watcher.commands.sheet import Entry, SheetPicture, details, thumbnail, write_sheet
 from watcher.commands.steering import check_folder
 from watcher.config.rules import folder_rules

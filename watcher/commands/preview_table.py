@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.table import Table
 from rich.text import Text
 
-from watcher.commands.output import say
+from watcher.commands.printing import say
 from watcher.commands.sheet import saved_words
 from watcher.config.units import human_size
 from watcher.log.console import plain

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.commands.checks.apart import ChildLook
 from watcher.commands.checks.identity import service_user
-from watcher.commands.output import console, note, say, write_json
-from watcher.commands.reading import reading
+from watcher.commands.journal_access import reading
+from watcher.commands.printing import console, note, say, write_json
 from watcher.commands.steering import check_folder, steered, wake
 from watcher.config.rules import folder_rules
-from watcher.config.words import did_you_mean
+from watcher.config.spelling import did_you_mean
 from watcher.errors import WatcherError
 from watcher.log.console import plain
 from watcher.model import FileRef, ImageState, Observation, OutputState, Sighting

@@ -6,9 +6,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from watcher.commands.journal_access import reading
 from watcher.commands.naming import stories_of
-from watcher.commands.output import console, note, say
-from watcher.commands.reading import reading
+from watcher.commands.printing import console, note, say
 from watcher.commands.steering import steered, wake
 from watcher.config.rules import folder_rules
 from watcher.log.console import plain

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from watcher.app import started
-from watcher.commands.output import note
+from watcher.commands.printing import note
 from watcher.commands.terminal import terminal_look
 from watcher.config.loading import load_settings, read_toml
 from watcher.errors import CalledOff
 from watcher.log import CountingLog, JsonLog, quiet_libraries
 from watcher.log.console import CLEAR_LINE, Tally, plain
-from watcher.log.output import QueuedLog, QueuedStream
+from watcher.log.queued_output import QueuedLog, QueuedStream
 from watcher.service.control import Control
 from watcher.service.process import spare_collector
 

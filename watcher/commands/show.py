@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from watcher.commands.journal_access import reading
 from watcher.commands.naming import Ambiguous, places_of, root_of, stories_of
-from watcher.commands.output import console, moment, note, say, state_text, write_json
-from watcher.commands.reading import reading
+from watcher.commands.printing import console, moment, note, say, state_text, write_json
 from watcher.config.units import human_size
 from watcher.log.console import outcome, plain
 from watcher.model import OPEN_STATES, FileRef, ImageState, OutputState, timestamp

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from watcher.commands.output import console, say_rows, write_json
-from watcher.commands.reading import reading
+from watcher.commands.journal_access import reading
+from watcher.commands.printing import console, say_rows, write_json
 from watcher.in_time import answered
 from watcher.log.console import outcome, plain
 from watcher.service.instance import LOCK_NAME, running_pid

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.clock import SystemClock
 from watcher.commands.checks.identity import acting_as, service_user
-from watcher.config.words import did_you_mean
+from watcher.config.spelling import did_you_mean
 from watcher.errors import WatcherError
 from watcher.log import JsonLog
 from watcher.log.console import LineStyle, plain

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal
 
-from watcher.commands.output import flush, note, write_bytes, write_text
+from watcher.commands.printing import flush, note, write_bytes, write_text
 from watcher.commands.terminal import terminal_look
 from watcher.errors import Unavailable
 from watcher.log.console import render

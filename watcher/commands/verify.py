@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from watcher.commands.output import console, say, write_json
+from watcher.commands.printing import console, say, write_json
 from watcher.errors import Unavailable
 from watcher.log.console import plain
 from watcher.records.audit_verification import verify

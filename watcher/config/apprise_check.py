@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from watcher.config.receivers import ReceiverSettings
+    from watcher.config.receiver_settings import ReceiverSettings
 
 INSTALL: Final = "pip install 'compressor-watcher[notify]'"
 _COMMAND: Final = (sys.executable, "-m", "watcher.notify.apprise_send", "check")

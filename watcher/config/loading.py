@@ -17,10 +17,10 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 
 from watcher.config.merging import merge
 from watcher.config.problems import read_settings
-from watcher.config.receivers import SECRET_KEYS, WAYS
+from watcher.config.receiver_settings import SECRET_KEYS, WAYS
 from watcher.config.schema import Settings
+from watcher.config.spelling import did_you_mean
 from watcher.config.validation import LookedAt, Purpose, check_whole, move_targets
-from watcher.config.words import did_you_mean
 from watcher.errors import ConfigurationError, reason_of
 from watcher.in_time import answered, ask
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ValidationError
 
 from watcher.config.schema import Settings
-from watcher.config.words import did_you_mean, nearest
+from watcher.config.spelling import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

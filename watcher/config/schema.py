@@ -18,7 +18,7 @@ from watcher.config.api_tables import StoreTable
 from watcher.config.engine_settings import EngineSettings
 from watcher.config.folder_settings import Folder
 from watcher.config.publish_settings import PublishSettings
-from watcher.config.receivers import ReceiverName, ReceiverSettings
+from watcher.config.receiver_settings import ReceiverName, ReceiverSettings
 from watcher.config.section import Section
 from watcher.config.units import DURATION_SCHEMA, Duration, DurationOrZero, parse_duration
 from watcher.config.values import AbsolutePath, Address, Name, http_url, is_loopback

@@ -12,7 +12,7 @@ from watcher.config.engine_settings import B2ConnectorSettings
 from watcher.config.folder_settings import MoveTo
 from watcher.config.keys import DEFAULT_KEY_TEMPLATE
 from watcher.config.merging import output_store
-from watcher.config.receivers import receiver_problems
+from watcher.config.receiver_settings import receiver_problems
 from watcher.config.values import is_loopback, split_address
 from watcher.network.proxies import Proxies
 

@@ -21,8 +21,8 @@ from watcher.engine.rights import COPYRIGHT, read_rights
 from watcher.engine.sources import load, svg
 from watcher.engine.tiff_kinds import trouble
 from watcher.formats import gif, heif, png, tiff
+from watcher.formats.bounded_reading import Bytes, Cut
 from watcher.formats.exif import UPRIGHT, orientation, upright
-from watcher.formats.reading import Bytes, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,8 @@ from watcher.engine.refusal import Refusal, corrupt, unprocessable, unreadable, 
 from watcher.engine.rendering import render
 from watcher.engine.rights import exif_block, read_rights
 from watcher.engine.work import Outcome
-from watcher.formats.completion import completed, with_full_window
 from watcher.formats.containers import judge_bytes
+from watcher.formats.formal_end import completed, with_full_window
 from watcher.formats.sniffing import sniff, unreadable_kind
 from watcher.formats.targets import article, target
 from watcher.model import Format

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from watcher.engine.rights import exif_block
 from watcher.engine.scrub import DamagedContainer, scrub_heif, scrub_tiff, with_tiff_tags
 from watcher.formats import webp
-from watcher.formats.reading import Bytes
+from watcher.formats.bounded_reading import Bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from watcher.formats import png
 
 if TYPE_CHECKING:
     from watcher.engine.rights import Rights
-    from watcher.formats.reading import Bytes
+    from watcher.formats.bounded_reading import Bytes
 
 MOST_XMP: Final = 1 << 20
 _DC: Final = "http://purl.org/dc/elements/1.1/ "

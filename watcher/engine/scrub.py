@@ -9,7 +9,7 @@ import struct
 from typing import Final
 
 from watcher.formats import heif
-from watcher.formats.reading import Bytes, Cut
+from watcher.formats.bounded_reading import Bytes, Cut
 
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _DIRECTORIES: Final = frozenset({34665, 34853, 40965})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats import gif, heif, jpeg, png, svg, tiff, webp, windows
-from watcher.formats.reading import Bytes, Cut, NoFormalEnd, ReadAt
+from watcher.formats.bounded_reading import Bytes, Cut, NoFormalEnd, ReadAt
 from watcher.formats.sniffing import recognise
 from watcher.model import Format
 

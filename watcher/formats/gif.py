@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from watcher.formats.reading import Bytes, Cut, NoFormalEnd
+from watcher.formats.bounded_reading import Bytes, Cut, NoFormalEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,13 +6,13 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from watcher.formats.reading import Cut
+from watcher.formats.bounded_reading import Cut
 from watcher.model import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from watcher.formats.reading import Bytes
+    from watcher.formats.bounded_reading import Bytes
 
 _MOST_META: Final = 1 << 25
 _AVIF: Final = frozenset({b"avif", b"avis"})

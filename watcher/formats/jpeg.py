@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from watcher.formats.bounded_reading import CHUNK, Cut, NoFormalEnd
 from watcher.formats.exif import orientation, upright
 from watcher.formats.huffman import end_of_blocks
-from watcher.formats.reading import CHUNK, Cut, NoFormalEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from watcher.formats.reading import Bytes
+    from watcher.formats.bounded_reading import Bytes
 
 _NO_END: Final = "the end marker (EOI) is missing"
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")

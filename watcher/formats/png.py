@@ -7,13 +7,13 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from watcher.formats.bounded_reading import CHUNK, Cut, NoFormalEnd
 from watcher.formats.exif import orientation, upright
-from watcher.formats.reading import CHUNK, Cut, NoFormalEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from watcher.formats.reading import Bytes
+    from watcher.formats.bounded_reading import Bytes
 
 _IEND: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _NO_IEND: Final = "the IEND chunk is missing"

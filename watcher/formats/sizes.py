@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats import gif, heif, jpeg, png, svg, tiff, webp, windows
-from watcher.formats.reading import Bytes, Cut, ReadAt
+from watcher.formats.bounded_reading import Bytes, Cut, ReadAt
 from watcher.model import Format
 
 if TYPE_CHECKING:

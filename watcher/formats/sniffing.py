@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcher.formats import heif, jpeg, png, svg, tiff, unsupported, windows
-from watcher.formats.reading import HEAD, Bytes, Cut
+from watcher.formats.bounded_reading import HEAD, Bytes, Cut
 from watcher.model import Format
 
 if TYPE_CHECKING:
-    from watcher.formats.reading import ReadAt
+    from watcher.formats.bounded_reading import ReadAt
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from xml.parsers import expat
 
-from watcher.formats.reading import CHUNK, Bytes, Cut
+from watcher.formats.bounded_reading import CHUNK, Bytes, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

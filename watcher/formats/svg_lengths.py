@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from watcher.formats.reading import Bytes
+from watcher.formats.bounded_reading import Bytes
 from watcher.formats.svg import BROWSERS_FONT_SIZE, find_start, font_size, side, size
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from watcher.formats.bounded_reading import Cut, NoFormalEnd
 from watcher.formats.exif import UPRIGHT, upright
-from watcher.formats.reading import Cut, NoFormalEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from watcher.formats.reading import Bytes
+    from watcher.formats.bounded_reading import Bytes
 
 MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}

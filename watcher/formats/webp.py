@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from watcher.formats.bounded_reading import Cut, NoFormalEnd
 from watcher.formats.exif import orientation, upright
-from watcher.formats.reading import Cut, NoFormalEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from watcher.formats.reading import Bytes
+    from watcher.formats.bounded_reading import Bytes
 
 _SHORT: Final = "the file is shorter than its RIFF size"
 _EXIF_FLAG: Final = 0x08

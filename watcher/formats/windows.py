@@ -11,7 +11,7 @@ from watcher.model import Format
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from watcher.formats.reading import Bytes
+    from watcher.formats.bounded_reading import Bytes
 
 _FEW_PIXELS: Final = "there are fewer pixels than the header says"
 _CORE: Final = 12

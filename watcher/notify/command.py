@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from watcher.notify.programs import Program
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 
 if TYPE_CHECKING:
     from watcher.notify.plan import ReceiverPlan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.config.receivers import OUTAGE
+from watcher.config.receiver_settings import OUTAGE
 from watcher.model import Event
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from watcher.config.receivers import ReceiverSettings
+    from watcher.config.receiver_settings import ReceiverSettings
     from watcher.model import AuditLine, Record
 
 OUTAGES: Final = frozenset(

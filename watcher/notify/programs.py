@@ -9,7 +9,7 @@ import signal
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Self
 
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from watcher.network.proxies import Proxies
     from watcher.notify.plan import ReceiverPlan
     from watcher.notify.relay import ReceiverObserver
-    from watcher.notify.sending import Sender
+    from watcher.notify.sender import Sender
     from watcher.ports import Clock
 
 SETTLE_LOOK_SECONDS: Final = 0.02

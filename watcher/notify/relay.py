@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from watcher.errors import WatcherError
 from watcher.notify.messages import Gathered, ending_message, outage_message
 from watcher.notify.pacing import pause_after
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from watcher.model import AuditLine, Record
     from watcher.notify.messages import Message
     from watcher.notify.plan import ReceiverPlan
-    from watcher.notify.sending import Sender
+    from watcher.notify.sender import Sender
     from watcher.ports import Clock
 
 BATCH: Final = 100

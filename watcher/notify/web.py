@@ -17,7 +17,7 @@ from httpx_aiohttp import AiohttpTransport
 from watcher import __version__
 from watcher.backoff import parse_retry_after
 from watcher.network.certificates import client_context
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 from watcher.notify.signing import signed_headers
 
 if TYPE_CHECKING:

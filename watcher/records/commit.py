@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from watcher.records.dialect import Connection
-    from watcher.records.jobs import ThreadJob
+    from watcher.records.thread_jobs import ThreadJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from watcher.records.dialect import Connection
-    from watcher.records.jobs import Connected
+    from watcher.records.thread_jobs import Connected
 
 PREFIX: Final = "notify."
 _AUDITED: Final = "(SELECT coalesce(max(seq), 0) FROM cursors WHERE name = 'audit' /*! AND host = here() */)"

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from watcher.model import Event
-from watcher.records.jobs import call
+from watcher.records.thread_jobs import call
 
 if TYPE_CHECKING:
     import asyncio

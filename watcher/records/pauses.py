@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from watcher.model import Subtree
     from watcher.records.dialect import Connection
-    from watcher.records.jobs import Connected
+    from watcher.records.thread_jobs import Connected
 
 ALL: Final = ""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
 from watcher.records.commit import DatabaseFault, commit
-from watcher.records.jobs import ThreadJob, deliver
+from watcher.records.thread_jobs import ThreadJob, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable

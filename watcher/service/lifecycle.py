@@ -8,7 +8,7 @@ import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.service.supervisor import Supervisor
+from watcher.service.tasks import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from watcher.notify.programs import Program, environment_for
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
 from tests.support.receivers import SECRET, ReceivingServer
 from tests.support.records import lines_of, open_journal, sighting, store_all, take_one
-from watcher.config.receivers import ReceiverSettings
+from watcher.config.receiver_settings import ReceiverSettings
 from watcher.model import AuditLine, Event
 from watcher.notify.plan import ReceiverPlan
 from watcher.notify.supervisor import NotifierSupervisor

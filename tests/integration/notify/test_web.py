@@ -17,7 +17,7 @@ from watcher.network.proxies import Proxies
 from watcher.notify import web
 from watcher.notify.messages import Message
 from watcher.notify.plan import ReceiverPlan
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 from watcher.notify.web import WebSender
 
 MESSAGE = Message("msg_1", '{"file":"stühle.jpg"}'.encode())

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.records import rule, sighting
 from watcher.commands.listing import COLUMNS, check_state, listed, parse_since
-from watcher.commands.output import moment
+from watcher.commands.printing import moment
 from watcher.commands.retry import not_failed, summary
 from watcher.log.console import outcome, plain
 from watcher.model import Image, Output, OutputState

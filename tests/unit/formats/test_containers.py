@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from tests.support.pictures import encoded, photograph
+from watcher.formats.bounded_reading import ReadAt
 from watcher.formats.containers import ContainerFacts, judge
-from watcher.formats.reading import ReadAt
 from watcher.formats.sniffing import sniff
 from watcher.model import Format
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from tests.support.fakes import StillClock
 from tests.support.settled import settled
-from watcher.config.receivers import ReceiverSettings
+from watcher.config.receiver_settings import ReceiverSettings
 from watcher.notify.heartbeat import FRESH_SECONDS, Heartbeat
 from watcher.notify.plan import ReceiverPlan
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 
 
 class Watchdog:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from watcher.config.receivers import ReceiverSettings
+from watcher.config.receiver_settings import ReceiverSettings
 from watcher.model import AuditLine, Event
 from watcher.notify.plan import OUTAGES, ReceiverPlan
 

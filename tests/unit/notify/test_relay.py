@@ -10,13 +10,13 @@ from typing import Any
 
 from tests.support.fakes import NOW, StillClock
 from tests.support.settled import settled
-from watcher.config.receivers import ReceiverSettings
+from watcher.config.receiver_settings import ReceiverSettings
 from watcher.errors import Unavailable
 from watcher.model import AuditLine
 from watcher.notify.messages import Message
 from watcher.notify.plan import ReceiverPlan
 from watcher.notify.relay import BATCH, ReceiverRelay
-from watcher.notify.sending import NotConfirmed
+from watcher.notify.sender import NotConfirmed
 
 
 def lines(first: int, last: int, event: str = "image.stored", at: float = NOW) -> list[AuditLine]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pwd
 
     from watcher.commands.checks.finding import Finding
-    from watcher.config.receivers import ReceiverSettings
+    from watcher.config.receiver_settings import ReceiverSettings
     from watcher.config.schema import Settings
 
 

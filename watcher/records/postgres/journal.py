@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from watcher.model import Event, KnownDirectory
 from watcher.records import changes, queries
-from watcher.records.jobs import call
 from watcher.records.journal import TAKE_AT_ONCE, ThreadedJournal
 from watcher.records.outage import Outage
 from watcher.records.place import JournalPlace
 from watcher.records.postgres import bulk, claims, database
-from watcher.records.postgres.engine import HostEngine, PostgresEngine
+from watcher.records.postgres.journal_engine import HostEngine, PostgresEngine
 from watcher.records.postgres.start import once_there
 from watcher.records.postgres.threads import CHANNEL, Listener, PatientReadThread
 from watcher.records.rebuild import rebuild
+from watcher.records.thread_jobs import call
 from watcher.records.threads import WriteThread
 from watcher.records.viewing import Viewing
 

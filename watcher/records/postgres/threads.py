@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.records.commit import DatabaseFault
-    from watcher.records.jobs import ThreadJob
     from watcher.records.outage import Outage
     from watcher.records.postgres.adapter import PostgresConnection
     from watcher.records.postgres.database import Server
+    from watcher.records.thread_jobs import ThreadJob
 
 CHANNEL: Final = "compressor_watcher"
 STOP_SECONDS: Final = 1.0

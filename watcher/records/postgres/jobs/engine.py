@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from watcher.records.postgres.engine import MemberEngine
 from watcher.records.postgres.jobs import claims
+from watcher.records.postgres.journal_engine import MemberEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

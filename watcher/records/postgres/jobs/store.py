@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records.database import Schema
-from watcher.records.jobs import call as call_in
 from watcher.records.outage import Outage
 from watcher.records.postgres import database
-from watcher.records.postgres.engine import POLL_SECONDS
 from watcher.records.postgres.jobs import claims
 from watcher.records.postgres.jobs.claims import CHANNEL
 from watcher.records.postgres.jobs.engine import JobsEngine
+from watcher.records.postgres.journal_engine import POLL_SECONDS
 from watcher.records.postgres.start import once_there
 from watcher.records.postgres.threads import Listener
+from watcher.records.thread_jobs import call as call_in
 from watcher.records.threads import WriteThread
 
 if TYPE_CHECKING:

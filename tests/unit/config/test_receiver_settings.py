@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.config.test_schema import good, load, problems
 from watcher.config import apprise_check
-from watcher.config.receivers import ReceiverSettings
+from watcher.config.receiver_settings import ReceiverSettings
 
 URL = "https://user:planted-password@hooks.example.com:8443/T0/planted-token?key=planted-query"
 SECRET = "whsec_" + base64.b64encode(b"planted-key-of-24-bytes!").decode()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from watcher.log.output import LineQueue
+from watcher.log.queued_output import LineQueue
 
 F_SETPIPE_SZ = 1031
 

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from standardwebhooks import Webhook
 
 from watcher.config.section import Section
+from watcher.config.spelling import did_you_mean
 from watcher.config.units import Duration, DurationOrZero
-from watcher.config.words import did_you_mean
 from watcher.model import ENDINGS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats import gif, jpeg, png, tiff
-from watcher.formats.reading import Bytes, NoFormalEnd
+from watcher.formats.bounded_reading import Bytes, NoFormalEnd
 from watcher.model import Format
 
 if TYPE_CHECKING:

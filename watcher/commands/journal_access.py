@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from watcher.commands.output import note
+from watcher.commands.printing import note
 from watcher.records.place import JournalPlace
 from watcher.records.views import JournalViews
 
