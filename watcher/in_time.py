@@ -1,4 +1,4 @@
-"""Calls that a dead share may keep for ever: each in a thread of its own, and given up after a while.
+"""Calls that a dead share may keep forever: each in a thread of its own, and given up after a while.
 
 The threads are daemon threads, so that one that hangs keeps no process from ending. For the loop of the daemon there are the
 folders' own threads (`watcher.intake.pools`); this is for what comes before it, beside it and without it.

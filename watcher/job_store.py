@@ -70,7 +70,7 @@ class JobState:
 class JobStore(Protocol):
     """The jobs. Times are Unix seconds.
 
-    `add`, `find` and `holds` raise Unavailable where the store cannot be had now. What tells of work that was done (`end`,
+    `add`, `find` and `holds` raise Unavailable where the store is not available now. What tells of work that was done (`end`,
     `requeue`, `delivered`, `try_again`), and what asks for work, waits for the store instead, however long it is away.
     """
 
@@ -121,7 +121,7 @@ class JobStore(Protocol):
 
 
 class Results(Protocol):
-    """Outputs that were not asked to be stored: for a while they can be had at an address of the engine."""
+    """Outputs that were not asked to be stored: for a while they are available at an address of the engine."""
 
     async def keep(self, output: Path, identity: str, name: str) -> str:
         """Take the file `output` over; the path part of its address. Raises OSError, or Unavailable."""

@@ -1,4 +1,4 @@
-"""JSON for what is written and read by the hundred thousand: orjson's speed, with the standard library's reach.
+"""JSON for what is written and read in large numbers: orjson's speed, with the standard library's reach.
 
 What orjson does not take (numbers beyond 64 bits, NaN) the standard library reads and writes. Text that is no UTF-8 is refused
 by both.

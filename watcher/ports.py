@@ -106,7 +106,7 @@ class Originals(Protocol):
         """Open, check and hash the version that was observed; `sha1` is what it was hashed as before, if it was.
 
         Raises SourceGone where no regular file is there; SourceChanged where it is another version or no whole image
-        any more; Unavailable where it cannot be had now (rights, I/O error, open for writing): try again later.
+        any more; Unavailable where it is not available now (rights, I/O error, open for writing): try again later.
         """
 
     async def delete(self, file: FileRef, observation: Observation) -> bool:

@@ -59,7 +59,7 @@ def test_ten_thousand_files_in_five_hundred_new_directories(world: World, run: i
 
 
 def test_an_overflowing_queue_is_said_and_costs_no_file(world: World) -> None:
-    """With 300 directories and room for 64 events watchdog's own recovery would fill the queue again for ever: the observer is
+    """With 300 directories and room for 64 events watchdog's own recovery would fill the queue again forever: the observer is
     replaced, everything is looked through, and then there is peace."""
     world.write_config(rescan="1s")
     fill(world.drop, 300, 300)

@@ -135,7 +135,7 @@ def test_a_replaced_picture_that_caches_keep_is_warned_of(tmp_path: Path, drop: 
     second = once(config)["photo.JPG", None]
 
     found = [line["found"] for line in checked["checks"] if line["what"] == "folder shop: outputs"]
-    assert ["for ever" in each for each in found] == [True]
+    assert ["forever" in each for each in found] == [True]
     assert "warnings" not in first
     assert (second["replaced"], second["warnings"]) == (True, ["cached_forever"])
 

@@ -119,7 +119,7 @@ def test_a_pause_survives_restarts_and_needs_no_daemon(config: Path, standin: St
 
 
 def test_once_ends_and_says_what_a_pause_holds(config: Path, standin: StandinProcess) -> None:
-    """It neither waits for ever nor pretends that all is done: exit status 1, with what to do."""
+    """It neither waits forever nor pretends that all is done: exit status 1, with what to do."""
     drop(config, "products", "held.jpg")
     drop(config, "drafts", "free.jpg")
     ask(config, "pause", "products")

@@ -186,7 +186,7 @@ def test_a_missing_proc_is_said_as_such(world: World) -> None:
 
 
 def test_an_exit_waits_for_no_thread_that_hangs() -> None:
-    """The interpreter would wait for it for ever."""
+    """The interpreter would wait for it forever."""
     code = (
         "import asyncio, threading, sys\n"
         "from watcher.service import early\n"

@@ -1,4 +1,4 @@
-"""JSON for what is written and read by the hundred thousand."""
+"""JSON for what is written and read in large numbers."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""How the reading commands come at the journal: beside a running daemon, without one, and where there is none yet."""
+"""How the reading commands reach the journal: beside a running daemon, without one, and where there is none yet."""
 
 from __future__ import annotations
 

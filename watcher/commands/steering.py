@@ -1,4 +1,4 @@
-"""How the steering commands come at the journal, and how a running daemon hears of it at once."""
+"""How the steering commands reach the journal, and how a running daemon hears of it at once."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ came for stop nobody else.
 An outage is over when a trial succeeds; without one when nobody is there to try and the account, which was out, answers again, or
 when all who failed in it have ended through their own fault.
 
-So an image that fails by itself ends, an image that is alone with a dead API waits for ever and uses no attempt.
+So an image that fails by itself ends, an image that is alone with a dead API waits forever and uses no attempt.
 
 `name` is whatever is sent as one request: one output of one image.
 """

@@ -1,7 +1,7 @@
 """From what went wrong to a classified Failure: every exception of the transports and every HTTP status, in one place.
 
 `unknown` is set where the answer is lost and the API may have done the work all the same; `maybe_done` where something answered
-that may not know. The one costs a question to the store before anything is sent again, the other one if the store can be had;
+that may not know. The one costs a question to the store before anything is sent again, the other one if the store can be reached;
 a wrong "no" would cost a second payment. What is our own reading, since the vendor's pages do not say:
 
 - a 5xx that carries the API's own envelope (`success: false`) is an answer: the work was not done;

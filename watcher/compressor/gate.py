@@ -239,7 +239,7 @@ class CircuitGate:
             failure = None
         except CallFailed as error:
             failure = error.failure
-        except Exception as error:  # noqa: BLE001 - a defect of ours in one probe must not keep everybody waiting for ever
+        except Exception as error:  # noqa: BLE001 - a defect of ours in one probe must not keep everybody waiting forever
             traceback.print_exception(error, file=sys.stderr)
             message = f"internal error ({type(error).__name__}); this is a fault of compressor-watcher, please report it"
             failure = Failure(FailureKind.TRANSIENT, message)

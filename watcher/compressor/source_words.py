@@ -1,4 +1,4 @@
-"""Whether the words of a refusal say that the API could not come by the original. Pure.
+"""Whether the words of a refusal say that the API could not get the original. Pure.
 
 Words alone decide nothing: they only make a refusal worth comparing with what this machine knows of the original's fetches
 (`delivery.way`). What no word here fits stays what its status says.

@@ -36,7 +36,7 @@ def apprise_problems(receivers: Mapping[str, ReceiverSettings]) -> Iterator[str]
 
 
 def is_installed() -> bool:
-    """Whether the package can be had; it is not loaded."""
+    """Whether the package is installed; it is not loaded."""
     return importlib.util.find_spec("apprise") is not None
 
 

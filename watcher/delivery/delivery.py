@@ -61,7 +61,7 @@ class Ports:
     endings_told: Callable[[], Awaitable[None]] = _at_once
     """Returns when the endings that are committed stand in the log, or when that takes too long to be waited for."""
     out_of_reach: Callable[[], Collection[Subtree]] = tuple
-    """What cannot be had at this moment, since its root or a mount below it is away or hangs."""
+    """What is not available at this moment, since its root or a mount below it is away or hangs."""
 
 
 @dataclass(frozen=True, slots=True)

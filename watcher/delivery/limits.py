@@ -19,12 +19,12 @@ LOOK_SECONDS: Final = 0.2
 class Limit:
     """A limit on how many are in at once, which may be changed while they are.
 
-    `async with limit.hold(file):` waits its turn, first come, first served. Whoever is in for a file that cannot be had at the
+    `async with limit.hold(file):` waits its turn, first come, first served. Whoever is in for a file that is not available at the
     moment, since its share hangs, does not count: others are let in beyond the limit meanwhile.
     """
 
     def __init__(self, most: int, out_of_reach: Callable[[], Collection[Subtree]] = tuple) -> None:
-        """`out_of_reach` says what cannot be had now; it is asked every LOOK_SECONDS while anybody waits."""
+        """`out_of_reach` says what is not available now; it is asked every LOOK_SECONDS while anybody waits."""
         self._most = most
         self._out_of_reach = out_of_reach
         self._inside: set[_Turn] = set()

@@ -1,6 +1,6 @@
 """The way from the API to the originals: whether an answer that came without a result speaks of it, and not of the image. Pure.
 
-An API that could not come by an original says nothing about the image. What this machine knows of the fetches decides whether
+An API that could not get an original says nothing about the image. What this machine knows of the fetches decides whether
 to believe that: where all bytes left as often as they were asked for, the refusal stands.
 """
 

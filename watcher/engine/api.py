@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 API_PREFIX: Final = "/1.0"
 UNAVAILABLE_SECONDS: Final = 5
-"""When to come again where the jobs cannot be had now."""
+"""When to come again where the jobs are not available now."""
 MAX_BODY_BYTES: Final = 256 * 1024
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="Compressor", charset="UTF-8"'}
 _log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Outputs that were not asked to be stored: they can be had for a while at `/{epoch}/{id}/{name}`, the vendor's form.
+"""Outputs that were not asked to be stored: they are available for a while at `/{epoch}/{id}/{name}`, the vendor's form.
 
 `epoch` is when the address ends (Unix time, seconds). The id's 122 random bits are the right to read; no key is asked for.
 The folder is the whole truth, so that the addresses outlive a restart.

@@ -146,7 +146,7 @@ class Engine:
         return self._connectors
 
     async def start(self, host: str, port: int) -> int:
-        """Serve on `host` and `port` (0: any free one); the port. Raises Unavailable where that cannot be had.
+        """Serve on `host` and `port` (0: any free one); the port. Raises Unavailable where that is not available.
 
         Whatever was begun is undone if it fails.
         """

@@ -29,7 +29,7 @@ _TRIM_ABOVE_BYTES: Final = 4_000_000
 def main() -> None:
     """Serve tasks until stdin ends."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # meant for the engine, which first lets the work at hand end
+        signal.signal(number, signal.SIG_IGN)  # meant for the engine, which first lets the work under way end
     answers = _private_stdout()
     _limit_memory(int(sys.argv[1]))
     import pyvips  # after the limits, which its threads are to find set

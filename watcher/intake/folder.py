@@ -77,7 +77,7 @@ class WatchedFolder:
         return self._sweeps.last.closed + self._candidates.unreadable_for_now
 
     def out_of_reach(self) -> Iterator[Subtree]:
-        """What cannot be had at this moment, since it is away or hangs."""
+        """What is not available at this moment, since it is away or hangs."""
         if self._context.pools.hangs(self.root, HANGING_SECONDS):
             yield Subtree(self.name)
         yield from self.away(HANGING_SECONDS)
@@ -232,7 +232,7 @@ class WatchedFolder:
     # --- following hints ------------------------------------------------------------------------------------------------------
 
     async def follow(self) -> None:
-        """Act on what is heard and on the files whose time has come, for ever."""
+        """Act on what is heard and on the files whose time has come, forever."""
         while True:
             await self._hint_alarm.wait()
             if self._mode.is_lost:
@@ -270,7 +270,7 @@ class WatchedFolder:
     # --- scanning -------------------------------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """Scan whenever it is asked for, and every so often, for ever."""
+        """Scan whenever it is asked for, and every so often, forever."""
         try:
             while True:
                 await self._sweeps.wait()

@@ -127,7 +127,7 @@ def _unreadable(path: bytes, place: Place, error: OSError) -> Unsuitable | None:
 
 
 def uninspected(real_root: bytes, relative: bytes, place: Place, message: str) -> Unsuitable | None:
-    """For a file at which no look can be had for another reason than its own; None where it is not there."""
+    """For a file that cannot be looked at for another reason than its own; None where it is not there."""
     return _unsuitable(real_root + b"/" + relative, place, message, lasting=False)
 
 

@@ -194,7 +194,7 @@ class Intake:
         return self._context.emptied if rules is not None and rules.folder.prune_empty else None
 
     def out_of_reach(self) -> frozenset[Subtree]:
-        """What cannot be had at this moment, since its root or a mount below it is away or hangs."""
+        """What is not available at this moment, since its root or a mount below it is away or hangs."""
         return frozenset(each for folder in self._folders.values() for each in folder.out_of_reach())
 
     def away(self) -> frozenset[Subtree]:

@@ -1,4 +1,4 @@
-"""What was judged of late, so that the same is not said or done again."""
+"""What was judged lately, so that the same is not said or done again."""
 
 from __future__ import annotations
 

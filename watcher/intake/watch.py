@@ -174,7 +174,7 @@ class Observers:
             last = not slot.watched
         if last:
             self.retire(slot)
-        elif watch is None:  # its tree is being walked still, and perhaps for ever
+        elif watch is None:  # its tree is being walked still, and perhaps forever
             self._report(slot, ObserverFault.DIED)
         else:
             self._unschedule(slot, watch)

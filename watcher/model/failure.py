@@ -40,7 +40,7 @@ class Failure:
     unreachable: bool = False
     """Nobody can get through: the address does not resolve, nobody listens, no TLS."""
     not_fetched: bool = False
-    """By its words, the API did not come by the original. Together with TRANSIENT: the way from the API to us is out."""
+    """By its words, the API did not get the original. Together with TRANSIENT: the way from the API to us is out."""
     retry_after: float | None = None
     """Seconds that the answer asked for."""
     event: Event | None = None

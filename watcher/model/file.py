@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from watcher.model.log_fields import Record
 
 Stamp = tuple[int, int, int, int]
-"""Size, mtime_ns, ctime_ns and the lower 63 bits of the inode: an Observation that is cheap to make by the hundred thousand."""
+"""Size, mtime_ns, ctime_ns and the lower 63 bits of the inode: an Observation that is cheap to make in large numbers."""
 INODE_BITS: Final = (1 << 63) - 1
 FARTHEST_NS: Final = (1 << 63) - 1
 """The farthest time that the journal can keep, in the year 2262. File systems know later ones; those count as this one."""
@@ -62,7 +62,7 @@ class FileRef:
         return os.fsdecode(self.relative)
 
     def fields(self) -> Record:
-        """`folder` and `file` for the log; with `file_base64` where the name is no UTF-8, so that the path can be had back."""
+        """`folder` and `file` for the log; with `file_base64` where the name is no UTF-8, so that the path can be restored."""
         return self._fields.copy()
 
     @cached_property

@@ -41,7 +41,7 @@ class CommandSender:
 
 
 class AppriseSender:
-    """Sends words by Apprise, in a process of its own: its plugins take memory, and some wait for ever."""
+    """Sends words by Apprise, in a process of its own: its plugins take memory, and some wait forever."""
 
     def __init__(self, plan: ReceiverPlan, environment: Mapping[str, str], seconds: float = APPRISE_SECONDS) -> None:
         self._plan = plan

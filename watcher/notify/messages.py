@@ -49,7 +49,7 @@ def ending_message(line: AuditLine) -> Message:
 
 
 def ending_id(line: AuditLine) -> str:
-    """Names an ending for ever: (id, rendition) is unique among them."""
+    """Names an ending forever: (id, rendition) is unique among them."""
     if line.rendition is None:
         return f"msg_{line.image_id}"
     return f"msg_{line.image_id}_{hashlib.sha1(line.rendition.encode(), usedforsecurity=False).hexdigest()[:8]}"

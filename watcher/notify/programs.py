@@ -133,7 +133,7 @@ class _Pipes:
             del self.tail[:-_TAIL_BYTES]
 
     async def last_words(self) -> None:
-        """What the program left in its pipe; what it left running may keep that open for ever."""
+        """What the program left in its pipe; what it left running may keep that open forever."""
         if self._reading is not None:
             await asyncio.wait([self._reading], timeout=_LAST_WORDS_SECONDS)
 

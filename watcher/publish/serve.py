@@ -67,7 +67,7 @@ class TemporaryUrls:
     async def start(self) -> str:
         """Listen; gives the public base URL (`public_url`, or the address itself where that is not set).
 
-        Raises Unavailable where the address cannot be had, ConfigurationError where the certificate cannot be used.
+        Raises Unavailable where the address is not available, ConfigurationError where the certificate cannot be used.
         """
         settings = self._settings
         if settings.certificate is not None and settings.private_key is not None:

@@ -160,7 +160,7 @@ def _ensure_file(path: Path) -> bool:
 
 
 def _failure(path: Path, error: sqlite3.Error) -> Exception:
-    """What an error of SQLite at the opening means: the file is damaged, or it cannot be had."""
+    """What an error of SQLite at the opening means: the file is damaged, or it cannot be opened."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return DamagedJournal(str(error)) if code in _DAMAGED else _cannot_open(path, error)
 

@@ -1,4 +1,4 @@
-"""Outputs for `list`, by the hundred thousand: a row for each, with what is told of it, and no more."""
+"""Outputs for `list`, however many: a row for each, with what is told of it, and no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The condition on queries of images that leaves out what lies where nothing can be had now."""
+"""The condition on queries of images that leaves out what is out of reach now."""
 
 from __future__ import annotations
 

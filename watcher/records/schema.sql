@@ -57,7 +57,7 @@ CREATE UNIQUE INDEX images_newest ON images (folder, relative) WHERE newest = 1;
 CREATE INDEX images_path ON images (relative, folder);
 CREATE INDEX images_ended ON images (due_at, number) WHERE state = 'ended';
 CREATE INDEX images_finished ON images (finished_at) WHERE state = 'finished';
--- for people: what waits, what ended of late, what has failed and is not settled
+-- for people: what waits, what ended lately, what has failed and is not settled
 CREATE INDEX images_open ON images (detected_at) WHERE state = 'open';
 CREATE INDEX images_of_late ON images (ended_at, outcome) WHERE outcome IS NOT NULL;
 CREATE INDEX images_failed ON images (number, folder) WHERE outcome = 'failed' AND newest = 1 AND dismissed_at IS NULL;

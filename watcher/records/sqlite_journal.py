@@ -64,7 +64,7 @@ class SqliteJournal(ThreadedJournal):
 
         What was under way when the last process stopped is put in order. A damaged file is set aside and said; a journal that
         begins anew learns from the audit file what lies in the store, so that nothing is sent twice (`roots`: the folders'
-        paths by name). Raises Unavailable where a newer version wrote the file or it cannot be had.
+        paths by name). Raises Unavailable where a newer version wrote the file or it cannot be opened.
         """
         schema = database.schema()
         opened = database.open_own(path, schema, clock.now())

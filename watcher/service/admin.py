@@ -71,7 +71,7 @@ class AdminServer:
         self._listen = ""
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; gives the real port. Raises Unavailable where the address cannot be had."""
+        """Listen; gives the real port. Raises Unavailable where the address is not available."""
         self._listen = host
         application = web.Application(middlewares=[self._guarded])
         application.router.add_get("/healthz", self._health)
@@ -86,7 +86,7 @@ class AdminServer:
         except OSError as error:
             await self.stop()
             raise Unavailable(
-                f"the admin address {shown_host(host)}:{port} cannot be had: {error.strerror or error}",
+                f"the admin address {shown_host(host)}:{port} is not available: {error.strerror or error}",
                 "set another [admin] listen",
             ) from None
         real_port: int = self._runner.addresses[0][1]

@@ -22,7 +22,7 @@ _IDENTITY = re.compile("[0-9a-f]{12}")
 
 
 def instance_id(state_dir: Path) -> str:
-    """Twelve hex digits that name this state folder for ever, so that daemons that share a bucket tell their things apart.
+    """Twelve hex digits that name this state folder forever, so that daemons that share a bucket tell their things apart.
 
     A file that is empty or holds something else, as a crash or a full disk leaves behind, is replaced. Raises Unavailable.
     """

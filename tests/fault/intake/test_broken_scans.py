@@ -26,7 +26,7 @@ from watcher.model import Event, KnownDirectory, Sighting
 
 
 async def test_a_scan_that_breaks_ends_the_waiting_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for ever for a scan that cannot end, and the daemon learns that a folder would go unwatched."""
+    """Nobody waits forever for a scan that cannot end, and the daemon learns that a folder would go unwatched."""
     async with drops(tmp_path) as bench:
         await bench.until_scanned()
         (bench.root / "a.jpg").write_bytes(picture())

@@ -1,4 +1,4 @@
-"""The figures of a journal: of images, by folder, of late, and hour by hour."""
+"""The figures of a journal: of images, by folder, of the last hour, and hour by hour."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator

@@ -139,7 +139,7 @@ def test_outputs_are_filtered_as_images_are(views: JournalViews, state: str) -> 
 
 
 def test_figures(views: JournalViews) -> None:
-    """Totals, endings of late, the oldest that waits, the last failures."""
+    """Totals, recent endings, the oldest that waits, the last failures."""
     figures = views.figures(1_561.0)
 
     assert figures.counts == Counts(3, 0, 1, {"stored": 1, "failed": 1})

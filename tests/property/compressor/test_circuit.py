@@ -103,7 +103,7 @@ KINDS = {
     "not fetched": Failure(FailureKind.TRANSIENT, "nobody came", status=422, not_fetched=True),
     "422": Failure(FailureKind.PERMANENT, "422", status=422),
     "429": Failure(FailureKind.THROTTLED, "429", status=429, retry_after=3),
-    "429 for ever": Failure(FailureKind.THROTTLED, "429", status=429, retry_after=1e9),
+    "429 forever": Failure(FailureKind.THROTTLED, "429", status=429, retry_after=1e9),
     "429 vague": Failure(FailureKind.THROTTLED, "429", status=429),
     "401": Failure(FailureKind.BLOCKED, "401", status=401, event=Event.API_UNAUTHORIZED),
     "402": Failure(FailureKind.BLOCKED, "402", status=402, event=Event.API_QUOTA),

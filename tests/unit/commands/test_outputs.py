@@ -69,7 +69,7 @@ def test_a_rendition_that_converts_leaves_the_others_warned_of() -> None:
 @pytest.mark.parametrize(
     ("control", "words"),
     [
-        ("max-age=31536000, immutable", "for ever"),
+        ("max-age=31536000, immutable", "forever"),
         ("max-age=31536000", "for 365 days"),
         ("max-age=100000", "for 27 h 46 min"),
     ],

@@ -68,7 +68,7 @@ def test_an_object_is_read_with_its_metadata() -> None:
     ],
 )
 def test_what_may_pass_is_asked_again_and_what_will_not_is_not(status: int, absence: Absence) -> None:
-    """A store that answers neither yes nor no must not hold an image for ever."""
+    """A store that answers neither yes nor no must not hold an image forever."""
     answer = read_head(status, httpx.Headers())
     assert answer.absence is absence
     assert str(status) in answer.message

@@ -62,7 +62,7 @@ def test_an_original_without_its_end_is_said_behind_that() -> None:
     ],
 )
 def test_how_long_caches_hide_a_new_picture(control: str, seconds: float | None) -> None:
-    """A day is borne without a word; immutable is for ever."""
+    """A day is borne without a word; immutable is forever."""
     assert hidden_for({"headers": {"Cache-Control": control}}) == seconds
     assert hidden_for({"headers": {"cache-control": control}}) == seconds
 

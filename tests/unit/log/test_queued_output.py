@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_lost_and_counted_and_endings_are_kept(pipe: tuple[
 
 
 def test_even_what_is_kept_has_an_end(pipe: tuple[int, int]) -> None:
-    """A reader that hangs for ever costs a bounded amount of memory."""
+    """A reader that hangs forever costs a bounded amount of memory."""
     queue = LineQueue(pipe[1], lambda _: None, room=1000)
     for _ in range(3000):
         queue.put(b"x" * 100, keep=True)

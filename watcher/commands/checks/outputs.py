@@ -89,7 +89,7 @@ def _hidden(what: str, outputs: tuple[OutputRule, ...]) -> Iterator[Finding]:
         seconds = hidden_for(each.store)
         if seconds is None or tells_contents_apart(str(each.store["path"])):
             continue
-        long = "for ever" if math.isinf(seconds) else f"for {_days(seconds)}"
+        long = "forever" if math.isinf(seconds) else f"for {_days(seconds)}"
         found = f"what is replaced keeps its key ({_names([each])}), and Cache-Control lets caches show the old picture {long}"
         yield warn(what, found, "put {sha1:.8} into store.path, or give Cache-Control a max-age of a day at most")
 

@@ -235,7 +235,7 @@ def judge_unreached(base: str, reached: Reached) -> Finding:
 
 
 def check_ports(settings: Settings) -> list[Finding]:
-    """Whether the addresses of the status page and of the embedded engine can be had, where they are set."""
+    """Whether the addresses of the status page and of the embedded engine are free, where they are set."""
     wanted = {"[admin] listen": settings.admin.listen}
     if settings.compressor.embedded:
         wanted["[engine] listen"] = settings.engine.listen

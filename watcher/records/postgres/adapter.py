@@ -60,7 +60,7 @@ class _TextDumper(StrDumperUnknown):
 
 
 class _PatientConnection(psycopg.Connection[Any]):
-    """The driver's connection, which does not wait for ever: not even where something on the way swallows what is sent."""
+    """The driver's connection, which does not wait forever: not even where something on the way swallows what is sent."""
 
     patience: float = ANSWER_SECONDS
 
