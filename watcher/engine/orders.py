@@ -14,18 +14,17 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from watcher.compressor.wire import STORE_HEADERS
+from watcher.config.api_tables import OutputSettings, ResizeSettings
 from watcher.config.units import parse_colour
-from watcher.engine.geometry import Gravity, Mode, Resize
+from watcher.engine.geometry import Gravity, Resize
 from watcher.engine.refusal import Refusal, unprocessable
 from watcher.engine.work import Compression, ImageOrder, OutputOrder
-from watcher.model import OutputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Acl = Literal["public-read", "private"]
 
-MAX_SIDE: Final = 65_535
 MAX_KEY_BYTES: Final = 1024
 MAX_SEGMENT_BYTES: Final = 250
 MAX_METADATA_ENTRIES: Final = 10
@@ -91,33 +90,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-
-
-class _Resize(_Model):
-    width: Side | None = None
-    height: Side | None = None
-    mode: Mode = "auto"
+class _Resize(ResizeSettings):
+    model_config = _Model.model_config
     gravity: Gravity = "center"
-    upscale: bool | None = None
-
-    @model_validator(mode="after")
-    def _box(self) -> Self:
-        if self.width is None and self.height is None:
-            raise ValueError("needs `width` or `height`")
-        if self.mode == "fit" and (self.width is None or self.height is None):
-            raise ValueError('mode "fit" needs both `width` and `height`')
-        return self
 
 
-def _colour(value: str) -> str:
-    parse_colour(value)
-    return value
-
-
-class _Output(_Model):
-    format: OutputFormat = "auto"
-    background: Annotated[str, AfterValidator(_colour)] = "#ffffff"
+class _Output(OutputSettings):
+    model_config = _Model.model_config
 
 
 class _Image(_Model):
