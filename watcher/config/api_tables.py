@@ -102,7 +102,7 @@ class StoreTable(Section):
     metadata: dict[str, str] | None = None
     """Stored with the object: keys of letters, digits, `-`, `_`, `.`, values in printable ASCII."""
     headers: dict[str, str] | None = None
-    """Stored with the object: `Cache-Control`, `Content-Disposition`, `Content-Language`, `Expires`."""
+    """Stored with the object: `Cache-Control`, `Content-Type`, `Content-Encoding`, `Content-Disposition`."""
 
     @model_validator(mode="after")
     def _limits(self) -> StoreTable:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.publishing import MovedClock, RecordedLog
+from tests.support.fakes import StillClock
+from tests.support.publishing import RecordedLog
 from watcher.intake.canaries import Canaries
 from watcher.intake.context import IntakeContext, IntakeSettings
 from watcher.intake.hints import Hints
@@ -24,7 +25,7 @@ class Bench:
 
     def __init__(self, root: Path, pools: RootPools, settings: IntakeSettings) -> None:
         self.root = root
-        self.clock = MovedClock()
+        self.clock = StillClock()
         self.hints = Hints(lambda: None)
         nothing: Any = None
         self.context = IntakeContext(
@@ -39,7 +40,7 @@ class Bench:
     async def live(self, seconds: float, step: float = 5.0) -> bool:
         """So much time passes, looked at as the guard does. False as soon as the watcher is found to be deaf."""
         for _ in range(int(seconds / step)):
-            self.clock.move(step)
+            self.clock.moment += step
             before = os.stat(self.root).st_mtime_ns
             if not await self.canaries.check(os.fsencode(self.root), []):
                 return False
