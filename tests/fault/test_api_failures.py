@@ -33,6 +33,7 @@ class Bench:
 
     world: World
     all_lines: Callable[[], list[dict[str, Any]]]
+    status: Callable[[], int | None]
     since: int = 0
 
     @property
@@ -56,7 +57,12 @@ class Bench:
 
     def wait(self, event: str, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
         """Until there are so many lines; gives them."""
-        return list(wait_until(lambda: len(found := self.said(event, **fields)) >= count and found))
+
+        def found() -> list[dict[str, Any]]:
+            assert self.status() is None, f"the daemon ended with {self.status()}: {self.lines[-5:]}"
+            return said if len(said := self.said(event, **fields)) >= count else []
+
+        return wait_until(found)
 
     def stored(self, *files: str) -> list[dict[str, Any]]:
         """The lines of image.stored, one for each file."""
@@ -102,7 +108,7 @@ class Bench:
 def installed(world: World, within: Sequence[str] = ()) -> Iterator[Bench]:
     """The installed command as a process; at its end, one audit line for every ending."""
     with Daemon(world.config, KEY, within=within) as daemon:
-        yield Bench(world, lambda: list(daemon.lines))
+        yield Bench(world, lambda: list(daemon.lines), daemon.process.poll)
     assert 0 == daemon.process.returncode
     assert_endings_are_audited(world, daemon.lines)
 
@@ -112,7 +118,7 @@ def forked(world: World, nursery: Nursery, **environment: str) -> Iterator[Bench
     """The same, begun at little cost."""
     life = nursery.begin("run", "--config", world.config, log=world.log, environment={**KEY, **environment})
     life.wait_for("service.ready")
-    yield Bench(world, life.lines)
+    yield Bench(world, life.lines, life.poll)
     assert 0 == life.stop(), life.errors()
     assert_endings_are_audited(world, life.lines())
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PHASES: Final = {
     Phase.CLOSED: "reachable",
+    Phase.CHECKING: "retrying",
     Phase.OPEN: "unreachable",
     Phase.HALF_OPEN: "retrying",
     Phase.THROTTLED: "throttled",
