@@ -111,7 +111,7 @@ def test_the_embedded_engine_works_in_it(image: Image, place: Path, containers: 
     assert (place / "bucket/shop-bucket/products/a.jpg").exists()
 
 
-@pytest.mark.parametrize("name", ["account", "embedded", "cluster"])
+@pytest.mark.parametrize("name", ["account", "embedded", "cluster", "engines"])
 def test_compose_samples_say_what_the_image_needs(image: Image, name: str) -> None:
     """Read-only root, the state in a volume, time to stop, the configuration where the image looks for it."""
     file = REPOSITORY / f"docs/compose/{name}.yaml"
