@@ -33,6 +33,7 @@ TEMPORARY_NAMES: Final = (
     "*.~*",  # Nextcloud, ownCloud
     "*.part",  # Firefox, KDE, FTP clients
     "*.part-*",  # yt-dlp
+    "*.part.minio",  # MinIO's clients
     "*.partial",  # Internet Explorer, rclone
     "*.crdownload",  # Chromium
     "*.crswap",
@@ -48,6 +49,8 @@ TEMPORARY_NAMES: Final = (
     "*.tmp",
     "*.temp",
     "*.lrtmp",  # Lightroom
+    "*.exiv2_temp",
+    "*.digikamtempfile.*",
     "*.swp",  # vim
     "*.swo",
     "*.swx",
@@ -63,6 +66,7 @@ TEMPORARY_NAMES: Final = (
     "*.!ut",  # torrent clients
     "*.!qb",
     "*.!bt",
+    "*.az!",
     "*.!sync",  # Resilio
     "*.bts",
     "*.ffs_tmp",  # FreeFileSync
@@ -116,6 +120,7 @@ TEMPORARY_DIRECTORIES: Final = (
     "#recycle",
     "#snapshot",
     "$RECYCLE.BIN",
+    "RECYCLER",
     "System Volume Information",
     "Network Trash Folder",
     "Temporary Items",

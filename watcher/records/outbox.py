@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from watcher.backoff import exponential
 from watcher.model import Event
@@ -30,8 +30,8 @@ LOOK_SECONDS: Final = 5.0
 """How often the file is looked at when nothing ends: whether it is still there."""
 STUCK_SECONDS: Final = 60.0
 """A write or a look at the audit file that takes so long hangs."""
-STOP_PATIENCE_SECONDS: Final = 5.0
-"""A stop does not wait longer for what makes no progress."""
+PATIENCE_SECONDS: Final = 5.0
+"""A start or a stop does not wait longer for what makes no progress."""
 FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 REOPEN_SECONDS: Final = 1.0
@@ -55,6 +55,7 @@ class OutboxRelay:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._is_open = False
+        self._caught_up = asyncio.Event()
         self._failures = 0
         self._moved_at = 0.0
         self._at_file = False
@@ -67,12 +68,19 @@ class OutboxRelay:
     # --- for its owner --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Repair the audit file from the journal, write down what is missing, and follow the endings from now on."""
+        """Repair the audit file from the journal, write down what is missing, and follow the endings from now on.
+
+        A disk that hangs, or a journal that takes nothing now, is not waited for: what is missing follows when it is there.
+        """
         cursor = await self._journal.outbox_cursor()
         self._audit.place, self._logged = ChainEnd(cursor.audited, cursor.hash), cursor.logged
         self._noted = cursor
-        await self.flush()
         self._task = asyncio.create_task(self._follow(), name="recorder")
+        caught_up = asyncio.ensure_future(self._caught_up.wait())
+        await self._while_it_moves(caught_up, self._task)
+        caught_up.cancel()
+        if self._task.done():
+            await self._task  # it broke
 
     async def flush(self) -> bool:
         """Write down every ending that is committed now. False where the audit file does not take its lines."""
@@ -97,22 +105,21 @@ class OutboxRelay:
             task, self._task = self._task, None
             self._stopping = True
             self._journal.endings_added.set()
-            if await self._comes_to_its_end(task):
-                await self._in_thread(self._audit.close)
-            self._thread.shutdown(wait=False)
-
-    async def _comes_to_its_end(self, task: asyncio.Task[None]) -> bool:
-        """Wait for the task while it makes progress. False where it did not, and was called off."""
-        loop = asyncio.get_running_loop()
-        while True:
-            done, _ = await asyncio.wait([task], timeout=STOP_PATIENCE_SECONDS)
-            if done:
+            if await self._while_it_moves(task):
                 await task
-                return True
-            if loop.time() - self._moved_at >= STOP_PATIENCE_SECONDS:
+                await self._in_thread(self._audit.close)
+            else:
                 task.cancel()
                 await asyncio.wait([task])
-                return False
+            self._thread.shutdown(wait=False)
+
+    async def _while_it_moves(self, *awaited: asyncio.Future[Any]) -> bool:
+        """Wait for one of these. False where there was no progress for PATIENCE_SECONDS, and none has ended."""
+        loop = asyncio.get_running_loop()
+        while True:
+            done, _ = await asyncio.wait(awaited, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if done or loop.time() - self._moved_at >= PATIENCE_SECONDS:
+                return bool(done)
 
     def alive(self) -> bool:
         """Whether it follows the endings. Waiting for room for the audit file is part of it, a write that hangs is not."""
@@ -127,6 +134,7 @@ class OutboxRelay:
         while not self._stopping:
             self._journal.endings_added.clear()
             await self.flush()
+            self._caught_up.set()
             await self._wait()
         await self.flush()
 

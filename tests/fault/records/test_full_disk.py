@@ -155,22 +155,22 @@ class TestAudit:
 
         assert 3 == len(told(log)) == len(lines_of(audit))
 
-    async def test_a_stop_does_not_wait_for_a_journal_that_takes_nothing(
+    async def test_neither_a_stop_nor_a_start_waits_for_a_journal_that_takes_nothing(
         self, service: tuple[SqliteJournal, OutboxRelay, RecordedLog], small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What was written down and could not be noted is noted by the next start; no line stands there twice."""
         journal, recorder, log = service
         audit = small_disk.path / "audit.jsonl"
 
-        async def never(_: OutboxCursor, __: Sequence[tuple[int, str | None]]) -> None:
-            await asyncio.Event().wait()
-
         with monkeypatch.context() as patched:
-            patched.setattr(outbox_module, "STOP_PATIENCE_SECONDS", 0.1)
+            patched.setattr(outbox_module, "PATIENCE_SECONDS", 0.1)
             patched.setattr(journal, "advance_outbox", never)
             await make_endings(journal, 0, 3)
             await wait_until(lambda: audit.exists() and len(lines_of(audit)) > 0)
             await asyncio.wait_for(recorder.stop(), 20)
+            again = OutboxRelay(journal, AuditFile(audit), log)
+            await asyncio.wait_for(again.start(), 20)
+            await asyncio.wait_for(again.stop(), 20)
         again = OutboxRelay(journal, AuditFile(audit), log)
         await again.start()
         await again.stop()
@@ -195,6 +195,11 @@ class TestRights:
         assert str(audit) in said["message"]
         await recorder.stop()
         await journal.close()
+
+
+async def never(_: OutboxCursor, __: Sequence[tuple[int, str | None]]) -> None:
+    """A journal without room."""
+    await asyncio.Event().wait()
 
 
 async def make_endings(journal: SqliteJournal, first: int, last: int) -> None:

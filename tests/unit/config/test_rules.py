@@ -67,6 +67,7 @@ LEFT = {
             *("a.jpg_original", "a.jpg_exiftool_tmp", "a.jpg.3f2a.ffs_tmp", "~$a.jpg", "a.jpg.AbC123", "a.jpg.lftp-pget-status"),
             *("a.jpg.ocTransferId1234.part", "a.jpg.aria2", "a.jpg.st", "a.jpg.download/a.jpg", "Thumbs.db", "4913", "a.jpg.swp"),
             *("~syncthing~a.jpg.tmp", "a.jpg.sb-8c3f2d1e-Ab3dEf", "a.jpg.tmp.12345", "a.jpg.tmp7", "a.jpg.gstmp", "a.jpg.!qB"),
+            *("a.jpg.9b2c.part.minio", "EditorWindow-x.digikamtempfile.jpg", "1596.exiv2_temp", "RECYCLER/a.jpg", "a.jpg.az!"),
             *("@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "a.jpg.opdownload", "a.jpg.abcdef12.partial", "a.jpg.bak", "a.jpg.orig"),
         ),
         IgnoredReason.TEMPORARY_NAME,
