@@ -85,7 +85,7 @@ class Folder(Section):
     on_failure: AfterFailure = "keep"
     """What becomes of an original of which an output failed: `keep` or `{ move = "/folder" }`."""
     prune_empty: bool = False
-    """Whether folders inside it that delete or move emptied are removed."""
+    """Whether folders that delete or move emptied are removed, with what desktops leave there (`.DS_Store`, `Thumbs.db`)."""
     link: str | None = None
     """Logged beside `url` with `{key}` replaced, for a CDN in front of the bucket."""
     manifest: ManifestPath | None = None

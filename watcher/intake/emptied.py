@@ -2,6 +2,7 @@
 
 Only those: a directory that somebody has just made, and is about to put something into, is empty as well. And only when nobody
 but us has changed it for a while: whoever copies one file after another into a directory expects it to be there for the next.
+What desktops leave in every directory that they showed (LITTER) counts as nothing, and goes along.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ QUIET_SECONDS: Final = 10.0
 """Nobody but us has changed a directory for so long when it is removed."""
 LIMIT: Final = 10_000
 """Directories kept at most; what is above that stays where it is."""
+LITTER: Final = frozenset(
+    {b".ds_store", b"._.ds_store", b".localized", b"thumbs.db", b"ehthumbs.db", b"desktop.ini", b".directory"}
+)
+"""How a directory is shown by Finder, Explorer and Dolphin: names of files, compared without regard to case."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Place = tuple[bytes, bytes]
@@ -132,15 +137,29 @@ def _changed_at(real_root: bytes, directory: bytes) -> int | None:
 
 
 def _is_empty(real_root: bytes, directory: bytes) -> bool:
-    with suppress(OSError), _opened(real_root, directory) as descriptor, os.scandir(descriptor) as entries:
-        return next(entries, None) is None
+    with suppress(OSError), _opened(real_root, directory) as descriptor:
+        return _litter_alone(descriptor) is not None
     return False
+
+
+def _litter_alone(descriptor: int) -> list[str] | None:
+    """The names in an open directory where all of them are litter; None where anything else is there."""
+    found = []
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            if os.fsencode(entry.name).lower() not in LITTER or not entry.is_file(follow_symlinks=False):
+                return None
+            found.append(entry.name)
+    return found
 
 
 def _remove_if_empty(real_root: bytes, directory: bytes) -> bool:
     """The kernel removes no directory in which anything is, and none on which something is mounted."""
     above, _, name = directory.rpartition(b"/")
     with suppress(OSError), _opened(real_root, above) as descriptor:
+        with suppress(OSError), _opened(real_root, directory) as emptied:
+            for litter in _litter_alone(emptied) or ():
+                os.unlink(litter, dir_fd=emptied)
         os.rmdir(name, dir_fd=descriptor)
         return True
     return False

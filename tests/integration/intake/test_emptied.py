@@ -94,6 +94,21 @@ async def test_what_was_empty_before_stays(tmp_path: Path) -> None:
         assert left(bench.root) == ["a", "a/for-later", "empty"]
 
 
+async def test_what_desktops_leave_counts_as_nothing(tmp_path: Path) -> None:
+    """A directory that looks empty to whoever opened it goes, with that; beside anything else it stays."""
+    async with drops(tmp_path, started=False, prune_empty=True) as bench:
+        names = ["mac/1.jpg", "windows/2.jpg", "notes/3.jpg", "odd/4.jpg"]
+        for litter in ("mac/.DS_Store", "windows/Thumbs.db", "windows/Desktop.ini", "notes/.DS_Store", "notes/notes.txt"):
+            (bench.root / litter).parent.mkdir(exist_ok=True)
+            (bench.root / litter).write_bytes(b"litter")
+        (bench.root / "odd" / ".DS_Store").mkdir(parents=True)
+        put(bench.root, *names)
+        await bench.start()
+        await put_away(bench, names)
+        await wait_until(bench.intake.is_quiet)
+        assert left(bench.root) == ["notes", "notes/.DS_Store", "notes/notes.txt", "odd", "odd/.DS_Store"]
+
+
 async def test_nothing_is_removed_through_a_link(tmp_path: Path) -> None:
     """A directory that was swapped for a link to another one takes nobody else's directory along."""
     async with drops(tmp_path, prune_empty=True) as bench:
