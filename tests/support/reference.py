@@ -1,13 +1,26 @@
-"""What a picture looks like by decoders that the engine does not use: Pillow's own, its colours by littleCMS."""
+"""What a picture looks like by decoders that the engine does not use: Pillow's own, its colours by littleCMS; resvg for SVG."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import warnings
+import zlib
 from typing import Final
 
+import pillow_heif
+import resvg_py
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
+from watcher.formats.sniffing import sniff
+from watcher.model import Format
+
+_COARSE: Final = 24
+_DAMAGE: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, RuntimeError, zlib.error),
+    Image.DecompressionBombError,
+)
+"""What readers raise over damage."""
 MOST_PIXELS: Final = 150_000_000
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,19 +35,47 @@ _PROFILED: Final = {"RGB ": ("RGB", {"RGB", "RGBA", "P", "PA"}), "GRAY": ("L", {
 
 
 def looked_at(content: bytes) -> Image.Image | None:
-    """The first picture of a file in sRGB with alpha, upright; None where Pillow cannot read it."""
+    """The first picture of a file in sRGB with alpha, upright; None where none of the decoders can read it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(content)) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    return None
-                picture.load()
-                turned = picture.getexif().get(274, 1) if picture.format not in ("AVIF", "HEIF") else 1
-                shown = _coloured(picture).convert("RGBA")
-        except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, Image.DecompressionBombError):
-            return None  # what its readers raise over damage
+            if _is_svg(content):
+                return drawn_by_resvg(_unpacked(content))
+            return _by_libheif(content) if content[4:8] == b"ftyp" and content[8:12] != b"avif" else _by_pillow(content)
+        except _DAMAGE:
+            return None
+
+
+def _is_svg(content: bytes) -> bool:
+    return sniff(lambda offset, size: content[offset : offset + size], len(content)).format == Format.SVG
+
+
+def _unpacked(content: bytes) -> str:
+    plain = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    return plain.decode("utf-16" if plain[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
+def drawn_by_resvg(text: str) -> Image.Image:
+    """An SVG as resvg draws it, of the size that it says. Raises ValueError."""
+    drawn = resvg_py.svg_to_bytes(svg_string=text, dpi=96)
+    with Image.open(io.BytesIO(drawn)) as picture:
+        return picture.convert("RGBA")
+
+
+def _by_pillow(content: bytes) -> Image.Image | None:
+    with Image.open(io.BytesIO(content)) as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            return None
+        picture.load()
+        turned = picture.getexif().get(274, 1)
+        shown = _coloured(picture).convert("RGBA")
     return shown.transpose(_TURNS[turned]) if turned in _TURNS else shown
+
+
+def _by_libheif(content: bytes) -> Image.Image:
+    """No other decoder of HEVC is at hand; orientation and cropping are libheif's, colours littleCMS's."""
+    picture = pillow_heif.open_heif(content, convert_hdr_to_8bit=True).to_pillow()
+    return _coloured(picture).convert("RGBA")
 
 
 def _coloured(picture: Image.Image) -> Image.Image:
@@ -69,6 +110,17 @@ def distance(one: Image.Image, other: Image.Image) -> float:
         first, second = (_on(background, picture) for picture in (one, other))
         found = max(found, *ImageStat.Stat(ImageChops.difference(first, second)).mean)
     return found
+
+
+def coarse_distance(one: Image.Image, other: Image.Image) -> float:
+    """The same of pictures a quarter as large, where they are large enough: what compression does to grain is no difference."""
+    if one.size != other.size or min(one.size) < _COARSE:
+        return distance(one, other)
+    return max(distance(*(_reduced(picture, ground) for picture in (one, other))) for ground in ("white", "black"))
+
+
+def _reduced(picture: Image.Image, background: str) -> Image.Image:
+    return _on(background, picture).reduce(4).convert("RGBA")
 
 
 def _on(background: str, picture: Image.Image) -> Image.Image:

@@ -70,7 +70,12 @@ def svg(path: Path, scale: float) -> pyvips.Image:
     options: dict[str, Any] = {"dpi": _CSS_DPI, "scale": max(scale, 1e-6) * _VIPS_DPI / _CSS_DPI}
     if len(text) > _LARGE_SVG and b"<!ENTITY" not in text:  # whoever defines entities gets no further allowance
         options["unlimited"] = True
-    return pyvips.Image.svgload_buffer(in_pixels(text), **options)
+    try:
+        return pyvips.Image.svgload_buffer(in_pixels(text), **options)
+    except pyvips.Error as error:
+        if "bad dimensions" not in error.detail:
+            raise
+        raise unsupported("an SVG that says no size and draws nothing: give it a width and a height, or a view box") from None
 
 
 def svg_bytes(path: Path) -> bytes:

@@ -50,8 +50,12 @@ def _compression_trouble(page: Directory) -> str:
     if compression not in _READ:
         name = _COMPRESSIONS.get(compression)
         return f"{name} compression" if name else f"a compression that has the number {compression}"
-    tiled_planes = page.first(PLANES, 1) == 2 and TILE_OFFSETS in page.values and page.first(SAMPLES, 1) > 1
-    return "tiled colour planes" if tiled_planes else ""
+    tiled, samples = TILE_OFFSETS in page.values, page.first(SAMPLES, 1)
+    if tiled and samples > 1 and page.first(PLANES, 1) == 2:
+        return "tiled colour planes"
+    if tiled and compression == _JPEG and samples > _COLOURS.get(page.first(PHOTOMETRIC, 1), samples):
+        return "JPEG tiles that have alpha"
+    return ""
 
 
 def _colour_trouble(page: Directory) -> str:

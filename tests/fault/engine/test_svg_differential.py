@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Final
 
 import pytest
-import resvg_py
-from PIL import Image
 
 from tests.support.engine_images import make
-from tests.support.reference import distance, looked_at
+from tests.support.reference import distance, drawn_by_resvg, looked_at
 from tests.support.svg_scenes import drawing
 
 TOLERANCE: Final = 2.0
@@ -20,15 +17,10 @@ SOME: Final = range(24)
 ALL: Final = range(650)
 
 
-def by_resvg(text: str) -> Image.Image:
-    """The drawing as resvg makes it, of the size that the document says."""
-    return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=text, dpi=96, skip_system_fonts=True))).convert("RGBA")
-
-
 def trouble(folder: Path, seed: int) -> str:
     """How the two drawings of a seed differ; nothing where they agree."""
     text = drawing(seed)
-    theirs, ours = by_resvg(text), looked_at(make(folder, text.encode(), "medium").content)
+    theirs, ours = drawn_by_resvg(text), looked_at(make(folder, text.encode(), "medium").content)
     assert ours is not None
     (width, height), (other_width, other_height) = theirs.size, ours.size
     if abs(width - other_width) > 1 or abs(height - other_height) > 1:

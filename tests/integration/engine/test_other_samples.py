@@ -245,3 +245,16 @@ def grey_profile(gamma: float) -> bytes:
     header, body = bytearray(content[:128]), content[128:]
     header[16:20] = b"GRAY"
     return bytes(header) + body.replace(b"rTRC", b"kTRC", 1)
+
+
+def test_a_drawing_of_nothing_is_not_called_corrupt(tmp_path: Path) -> None:
+    """It is valid, and no size can be told."""
+    assert refusal(tmp_path, b'<svg xmlns="http://www.w3.org/2000/svg"/>').startswith("unsupported: an SVG that says no size")
+
+
+def test_jpeg_tiles_with_alpha_are_not_called_corrupt(tmp_path: Path) -> None:
+    """libvips reads tiles of colours only."""
+    content = tiff(page(SIZE, (8,) * 4, 2, bytes(SIZE[0] * SIZE[1] * 4), {259: (SHORT, [7]), 322: (SHORT, [16]), 338: (SHORT, [2])}))
+    tiled = content.replace(struct.pack("<HH", 273, 4), struct.pack("<HH", 324, 4))
+
+    assert "JPEG tiles that have alpha" in refusal(tmp_path, tiled)
