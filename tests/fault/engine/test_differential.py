@@ -103,6 +103,7 @@ UNLIKE: Final[dict[str, str]] = {
     "*/images/sponsor.jpg": "rows that alternate, coded with half the colours",
     "*/resources/tree.jpg": "leaves in saturated yellow, coded with half the colours",
     "*/677-partial-pixel.svg": "half a pixel",
+    "*/others/quadratic_path.svg": "sizes rounded in two ways",
     "*/mixed-fill-rule.svg": "librsvg fills all shapes of a clip by one rule",
     "*/simple_Utf*.svg": "a drawing that says no size",
     "*/svg/qsvgrenderer/data/tiger.svg": "the same",

@@ -254,7 +254,9 @@ def test_a_drawing_of_nothing_is_not_called_corrupt(tmp_path: Path) -> None:
 
 def test_jpeg_tiles_with_alpha_are_not_called_corrupt(tmp_path: Path) -> None:
     """libvips reads tiles of colours only."""
-    content = tiff(page(SIZE, (8,) * 4, 2, bytes(SIZE[0] * SIZE[1] * 4), {259: (SHORT, [7]), 322: (SHORT, [16]), 338: (SHORT, [2])}))
+    content = tiff(
+        page(SIZE, (8,) * 4, 2, bytes(SIZE[0] * SIZE[1] * 4), {259: (SHORT, [7]), 322: (SHORT, [16]), 338: (SHORT, [2])})
+    )
     tiled = content.replace(struct.pack("<HH", 273, 4), struct.pack("<HH", 324, 4))
 
     assert "JPEG tiles that have alpha" in refusal(tmp_path, tiled)
