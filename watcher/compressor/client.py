@@ -197,8 +197,7 @@ class CompressorClient:
 
     async def _exchange(self, method: str, path: str, secrets: _Secrets, sent: bytes | None) -> _Raw:
         """Straight to the transport: a client's cookies, redirects and ways of signing in are more work than the request."""
-        headers = _headers(secrets.key, has_body=sent is not None)
-        request = httpx.Request(method, self._address(path), headers=headers, content=sent, extensions=self._extensions)
+        request = self._request(method, path, secrets.key, sent)
         response = await self._transport.handle_async_request(request)
         response.request = request
         try:
@@ -206,6 +205,16 @@ class CompressorClient:
         finally:
             await response.aclose()
         return _Raw(response.status_code, response.headers, body, broken)
+
+    def _request(self, method: str, path: str, key: str, sent: bytes | None) -> httpx.Request:
+        """A request whose headers are known beforehand: to have httpx find them takes twice as long as all the rest of it."""
+        headers = _headers(key, self._fetch_url.netloc.decode("ascii"), has_body=sent is not None)
+        stream = httpx.ByteStream(sent or b"")
+        request = httpx.Request(method, self._address(path), headers=headers, stream=stream, extensions=self._extensions)
+        if sent is not None:
+            request.headers["Content-Length"] = str(len(sent))
+        request.read()
+        return request
 
     def _address(self, path: str) -> httpx.URL | str:
         """Where to; parsed once where it is always the same."""
@@ -257,10 +266,10 @@ def _is_html(raw: _Raw) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _headers(key: str, *, has_body: bool) -> httpx.Headers:
+def _headers(key: str, host: str, *, has_body: bool) -> httpx.Headers:
     """The same for all calls with a key: the key is the user, and there is no password."""
     token = base64.b64encode(f"{key}:".encode()).decode()
-    headers = {"Accept": "application/json", "Accept-Encoding": ENCODINGS, "Connection": "keep-alive"}
+    headers = {"Host": host, "Accept": "application/json", "Accept-Encoding": ENCODINGS, "Connection": "keep-alive"}
     return httpx.Headers(
         {
             **headers,
