@@ -20,6 +20,7 @@ from benchmarks import (
     idle,
     journal,
     latency,
+    memory,
     notifications,
     page,
     serving,
@@ -40,6 +41,7 @@ ALL = {
     "notifications": notifications.measure,
     "page": page.measure,
     "growth": growth.measure,
+    "memory": memory.measure,
     "cluster": cluster.measure,
     "commands": commands.measure,
 }

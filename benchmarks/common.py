@@ -180,15 +180,15 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def photographs(folder: Path, count: int, width: int, height: int) -> list[Path]:
-    """JPEGs that differ, with the textures of a photograph; the same on every machine."""
+def photographs(folder: Path, count: int, width: int, height: int, *, first: int = 0) -> list[Path]:
+    """JPEGs that differ, with the textures of a photograph; the same on every machine. `first` numbers the first of them."""
     import random
 
     from tests.support.pictures import jpeg
 
     folder.mkdir(parents=True, exist_ok=True)
-    content, numbers = jpeg(width, height, quality=92), random.Random(SEED)  # noqa: S311 - sameness is wanted
-    paths = [folder / f"{number:06d}.jpg" for number in range(count)]
+    content, numbers = jpeg(width, height, quality=92), random.Random(SEED + first)  # noqa: S311 - sameness is wanted
+    paths = [folder / f"{number:06d}.jpg" for number in range(first, first + count)]
     for path in paths:
         note = numbers.randbytes(16)
         path.write_bytes(content[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note + content[2:])
