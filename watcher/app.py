@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher import __version__
 from watcher.assembly.admin import Overview, make_metrics, start_admin_port
+from watcher.assembly.company import start_company
 from watcher.assembly.compressor import start_api
 from watcher.assembly.delivery import start_delivery
 from watcher.assembly.intake import build_intake, start_intake
@@ -126,12 +127,6 @@ class App:
         urls = self.publishing.urls
         return checks if urls is None else {**checks, "the server of temporary URLs": urls.probe}
 
-    def share_pace(self) -> None:
-        """Hosts that share a journal share the limit on requests: each keeps to its part."""
-        limit = self.context.settings.compressor.requests_per_second
-        if limit is not None:
-            self.api.gate.pace(limit / self.records.journal.hosts_alive)
-
     async def status(self) -> str:
         """One line for the service manager."""
         totals, paused = await self.records.journal.totals(), await self.records.journal.pauses.paused()
@@ -188,6 +183,7 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     context.life.on_stop(context.life.end_tasks)
     publishing = await start_publishing(context, records)
     api = await start_api(context, publishing)
+    start_company(context, records, api)
     intake = build_intake(context, records)
     dispatcher = start_delivery(context, records, publishing, api, intake)
     await start_intake(context, intake)
@@ -221,7 +217,6 @@ async def _heartbeat(app: App, overview: Overview) -> None:
         await app.context.clock.sleep(HEARTBEAT_SECONDS)
         app.context.notifier.status(await app.status())
         await reports.keep(overview.report(), app.context.clock.now())
-        app.share_pace()
         health = overview.health()
         if health.alive and not health.problems:
             app.notifications.healthy()

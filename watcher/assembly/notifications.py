@@ -40,7 +40,8 @@ class OutageListener:
             supervisor.heard(event, fields)
 
     def _heard(self, event: Event, fields: dict[str, Any]) -> None:
-        if event in OUTAGES and not self._loop.is_closed():
+        met_elsewhere = "host" in fields and str(event).startswith("api.")  # that host tells its receivers
+        if event in OUTAGES and not met_elsewhere and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._hand_on, event, dict(fields))
 
     def _hand_on(self, event: Event, fields: dict[str, Any]) -> None:

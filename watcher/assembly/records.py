@@ -61,7 +61,7 @@ async def _open_journal(context: Context) -> ThreadedJournal:
     means |= {"instance": instance_id(settings.state_dir), "audit": settings.audit_path, "folders": host_folders(settings)}
     waits = partial(_say_waiting, context.notifier) if context.patient else None
     journal = await unless_stopped(context.control, PostgresJournal.open(place.server, **means, waits=waits))
-    journal.woken = context.control.wake
+    journal.on_call(context.control.wake)
 
     def reload(settings: Settings) -> None:
         journal.folders = host_folders(settings)

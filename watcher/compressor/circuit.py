@@ -51,6 +51,8 @@ STREAK_LIMIT: Final = 3
 """So many failures without a success between them stop all sending until the API has been asked how it is."""
 JOB_TRIAL_SECONDS: Final = 60.0
 """So long a trial may be a job at work before somebody else may try."""
+LED_SECONDS: Final = 60.0
+"""So rarely a host asks the account that another one asks for it."""
 LOOK: Final = "?"
 """Ends the name of a look at a job; before it stands the name of the request that the job came of."""
 _CAPPED: Final = "capped"
@@ -111,7 +113,7 @@ def succeeded(circuit: Circuit, name: str, now: float) -> CircuitChange:
         return CircuitChange(Circuit(passed=passed, suspects=suspects | blamed), charged=blamed)
     circuit = replace(circuit, passed=passed, suspects=suspects)
     if _tries(circuit, name):
-        return CircuitChange(_closed(circuit, circuit.streak - own), _recovery(circuit, now))
+        return CircuitChange(closed(circuit, circuit.streak - own), recovery(circuit, now))
     if circuit.phase is Phase.OPEN:
         return CircuitChange(replace(circuit, wake_at=now))
     return CircuitChange(circuit)
@@ -142,15 +144,17 @@ def _answered(circuit: Circuit, name: str) -> CircuitChange:
     blamed = circuit.streak - circuit.unfetched - {name}
     unfetched, failures = circuit.unfetched, circuit.failures
     return CircuitChange(
-        replace(_closed(circuit, blamed), streak=unfetched, unfetched=unfetched, failures=failures), charged=blamed
+        replace(closed(circuit, blamed), streak=unfetched, unfetched=unfetched, failures=failures), charged=blamed
     )
 
 
-def _closed(circuit: Circuit, blamed: Names) -> Circuit:
+def closed(circuit: Circuit, blamed: Names = NOBODY) -> Circuit:
+    """The way is open; `blamed` are suspects from now on."""
     return Circuit(passed=circuit.passed, suspects=circuit.suspects | blamed)
 
 
-def _recovery(circuit: Circuit, now: float) -> tuple[LogLine, ...]:
+def recovery(circuit: Circuit, now: float) -> tuple[LogLine, ...]:
+    """What is said when an episode ends."""
     episode = circuit.episode
     if episode is None:
         return ()
@@ -208,8 +212,8 @@ def _unpaid(circuit: Circuit, request: Request, failure: Failure, now: float) ->
     if _tries(circuit, request.name):
         if several:
             return _blocked(circuit, failure, now, again=True)
-        alone = replace(_closed(circuit, NOBODY), streak=circuit.unpaid, unpaid=circuit.unpaid)
-        return CircuitChange(alone, _recovery(circuit, now))
+        alone = replace(closed(circuit, NOBODY), streak=circuit.unpaid, unpaid=circuit.unpaid)
+        return CircuitChange(alone, recovery(circuit, now))
     if circuit.phase is not Phase.CLOSED:
         return CircuitChange(circuit)
     if several:
@@ -237,6 +241,20 @@ def _guilty(circuit: Circuit, streak: Names, request: Request) -> Names:
 def hastened(circuit: Circuit, now: float) -> Circuit:
     """There is reason to ask the account now."""
     return replace(circuit, wake_at=now, level=0)
+
+
+def led(circuit: Circuit, host: str, now: float) -> Circuit:
+    """Another host asks the account for this one as well; this one does so rarely."""
+    return replace(circuit, led_by=host, wake_at=now + LED_SECONDS)
+
+
+def asked_to_wait(circuit: Circuit, line: LogLine, seconds: float, now: float) -> CircuitChange:
+    """The API wants to be left alone, as another host was told; `line` says so."""
+    episode = Episode(line.event, now, str(line.fields["message"]), said=frozenset({str(line.event)}))
+    waiting = replace(
+        circuit, phase=Phase.THROTTLED, cause=line.event, level=1, wake_at=now + seconds, trial=None, episode=episode
+    )
+    return CircuitChange(waiting, (line,))
 
 
 def woke(circuit: Circuit) -> CircuitChange:
@@ -269,7 +287,8 @@ def _account_fails(circuit: Circuit, failure: Failure, now: float, jitter: float
         return _blocked(circuit, failure, now, again=True)
     if circuit.phase is Phase.BLOCKED:
         level = circuit.level + 1
-        return CircuitChange(replace(circuit, level=level, wake_at=now + blocked_delay(level)))
+        wait = LED_SECONDS if circuit.led_by else blocked_delay(level)
+        return CircuitChange(replace(circuit, level=level, wake_at=now + wait))
     if failure.kind is FailureKind.THROTTLED:
         return _throttled(circuit, failure, now, jitter)
     return _open(circuit, failure, now, jitter)
@@ -285,7 +304,7 @@ def _account_failed(step: CircuitChange) -> CircuitChange:
 def _account_answers(circuit: Circuit, now: float, *, idle: bool) -> CircuitChange:
     if circuit.phase is not Phase.CLOSED:
         if _is_over(circuit, idle=idle):
-            return CircuitChange(_closed(circuit, NOBODY), _recovery(circuit, now))
+            return CircuitChange(closed(circuit, NOBODY), recovery(circuit, now))
         return CircuitChange(_trial(circuit))
     guilty = circuit.chargeable
     circuit = replace(circuit, wake_at=None, chargeable=NOBODY)
@@ -306,8 +325,8 @@ def _is_over(circuit: Circuit, *, idle: bool) -> bool:
 
 def _open(circuit: Circuit, failure: Failure, now: float, jitter: float) -> CircuitChange:
     level = _next_level(circuit, Event.API_UNAVAILABLE)
-    wait = probe_delay(level, jitter)
-    fields = {**_words(failure), "probe_in": round(wait, 3)}
+    wait = LED_SECONDS if circuit.led_by else probe_delay(level, jitter)
+    fields = {**_words(failure), "probe_in": round(wait, 3), **_leader(circuit)}
     step = _say(circuit, Event.API_UNAVAILABLE, failure, now, fields)
     return _to(step, Phase.OPEN, Event.API_UNAVAILABLE, level, now + wait)
 
@@ -316,10 +335,16 @@ def _blocked(circuit: Circuit, failure: Failure, now: float, *, again: bool) -> 
     """Key or quota. `again`: the account or a trial was refused, not one of many requests that were under way together."""
     event = failure.event or Event.API_UNAUTHORIZED
     level = _next_level(circuit, event)
-    step = _say(circuit, event, failure, now, {**_words(failure), "probe_in": blocked_delay(level)})
+    wait = LED_SECONDS if circuit.led_by else blocked_delay(level)
+    step = _say(circuit, event, failure, now, {**_words(failure), "probe_in": wait, **_leader(circuit)})
     if circuit.phase is Phase.BLOCKED and not again:
         return step
-    return _to(step, Phase.BLOCKED, event, level, now + blocked_delay(level))
+    return _to(step, Phase.BLOCKED, event, level, now + wait)
+
+
+def _leader(circuit: Circuit) -> dict[str, str]:
+    """Which host it was that met it first, and asks for all."""
+    return {"host": circuit.led_by} if circuit.led_by else {}
 
 
 def _throttled(circuit: Circuit, failure: Failure, now: float, jitter: float) -> CircuitChange:

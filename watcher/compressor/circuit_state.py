@@ -80,6 +80,8 @@ class Circuit:
     suspects: Names = NOBODY
     passed: Passed = Passed()
     episode: Episode | None = None
+    led_by: str = ""
+    """The host that asks the account for this one as well, where several share a journal; see `company`."""
 
 
 @dataclass(frozen=True, slots=True)

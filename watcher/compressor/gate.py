@@ -9,22 +9,22 @@ import asyncio
 import sys
 import traceback
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from watcher.compressor import circuit as rules
 from watcher.compressor.circuit_state import Circuit, CircuitChange, Phase, Request
+from watcher.compressor.company import Member, Standing, alone, hear
+from watcher.compressor.pacing import Pace, SharedPace
 from watcher.errors import CallFailed
 from watcher.model import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from watcher.compressor.company import Heard, Peer
     from watcher.model import Event
     from watcher.ports import Clock, EventLog
-
-_CATCH_UP_SECONDS: Final = 0.1
-"""A pace that was missed for so long is made up for; longer ones are not, so that no burst breaks a rate limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +42,6 @@ class ApiState:
     def is_free(self) -> bool:
         """Whether everybody may send."""
         return self.phase is Phase.CLOSED
-
-
-@dataclass(slots=True)
-class Pace:
-    """Spaces requests evenly: `per_second` of them, None for as many as come."""
-
-    per_second: float | None
-    _free_at: float = float("-inf")
-
-    def reserve(self, now: float) -> float:
-        """Take the next place and give the seconds until it (zero or less: go)."""
-        if self.per_second is None:
-            return 0.0
-        place = max(self._free_at, now - _CATCH_UP_SECONDS)
-        self._free_at = place + 1.0 / self.per_second
-        return place - now
 
 
 class CircuitGate:
@@ -83,7 +67,12 @@ class CircuitGate:
         self._clock = clock
         self._random = random
         self._pace = Pace(requests_per_second)
+        self._shared_pace: SharedPace | None = None
         self._circuit = Circuit()
+        self._member = Member("")
+        self._since: float | None = None
+        self._over: float | None = None
+        self._tell: Callable[[], None] = _nobody
         self._marks: dict[str, int] = {}
         self._waiting: dict[asyncio.Future[None], str] = {}
         self._charges: Counter[str] = Counter()
@@ -104,6 +93,42 @@ class CircuitGate:
         """Change the limit (reload)."""
         self._pace.per_second = requests_per_second
 
+    # --- where several hosts share a journal ----------------------------------------------------------------------------------
+
+    def join(self, name: str, tell: Callable[[], None], take: Callable[[int, float], Awaitable[float]]) -> None:
+        """This is one host of several, by this name. `tell` is called when its standing is another one, `take` see SharedPace."""
+        self._member = Member(name, self.standing)
+        self._tell = tell
+        self._shared_pace = SharedPace(take, self._pace, self._clock)
+
+    @property
+    def standing(self) -> Standing:
+        """For the other hosts."""
+        circuit = self._circuit
+        throttled = circuit.phase is Phase.THROTTLED and circuit.wake_at is not None
+        wait = max(0.0, circuit.wake_at - self._clock.monotonic()) if throttled and circuit.wake_at is not None else 0.0
+        message = "" if circuit.episode is None else circuit.episode.message
+        idle = circuit.phase is not Phase.HALF_OPEN or (circuit.trial is None and not self._waiting)
+        return Standing(circuit.phase, self._since, self._over, wait, message, idle, led=bool(circuit.led_by))
+
+    def hear(self, peers: Sequence[Peer]) -> None:
+        """Take note of how the way stands on the other hosts."""
+        told = self._member.standing
+        member = replace(self._member, standing=replace(self.standing, idle=not self._waiting))
+        heard = hear(self._circuit, member, peers, self._clock.monotonic())
+        self._heed(replace(heard, member=replace(heard.member, standing=told)))
+
+    def hear_nobody(self) -> None:
+        """The other hosts cannot be heard."""
+        self._heed(alone(self._circuit, self._member, self._clock.monotonic()))
+
+    def _heed(self, heard: Heard) -> None:
+        self._member = heard.member
+        if heard.change.circuit != self._circuit:
+            self._apply(heard.change)
+
+    # --- who may send ---------------------------------------------------------------------------------------------------------
+
     def recheck(self) -> None:
         """Something changed for the better, a new key say: ask the account now instead of at the next probe."""
         if self._circuit.phase in (Phase.OPEN, Phase.BLOCKED):
@@ -122,7 +147,8 @@ class CircuitGate:
         while True:
             while not self._let_in(name):
                 await self._turn(name)
-            delay = self._pace.reserve(self._clock.monotonic())
+            shared = self._shared_pace
+            delay = self._pace.reserve(self._clock.monotonic()) if shared is None else await shared.reserve()
             if delay <= 0:
                 return
             await self._clock.sleep(delay)
@@ -188,11 +214,23 @@ class CircuitGate:
 
     def _apply(self, step: CircuitChange, told: str | None = None) -> None:
         self._circuit = step.circuit
+        self._note_episode()
         for line in step.lines:
             self._log.event(line.event, **line.fields)
         self._charges.update(step.charged - {told})
         self._release()
         self._arm()
+        if self._shared_pace is not None and (standing := replace(self.standing, wait=0.0)) != self._member.standing:
+            self._member = replace(self._member, standing=standing)
+            self._tell()
+
+    def _note_episode(self) -> None:
+        if self._shared_pace is None:
+            return
+        if self._circuit.episode is None:
+            self._over, self._since = self._since or self._over, None
+        elif self._since is None:
+            self._since = round(self._clock.now(), 3)
 
     def _release(self) -> None:
         if self._circuit.phase is Phase.CLOSED:
@@ -246,6 +284,10 @@ class CircuitGate:
         self._probing = None
         idle = not self._waiting
         self._apply(rules.probed(self._circuit, failure, self._clock.monotonic(), self._random(), idle=idle))
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""
 
 
 def _wake(turn: asyncio.Future[None]) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Unfinished,
     )
     from watcher.ports import Clock
+    from watcher.records.company import Company
     from watcher.records.dialect import Connection
     from watcher.records.queries import NumberedEnding, OutboxCursor, Totals
     from watcher.records.reprocessing import Again
@@ -71,6 +72,8 @@ class ThreadedJournal:
         """Rings when something of a folder was stored, or a file of it has gone."""
         self.views: Viewing | None = None
         """For the page: a reader of its own."""
+        self.company: Company | None = None
+        """The other hosts, where several share the journal."""
         self.endings_added = asyncio.Event()
         """Set whenever an ending was committed; who follows the endings clears it before looking."""
 
@@ -84,6 +87,9 @@ class ThreadedJournal:
         if self._reader is not None:
             self._reader.accept_no_more()
             await asyncio.to_thread(self._reader.close)
+
+    def on_call(self, called: Callable[[], None]) -> None:
+        """Have `called` called, in the event loop, when another host has something to share."""
 
     @property
     def hosts_alive(self) -> int:

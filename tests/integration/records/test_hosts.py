@@ -103,3 +103,47 @@ async def test_joining_and_leaving_is_said(postgres: Postgres) -> None:
 
     assert [each["host"] for each in log.of(Event.CLUSTER_JOINED)] == ["one"]
     assert [each["host"] for each in log.of(Event.CLUSTER_LEFT)] == ["one"]
+
+
+async def test_hosts_tell_each_other_how_the_api_stands(postgres: Postgres) -> None:
+    """Each hears of the others at once, and of those alone that are alive; a host that joins anew has said nothing yet."""
+    url = postgres.database()
+    one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
+    called = asyncio.Event()
+    two.on_call(called.set)
+    assert one.company is not None
+    assert two.company is not None
+    await one.company.tell({"phase": "open", "message": "down"})
+    await asyncio.wait_for(called.wait(), 20)
+    ((name, said),) = await two.company.peers()
+
+    assert (name, said["phase"], said["message"]) == ("one", "open", "down")
+    assert 0 <= said["age"] < 60
+    assert [name for name, _ in await one.company.peers()] == ["two"]
+    again = await open_postgres(url, host="one")
+    assert [said.get("phase") for _, said in await two.company.peers()] == [None]
+    for each in (again, one, two):
+        await each.close()
+
+
+async def test_places_for_requests_are_given_out_one_behind_the_other(postgres: Postgres) -> None:
+    """Whichever host asks; a server's clock that was set back makes nobody wait for hours."""
+    url = postgres.database()
+    one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
+    assert one.company is not None
+    assert two.company is not None
+    first, second, third = (
+        await one.company.take_places(4, 1.0),
+        await two.company.take_places(2, 1.0),
+        await one.company.take_places(1, 1.0),
+    )
+    ahead = "UPDATE compressor_watcher.cursors SET seq = seq + 3600000000 WHERE name = 'pace'"
+    postgres.run_sql(ahead, url.rpartition("/")[2])
+    set_back = await two.company.take_places(1, 1.0)
+    await one.close()
+    await two.close()
+
+    assert first <= 0
+    assert 2.5 < second < 4.1
+    assert 4.5 < third < 6.1
+    assert set_back <= 0.1

@@ -11,7 +11,7 @@ from tests.support.gates import ANSWERED_500, BAD_KEY, DOWN, SLOW_DOWN, GateBenc
 from tests.support.publishing import wait_until
 from tests.support.settled import settled
 from watcher.compressor.circuit_state import Phase
-from watcher.compressor.gate import Pace
+from watcher.compressor.pacing import Pace
 from watcher.errors import CallFailed
 from watcher.model import Event
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from watcher.model import Event, KnownDirectory
 from watcher.records import changes, queries
+from watcher.records.company import Company
 from watcher.records.journal import TAKE_AT_ONCE, ThreadedJournal
 from watcher.records.outage import Outage
 from watcher.records.place import JournalPlace
@@ -68,8 +69,8 @@ class PostgresJournal(ThreadedJournal):
         self._events = events
         self.folders = folders
         """As this host has them now."""
-        self.woken: Callable[[], None] = _nobody
-        """Called in the event loop when another host has something to share."""
+        self._on_call: list[Callable[[], None]] = []
+        self.company = Company(self._change, self._ask, self._tell_others)
 
     @classmethod
     async def open(
@@ -165,13 +166,18 @@ class PostgresJournal(ThreadedJournal):
         """See `ThreadedJournal.hosts_alive`."""
         return self._engine.alive if isinstance(self._engine, HostEngine) else 1
 
+    def on_call(self, called: Callable[[], None]) -> None:
+        """See `ThreadedJournal.on_call`."""
+        self._on_call.append(called)
+
     def _hear(self) -> None:
         self._engine.notice()
         if self._loop is not None:
             call(self._loop, self._wake)
 
     def _wake(self) -> None:
-        self.woken()
+        for each in self._on_call:
+            each()
 
     # --- what several hosts do otherwise --------------------------------------------------------------------------------------
 
@@ -214,15 +220,14 @@ class PostgresJournal(ThreadedJournal):
         now = time.monotonic()
         if now - self._called_at >= CALL_SECONDS:
             self._called_at = now
-            connection.execute("SELECT pg_notify(?, ?)", (CHANNEL, self._host))
+            self._tell_others(connection)
+
+    def _tell_others(self, connection: Connection) -> None:
+        connection.execute("SELECT pg_notify(?, ?)", (CHANNEL, self._host))
 
 
 def _place(server: Server) -> JournalPlace:
     return JournalPlace(Path(), server.url, server.password.value, server.host, server.lease)
-
-
-def _nobody() -> None:
-    """Nobody wants to know."""
 
 
 def _known_in(connection: Connection, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
@@ -240,6 +245,7 @@ def _join(
     """In one transaction: this host is a member, and its audit file is known. Gives the host's epoch."""
     connection.execute("BEGIN")
     epoch = claims.join(connection, instance, server.lease, now)
+    connection.execute("UPDATE hosts SET api = '{}' WHERE name = here()")  # what its last process said is of no use
     if audit is not None and not queries.is_rebuilt(connection):
         rebuild(connection, audit, roots, now)
     connection.execute("COMMIT")
