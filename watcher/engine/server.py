@@ -121,14 +121,8 @@ class Engine:
         self._fetcher = Fetcher(policy, settings.fetch_timeout, settings.max_input)
         self.workers = WorkerPool(count, self._capacity.image_seconds, settings.max_pixels)
         self._results = self._results_of(shared)
-        parts = Parts(
-            self._fetcher,
-            self.workers,
-            self._connectors,
-            self._results,
-            Limits(settings.max_pixels, self._capacity.frames),
-            self._folder,
-        )
+        limits = Limits(settings.max_pixels, self._capacity.frames)
+        parts = Parts(self._fetcher, self.workers, self._connectors, self._results, limits, self._folder)
         self._processor = Processor(parts, self._capacity.at_work + count)
         self._store: JobStore = shared or SqliteJobs(state_dir / "engine-jobs.db", clock)
         self._webhooks = Webhooks(self._store, policy, clock, random)

@@ -98,20 +98,10 @@ class PostgresJournal(ThreadedJournal):
         roots = {name: folder.root for name, folder in folders.items()}
 
         def prepare() -> tuple[PostgresConnection, PostgresConnection, int]:
-            connection = database.open_own(server, database.schema())
-            reading = database.one_more(server, connection)
-            try:
-                epoch = database.explained(server, partial(_join, server, connection, instance, clock.now(), audit, roots))
-            except BaseException:  # nobody else knows of them
-                connection.close()
-                reading.close()
-                raise
-            return connection, reading, epoch
+            return _connected(server, lambda connection: _join(server, connection, instance, clock.now(), audit, roots))
 
-        if waits is None:
-            connection, reading, epoch = await asyncio.to_thread(prepare)
-        else:
-            connection, reading, epoch = await once_there(prepare, outage, clock, waits)
+        joining = asyncio.to_thread(prepare) if waits is None else once_there(prepare, outage, clock, waits)
+        connection, reading, epoch = await joining
         engine = HostEngine(server, connection, instance=instance, epoch=epoch, clock=clock, tell=outage.tell)
         means: dict[str, Any] = {"events": events, "clock": clock, "keep": keep, "new_id": new_id}
         journal = cls(server, engine, reading, outage=outage, **means, folders=folders)
@@ -237,6 +227,18 @@ def _known_in(connection: Connection, folder: str, directories: Sequence[bytes])
         if ignored is not None:
             found[directory].ignored[name] = ignored
     return [found[directory] for directory in directories]
+
+
+def _connected(server: Server, join: Callable[[PostgresConnection], int]) -> tuple[PostgresConnection, PostgresConnection, int]:
+    """Connections for changes and for questions, and what `join` gave; none stays open where it fails."""
+    connection = database.open_own(server, database.schema())
+    reading = database.one_more(server, connection)
+    try:
+        return connection, reading, database.explained(server, partial(join, connection))
+    except BaseException:  # nobody else knows of them
+        connection.close()
+        reading.close()
+        raise
 
 
 def _join(
