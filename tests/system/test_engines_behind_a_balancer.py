@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.support.daemon import command
 from tests.support.engine import wait_until
 from tests.support.engines import SCHEMA, EngineProcess, Fleet, fleet
 from tests.support.pictures import jpeg
@@ -112,6 +114,7 @@ async def test_a_stop_hands_over(tmp_path: Path, postgres: Postgres) -> None:
             for number in range(6)
         ]
         await engines.at_work("one")
+        await seen_by_commands(engines)
         assert engines.engines["one"].stop() == 0
         assert engines.sql(f"SELECT count(*) FROM {SCHEMA}.engines") == [(0,)]
         await engines.start("two")
@@ -119,6 +122,23 @@ async def test_a_stop_hands_over(tmp_path: Path, postgres: Postgres) -> None:
         await engines.hooked(len(ids))
         assert set(engines.sql(f"SELECT starts FROM {SCHEMA}.jobs")) == {(1,)}
         assert [line["host"] for line in engines.engines["one"].events("cluster.left")] == ["one"]
+
+
+async def seen_by_commands(engines: Fleet) -> None:
+    """`status` and `check` of an engine's configuration tell of the engines and of their jobs."""
+    config = engines.engines["one"].config
+    status = json.loads((await asyncio.to_thread(command, "status", "--json", "--config", config)).stdout)
+    (one,) = status["jobs"]["engines"]
+    assert (one["name"], one["state"], one["since"]) == ("one", "alive", None)
+    assert (status["running"], status["pid"]) == (True, engines.engines["one"].process.pid)
+    shown = (await asyncio.to_thread(command, "status", "--config", config)).stdout
+    assert re.search(r"jobs +1 engine up, ", shown), shown
+    done = await asyncio.to_thread(command, "check", "--json", "--config", config)
+    assert done.returncode == 0, done.stdout
+    found = {check["what"]: check["found"] for check in json.loads(done.stdout)["checks"]}
+    assert "1 engine up" in found["jobs"]
+    assert "connector local" in found
+    assert str(engines.engines["one"].process.pid) in found["running engine"]
 
 
 def test_it_waits_for_a_database_that_is_away(tmp_path: Path) -> None:

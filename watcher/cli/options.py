@@ -45,6 +45,14 @@ def load(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
         ) from None
 
 
+def is_for_engine_alone(config: Path | None) -> bool:
+    """Whether a configuration is for engines, not for a daemon. Raises ConfigurationError where there is none to read."""
+    from watcher.config.loading import find_config_file, read_toml
+
+    data = read_toml(find_config_file(config, os.environ).absolute())
+    return "engine" in data and not {"folders", "compressor"} & set(data)
+
+
 def parsed(read: Callable[[str], Word], text: str) -> Word:
     """What an option's text means. Wrong usage where it means nothing."""
     try:

@@ -10,15 +10,16 @@ from typing import Annotated, Literal
 import typer
 
 from watcher.cli.completion import folders, forms, states
-from watcher.cli.options import ConfigOption, JsonOption, leave, load, parsed
+from watcher.cli.options import ConfigOption, JsonOption, is_for_engine_alone, leave, load, parsed
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say whether the daemon is up, what waits, what failed, how fast it goes. Exit status 3 if it is not running."""
-    from watcher.commands.status import show_status
+    from watcher.commands.status import show_engine_status, show_status
 
+    show = show_engine_status if is_for_engine_alone(config) else show_status
     settings, _ = load(config, "read")
-    leave(show_status(settings, as_json=as_json))
+    leave(show(settings, as_json=as_json))
 
 
 def list_(

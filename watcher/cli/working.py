@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from watcher.cli import completion
-from watcher.cli.options import ConfigOption, JsonOption, leave, load, wait, work
+from watcher.cli.options import ConfigOption, JsonOption, is_for_engine_alone, leave, load, wait, work
 
 FolderToWatch = Annotated[str | None, typer.Option(metavar="DIR", help="The folder to watch.")]
 ListenAddress = Annotated[
@@ -97,9 +97,16 @@ def check(
     probe: Annotated[bool, typer.Option("--probe", help="Also send one tiny image through everything, end to end.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check configuration, folders, account and publish way, and say what to do about each trouble."""
-    from watcher.commands.check import check as check_all
+    """Check configuration, folders, account and publish way, and say what to do about each trouble.
 
+    Where it is for engines alone (`engine`, and neither `folders` nor `compressor`): state, jobs, address and connectors.
+    """
+    from watcher.commands.check import check as check_all
+    from watcher.commands.check import check_engine_alone
+
+    if is_for_engine_alone(config):
+        leave(check_engine_alone(load(config, "engine")[0], as_json=as_json))
+        return
     settings, _ = load(config, "daemon")
     leave(wait(check_all(settings, probe=probe, as_json=as_json)))
 

@@ -14,10 +14,18 @@ from watcher.commands.checks.identity import describe, service_user
 from watcher.commands.checks.manifests import check_manifests
 from watcher.commands.checks.outputs import check_outputs
 from watcher.commands.checks.receivers import check_receivers
-from watcher.commands.checks.remote import check_api, check_staging, check_stores, check_verify
-from watcher.commands.checks.serving import check_ports, check_serving
-from watcher.commands.checks.state import look_at_state
+from watcher.commands.checks.remote import (
+    check_api,
+    check_engine_parts,
+    check_staging,
+    check_stores,
+    check_verify,
+    judge_connector,
+)
+from watcher.commands.checks.serving import check_ports, check_serving, judge_address
+from watcher.commands.checks.state import look_at_engine_state, look_at_state
 from watcher.commands.printing import console, say, say_rows, state_text, write_json
+from watcher.config.engine_settings import DEFAULT_ENGINE_ADDRESS
 from watcher.errors import Unavailable
 from watcher.log import quiet_libraries
 from watcher.log.console import plain
@@ -40,6 +48,22 @@ async def check(settings: Settings, *, probe: bool, as_json: bool = False) -> in
         from watcher.commands.checks.probe import run_probe  # brings in the whole daemon
 
         findings += await run_probe(settings, running=running)
+    return tell(findings, as_json=as_json)
+
+
+def check_engine_alone(settings: Settings, *, as_json: bool = False) -> int:
+    """The same where there are engines and no daemon: state, jobs, address, connectors."""
+    quiet_libraries()
+    user = service_user(settings.state_dir)
+    findings = [describe(user), *look_at_engine_state(settings, user), check_engine_parts()]
+    if running_pid(settings.engine_state_dir) is None:
+        findings.append(judge_address("[engine] listen", settings.engine.listen or DEFAULT_ENGINE_ADDRESS))
+    findings += [judge_connector(name, each) for name, each in settings.engine.connectors.items()]
+    return tell(findings, as_json=as_json)
+
+
+def tell(findings: list[Finding], *, as_json: bool) -> int:
+    """Print them. Exit status 1 where something does not work."""
     failed = sum(finding.state is State.FAIL for finding in findings)
     if as_json:
         write_json({"ok": not failed, "checks": [finding.data() for finding in findings]})

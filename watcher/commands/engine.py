@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from watcher.assembly.records import unless_stopped
 from watcher.clock import SystemClock
 from watcher.commands.run import open_log
+from watcher.config.engine_settings import DEFAULT_ENGINE_ADDRESS
 from watcher.config.values import split_address
 from watcher.engine.server import Capacity, Engine
 from watcher.errors import CalledOff
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from watcher.config.schema import Settings
     from watcher.job_store import SharedStore
 
-DEFAULT_ENGINE_ADDRESS: Final = "127.0.0.1:8787"
-
 
 async def run_engine(settings: Settings) -> int:
     """The local API on its own, until a signal says stop."""
@@ -35,7 +34,7 @@ async def run_engine(settings: Settings) -> int:
     control = Control()
     control.catch_signals()
     host, port = split_address(settings.engine.listen or DEFAULT_ENGINE_ADDRESS)
-    state_dir = settings.state_dir / "engine"
+    state_dir = settings.engine_state_dir
     lock = InstanceLock.take(state_dir)
     keys = {key.get_secret_value() for key in settings.engine.api_keys}
     engine = Engine(

@@ -14,11 +14,15 @@ from watcher.commands.journal_access import reading
 from watcher.commands.printing import console, say_rows, write_json
 from watcher.in_time import answered
 from watcher.log.console import outcome, plain
+from watcher.records.place import JournalPlace
+from watcher.records.shared_jobs import shared_jobs
 from watcher.service.instance import LOCK_NAME, running_pid
-from watcher.shown.figures import DaemonFigures, JournalFigures, Status
+from watcher.shown.figures import DaemonFigures, JournalFigures, Status, jobs_words
 from watcher.shown.report import FINE_STATES, DaemonReport, FolderState, ReceiverState
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from watcher.config.folder_settings import Folder
@@ -40,17 +44,30 @@ def show_status(settings: Settings, *, as_json: bool) -> int:
     return 0 if status["running"] else NOT_RUNNING
 
 
+def show_engine_status(settings: Settings, *, as_json: bool) -> int:
+    """The same where the configuration is for engines alone: whether one runs on this state, and how the shared jobs stand."""
+    jobs = shared_jobs(JournalPlace.of(settings))
+    status = {**_process(settings.engine_state_dir).fields(), **({"jobs": jobs.fields()} if jobs is not None else {})}
+    if as_json:
+        write_json(status)
+    else:
+        rows = [("engine", _daemon_words(status)), *_jobs_lines(status)]
+        say_rows(console(), ((Text(name, "bold"), words) for name, words in rows), NAME_WIDTH)
+    return 0 if status["running"] else NOT_RUNNING
+
+
 # --- facts ------------------------------------------------------------------------------------------------------------------
 
 
 def read_status(settings: Settings, now: float) -> Status:
     """All that is to be known; `now` in Unix seconds."""
-    daemon = _daemon(settings)
+    daemon = _process(settings.state_dir)
     with reading(settings) as journal:
         figures = JournalFigures() if journal is None else journal.figures(now)
         report = None if journal is None or daemon.pid is None else journal.report()
         hosts = [] if journal is None else journal.hosts()
-    return replace(Status.of(daemon, report or _seen_from_here(settings), figures), hosts=hosts)
+    jobs = shared_jobs(JournalPlace.of(settings))
+    return replace(Status.of(daemon, report or _seen_from_here(settings), figures), hosts=hosts, jobs=jobs)
 
 
 def _seen_from_here(settings: Settings) -> DaemonReport:
@@ -64,11 +81,11 @@ def _seen_from_here(settings: Settings) -> DaemonReport:
     return DaemonReport(folders=tuple(states), receivers=tuple(receivers))
 
 
-def _daemon(settings: Settings) -> DaemonFigures:
-    """Whether it runs. A daemon writes the lock file once, when it starts."""
-    pid = running_pid(settings.state_dir)
-    since = None if pid is None else (settings.state_dir / LOCK_NAME).stat().st_mtime
-    return DaemonFigures(str(settings.state_dir), pid, since)
+def _process(state_dir: Path) -> DaemonFigures:
+    """Whether one runs on a state folder. It writes the lock file once, when it starts."""
+    pid = running_pid(state_dir)
+    since = None if pid is None else (state_dir / LOCK_NAME).stat().st_mtime
+    return DaemonFigures(str(state_dir), pid, since)
 
 
 def folder_state(folder: Folder) -> str:
@@ -92,6 +109,7 @@ def _show(out: Console, status: Record) -> None:
     rows += [("folder", _folder_words(folder)) for folder in status["folders"]]
     rows += [("notify", Text(f"{plain(each['name'])} ").append(_receiver_words(each))) for each in status["receivers"]]
     rows += [("host", _host_words(host)) for host in status.get("hosts", ())]
+    rows += _jobs_lines(status)
     if status["last_delay"]:
         rows.append(("waits for", _event_line(status["last_delay"], "yellow")))
     errors = {error["id"]: error for error in reversed(status["last_errors"])}  # the outputs of an image fail alike
@@ -163,6 +181,18 @@ def _host_words(host: Record) -> Text:
         waits = "1 image waits" if count == 1 else f"{count} images wait"
         words.append(f", {waits} for it: no other host sees the files ({folders})", "bold red")
     return words
+
+
+def _jobs_lines(status: Record) -> list[tuple[str, str | Text]]:
+    if not (jobs := status.get("jobs")):
+        return []
+    return [("jobs", jobs_words(jobs)), *(("engine", _engine_words(engine)) for engine in jobs["engines"])]
+
+
+def _engine_words(engine: Record) -> Text:
+    words = Text(f"{plain(engine['name'])} ").append(engine["state"], _HOST_STYLES[engine["state"]])
+    words.append(f" since {_readable(engine['since'])}" if engine["since"] else "")
+    return words.append(f", {engine['in_hand']} in hand" if engine["in_hand"] else "")
 
 
 def _receiver_words(receiver: Record) -> Text:

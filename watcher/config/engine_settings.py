@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -11,6 +11,9 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from watcher.config.section import Section
 from watcher.config.units import Duration, FileMode, Size
 from watcher.config.values import AbsolutePath, Address, HttpUrl, is_loopback
+
+DEFAULT_ENGINE_ADDRESS: Final = "127.0.0.1:8787"
+"""Where an engine on its own listens unless told otherwise."""
 
 
 class DirectoryConnectorSettings(Section):

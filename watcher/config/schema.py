@@ -217,6 +217,11 @@ class Settings(BaseSettings):
         """Where the journal lies, unless it is on PostgreSQL."""
         return self.state_dir / "journal.db"
 
+    @property
+    def engine_state_dir(self) -> Path:
+        """Where an engine on its own keeps its state."""
+        return self.state_dir / "engine"
+
     @classmethod
     def settings_customise_sources(
         cls,

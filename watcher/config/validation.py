@@ -54,7 +54,7 @@ def check_whole(settings: Settings, purpose: Purpose, environment: Mapping[str, 
         *_check_journal(settings),
         *_check_folders(settings, looked_at.real_paths),
         *_check_moves(settings.folders, looked_at.chains),
-        *_check_publish(settings),
+        *(_check_publish(settings) if purpose == "daemon" or settings.folders else ()),
         *_check_receivers(settings, purpose),
     ]
     if purpose == "daemon":

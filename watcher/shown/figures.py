@@ -185,6 +185,36 @@ class HostFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineFigures:
+    """How an engine does that shares its jobs. `since`: until when its lease lasts or lasted (Unix seconds)."""
+
+    name: str
+    alive: bool
+    since: float
+    in_hand: int
+
+    def fields(self) -> Record:
+        """As `status --json` has them."""
+        since = None if self.alive else optional_timestamp(self.since)
+        return {"name": self.name, "state": "alive" if self.alive else "gone", "since": since, "in_hand": self.in_hand}
+
+
+@dataclass(frozen=True, slots=True)
+class JobsFigures:
+    """The jobs that engines share: how many wait, are at work, and have a webhook that is to be told."""
+
+    engines: Sequence[EngineFigures]
+    waiting: int
+    at_work: int
+    webhooks: int
+
+    def fields(self) -> Record:
+        """As `status --json` has them."""
+        engines = [engine.fields() for engine in self.engines]
+        return {"engines": engines, "waiting": self.waiting, "at_work": self.at_work, "webhooks": self.webhooks}
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """All that there is to know of a daemon in one value."""
 
@@ -196,6 +226,8 @@ class Status:
     receivers: Sequence[ReceiverFigures] = ()
     hosts: Sequence[HostFigures] = ()
     """Those that share the journal, where any do."""
+    jobs: JobsFigures | None = None
+    """Those of engines that share them, where any do."""
 
     @classmethod
     def of(cls, daemon: DaemonFigures, report: DaemonReport, journal: JournalFigures) -> Status:
@@ -217,7 +249,20 @@ class Status:
         paused = optional_timestamp(self.journal.paused.get(None))
         whole = {**self.daemon.fields(), "paused": paused, "api": api, **self.counts.fields(), **journal}
         hosts = {"hosts": [host.fields() for host in self.hosts]} if self.hosts else {}
-        return {**whole, "folders": folders, "receivers": receivers, **hosts}
+        jobs = {"jobs": self.jobs.fields()} if self.jobs is not None else {}
+        return {**whole, "folders": folders, "receivers": receivers, **hosts, **jobs}
+
+
+def jobs_words(jobs: Record) -> str:
+    """How the jobs of engines stand, for people."""
+    words = {
+        "waiting": ("job waits", "jobs wait"),
+        "at_work": ("at work", "at work"),
+        "webhooks": ("webhook due", "webhooks due"),
+    }
+    said = [f"{jobs[name]} {one if jobs[name] == 1 else many}" for name, (one, many) in words.items() if jobs[name]]
+    alive = sum(engine["state"] == "alive" for engine in jobs["engines"])
+    return ", ".join((f"{alive} engine{'s' * (alive != 1)} up", *(said or ["no job waits"])))
 
 
 def paused_since(paused: Mapping[str | None, float], folder: str) -> float | None:

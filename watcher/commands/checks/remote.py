@@ -158,17 +158,22 @@ def judge_head(bucket: str, head: HeadAnswer) -> Finding:
 
 def check_engine(settings: Settings) -> Iterator[Finding]:
     """Whether its parts are installed, and each connector that a folder names is there and usable."""
+    yield check_engine_parts()
+    for name in dict.fromkeys(connector for connector, _, _ in stores(settings)):
+        yield judge_connector(name, settings.engine.connectors.get(name))
+
+
+def check_engine_parts() -> Finding:
+    """Whether they are installed."""
     try:
         import watcher.engine.server  # noqa: F401 - an extra: whether it can be imported is the question
     except ImportError as error:
-        yield fail("engine", f"cannot be loaded: {error}", "pip install 'compressor-watcher[engine]'")
-    else:
-        yield ok("engine", "its parts are installed")
-    for name in dict.fromkeys(connector for connector, _, _ in stores(settings)):
-        yield _connector(name, settings.engine.connectors.get(name))
+        return fail("engine", f"cannot be loaded: {error}", "pip install 'compressor-watcher[engine]'")
+    return ok("engine", "its parts are installed")
 
 
-def _connector(name: str, connector: ConnectorSettings | None) -> Finding:
+def judge_connector(name: str, connector: ConnectorSettings | None) -> Finding:
+    """Whether it is there and usable, as far as can be seen from here."""
     what = f"connector {name}"
     if connector is None:
         return fail(what, "is not configured", f"add [engine.connectors.{name}] with its `kind`")

@@ -239,10 +239,11 @@ def check_ports(settings: Settings) -> list[Finding]:
     wanted = {"[admin] listen": settings.admin.listen}
     if settings.compressor.embedded:
         wanted["[engine] listen"] = settings.engine.listen
-    return [_bindable(what, address) for what, address in wanted.items() if address is not None]
+    return [judge_address(what, address) for what, address in wanted.items() if address is not None]
 
 
-def _bindable(what: str, address: str) -> Finding:
+def judge_address(what: str, address: str) -> Finding:
+    """Whether it can be listened on."""
     host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

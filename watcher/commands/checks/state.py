@@ -12,12 +12,14 @@ from watcher.commands.checks.folders import RIGHTS_HINT, existing, file_system
 from watcher.config.units import human_size
 from watcher.errors import NotAnswering, Unavailable
 from watcher.records.place import JournalPlace
+from watcher.records.shared_jobs import shared_jobs
 from watcher.records.views import JournalViews
 from watcher.service.instance import running_pid
+from watcher.shown.figures import jobs_words
 
 if TYPE_CHECKING:
     import pwd
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from watcher.commands.checks.finding import Finding
@@ -32,8 +34,17 @@ _AUDIT_HINT: Final = f"{RIGHTS_HINT}, or set [log] audit"
 
 def look_at_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Finding]:
     """The lines about state folder, journal, daemon and audit file, seen with the rights of `user`, or with our own."""
+    return _look(settings, lambda: check_state(settings), user)
+
+
+def look_at_engine_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Finding]:
+    """The lines about state folder, engine and jobs where engines are on their own, seen alike."""
+    return _look(settings, lambda: check_engine_state(settings), user)
+
+
+def _look(settings: Settings, check: Callable[[], Iterator[Finding]], user: pwd.struct_passwd | None) -> list[Finding]:
     try:
-        return ChildLook(settings.state_dir, lambda _: list(check_state(settings)), user).result(STATE_PATIENCE_SECONDS)
+        return ChildLook(settings.state_dir, lambda _: list(check()), user).result(STATE_PATIENCE_SECONDS)
     except NotAnswering as error:
         return [fail("state_dir", error.message, error.hint)]
 
@@ -44,9 +55,22 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     yield from _room("state_dir: disk", settings.state_dir)
     yield _daemon(settings.state_dir)
     yield from _journal(JournalPlace.of(settings))
+    yield from _jobs(JournalPlace.of(settings), expected=False)
     yield _audit(settings)
     if settings.audit_path.parent != settings.state_dir:
         yield from _room("audit file: disk", settings.audit_path.parent)
+
+
+def check_engine_state(settings: Settings) -> Iterator[Finding]:
+    """What an engine on its own needs, as this process sees it."""
+    yield _state_dir(settings.state_dir)
+    yield from _room("state_dir: disk", settings.state_dir)
+    try:
+        pid = running_pid(settings.engine_state_dir)
+        yield ok("running engine", "none runs with this state" if pid is None else f"runs with this state (pid {pid})")
+    except Unavailable as error:
+        yield skip("running engine", error.message, error.hint)
+    yield from _jobs(JournalPlace.of(settings), expected=True)
 
 
 def _state_dir(path: Path) -> Finding:
@@ -104,6 +128,22 @@ def _journal(place: JournalPlace) -> Iterator[Finding]:
         yield fail("journal", error.message, error.hint)
     else:
         yield ok("journal", f"{waiting} outputs wait or are under way")
+
+
+def _jobs(place: JournalPlace, *, expected: bool) -> Iterator[Finding]:
+    """The jobs that engines share; `expected`: also before there are any."""
+    try:
+        jobs = shared_jobs(place)
+    except Unavailable as error:
+        if expected:
+            yield fail("jobs", error.message, error.hint)
+        return
+    if jobs is not None:
+        yield ok("jobs", f"in {place.name}: {jobs_words(jobs.fields())}")
+    elif expected and place.is_shared:
+        yield ok("jobs", f"{place.name} answers; the first engine makes the tables")
+    elif expected:
+        yield ok("jobs", "in a file of this engine's state, for it alone")
 
 
 def _audit(settings: Settings) -> Finding:
