@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.support.postgres", "tests.support.s3", "tests.support.skipping"]
+
+SLOW = [HealthCheck.too_slow]  # of a machine that others use as well, not of a strategy
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=SLOW)
+settings.register_profile("search", deadline=None, suppress_health_check=SLOW)
+settings.load_profile("suite")  # the same examples in each run; `make soak` searches among others
 
 LONG_FIRST = ("tests/system/service", "tests/fault", "tests/system", "tests/property")
 """Where the tests lie that take longest: side by side with others they have to begin first."""

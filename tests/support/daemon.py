@@ -1,4 +1,8 @@
-"""The installed command, driven as an outsider would: a process, its standard output, its files."""
+"""The installed command, driven as an outsider would: a process, its standard output, its files.
+
+Where nothing but the start of the interpreter would be added, it is forked (tests/support/forks.py); `installed=True`, a command
+around it, or an environment that Python itself reads make it the installed file.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Protocol, Self
+
+from tests.support.forks import fork
 
 COMMAND = Path(sys.executable).with_name("compressor-watcher")
 PATIENCE_SECONDS = 60.0
+OF_THE_COMMAND = ("WATCHER_", "XDG_")
+"""How variables begin that are read by the command, not by the interpreter or by libraries while they are imported."""
 
 
 def wait_until(condition: Any, seconds: float = PATIENCE_SECONDS, *, pause: float = 0.02) -> Any:
@@ -33,34 +42,75 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-def command(*arguments: str | Path, environment: dict[str, str] | None = None, timeout: float = 120, **options: Any) -> Any:
-    """Run the command to its end."""
-    return subprocess.run(
-        [COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=clean_environment(**(environment or {})),
-        **options,
-    )
+def is_forked(environment: dict[str, str] | None) -> bool:
+    """Whether a process with these variables besides the suite's own does the same where it is forked."""
+    return all(name.startswith(OF_THE_COMMAND) for name in environment or {})
+
+
+def command(
+    *arguments: str | Path,
+    environment: dict[str, str] | None = None,
+    timeout: float = 120,
+    cwd: str | Path | None = None,
+    installed: bool = False,
+    **options: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end. Further options are those of subprocess.run."""
+    variables = clean_environment(**(environment or {}))
+    if options or installed or not is_forked(environment):
+        words = [COMMAND, *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=variables, cwd=cwd, **options)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = fork(arguments, environment=variables, cwd=cwd, stdout=output, stderr=errors)
+        try:
+            status = process.wait(timeout)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(list(map(str, arguments)), status, _text(output), _text(errors))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode().replace("\r\n", "\n")
+
+
+class Process(Protocol):
+    """What tests do with a process."""
+
+    pid: int
+    returncode: int | None
+    stdout: IO[bytes] | None
+    stderr: IO[bytes] | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 class Daemon:
     """A running `compressor-watcher run`; its log lines are read as they come."""
 
     def __init__(
-        self, config: Path, environment: dict[str, str] | None = None, *, verb: str = "run", within: Sequence[str] = ()
+        self,
+        config: Path,
+        environment: dict[str, str] | None = None,
+        *,
+        verb: str = "run",
+        within: Sequence[str] = (),
+        installed: bool = False,
     ) -> None:
         """`within` is a command that runs it, as `setpriv` or `unshare` do."""
         self.config = config
         self.lines: list[dict[str, Any]] = []
         self.errors: list[str] = []
-        self.process = subprocess.Popen(
-            [*within, COMMAND, verb, "--config", str(config)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=clean_environment(**(environment or {})),
-        )
+        arguments, variables, pipe = (verb, "--config", str(config)), clean_environment(**(environment or {})), subprocess.PIPE
+        self.process: Process
+        if within or installed or not is_forked(environment):
+            self.process = subprocess.Popen([*within, COMMAND, *arguments], stdout=pipe, stderr=pipe, env=variables)
+        else:
+            self.process = fork(arguments, environment=variables, stdout=pipe, stderr=pipe)
         self._threads = [
             threading.Thread(target=self._read_lines, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True),

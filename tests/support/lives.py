@@ -5,29 +5,21 @@
         life.wait_for("service.ready")
         life.kill()
 
-What runs is the installed command's own `main`, with the arguments given; only the start of the interpreter is saved. The lives'
-standard output is appended to `log`, which may be shared by all of them; standard error goes beside it (`log` + ".err").
+Their standard output is appended to `log`, which may be shared by all of them; standard error goes beside it (`log` + ".err").
 """
 
 from __future__ import annotations
 
-import gc
-import importlib
 import json
-import os
-import pkgutil
 import signal
 import subprocess
-import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from tests.support.crashing import Crash
 from tests.support.daemon import PATIENCE_SECONDS, clean_environment
-
-ROOT = Path(__file__).parents[2]
+from tests.support.forks import Forked, fork
 
 
 def read_lines(log: Path, start: int = 0) -> list[dict[str, Any]]:
@@ -50,12 +42,11 @@ def read_lines(log: Path, start: int = 0) -> list[dict[str, Any]]:
 class Life:
     """One run of the command."""
 
-    def __init__(self, nursery: Nursery, pid: int, log: Path, start: int) -> None:
-        self.pid = pid
+    def __init__(self, process: Forked, log: Path, start: int) -> None:
+        self.pid = process.pid
         self.log = log
-        self._nursery = nursery
+        self._process = process
         self._start = start
-        self._status: int | None = None
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
@@ -63,7 +54,7 @@ class Life:
 
     def errors(self) -> str:
         """What all lives of this log wrote to standard error."""
-        path = self.log.with_suffix(self.log.suffix + ".err")
+        path = errors_beside(self.log)
         return path.read_text() if path.exists() else ""
 
     def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
@@ -83,18 +74,18 @@ class Life:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""
-        if self._status is None:
-            os.kill(self.pid, number)
+        self._process.send_signal(number)
 
     def poll(self) -> int | None:
         """Its exit status (negative: the signal that ended it), None while it runs."""
-        return self._ask(0.0)
+        return self._process.poll()
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Its exit status, when it has ended."""
-        status = self._ask(seconds)
-        assert status is not None, f"still running after {seconds} s: {self.lines()[-5:]} {self.errors()}"
-        return status
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {seconds} s: {self.lines()[-5:]} {self.errors()}") from None
 
     def kill(self) -> int:
         """SIGKILL; gives the exit status."""
@@ -106,121 +97,40 @@ class Life:
         self.signal(signal.SIGTERM)
         return self.wait()
 
-    def _ask(self, seconds: float) -> int | None:
-        if self._status is None:
-            self._status = self._nursery.call(what="wait", pid=self.pid, seconds=seconds)
-        return self._status
-
 
 class Nursery:
-    """The process that forks the lives. Whatever still runs at its end is killed."""
+    """Where lives are begun. Whatever still runs at its end is killed."""
 
     def __init__(self) -> None:
         self._lives: list[Life] = []
-        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.lives"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=clean_environment(),
-        )
         return self
 
     def __exit__(self, *_: object) -> None:
         for life in self._lives:
             if life.poll() is None:
                 life.kill()
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
 
     def begin(
         self, *arguments: str | Path, log: Path, crash: Crash | None = None, environment: dict[str, str] | None = None
     ) -> Life:
         """A life of the command with these arguments, and how it is to end."""
         start = log.stat().st_size if log.exists() else 0
-        pid = self.call(
-            what="begin",
-            arguments=[str(argument) for argument in arguments],
-            log=str(log),
-            crash=None if crash is None else asdict(crash),
-            environment=environment or {},
-        )
-        life = Life(self, pid, log, start)
+        with log.open("ab") as lines, errors_beside(log).open("ab") as errors:
+            process = fork(
+                arguments,
+                environment=clean_environment(**(environment or {})),
+                stdin=subprocess.DEVNULL,
+                stdout=lines,
+                stderr=errors,
+                crash=crash,
+            )
+        life = Life(process, log, start)
         self._lives.append(life)
         return life
 
-    def call(self, **request: Any) -> Any:
-        """One request to the process, and its answer."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        assert answer, "the process that forks the lives has died"
-        return json.loads(answer)
 
-
-def _begin(request: dict[str, Any]) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    _live(request)
-    sys.exit(0)
-
-
-def _live(request: dict[str, Any]) -> None:
-    from watcher.cli import main
-
-    log = request["log"]
-    for path, descriptor in ((os.devnull, 0), (log, 1), (log + ".err", 2)):
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    os.environ.update(request["environment"])
-    if request["crash"] is not None:
-        Crash(**request["crash"]).install()
-    sys.argv = ["compressor-watcher", *request["arguments"]]
-    main()
-
-
-def _wait(request: dict[str, Any]) -> int | None:
-    deadline = time.monotonic() + request["seconds"]
-    while True:
-        pid, status = os.waitpid(request["pid"], os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= deadline:
-            return None
-        time.sleep(0.005)
-
-
-def _import_everything() -> None:
-    """What every life needs, so that none has to load it: all of the daemon, but not the engine."""
-    import watcher
-
-    for module in pkgutil.walk_packages(watcher.__path__, "watcher."):
-        if not module.name.startswith(("watcher.engine", "watcher.__main__")):
-            importlib.import_module(module.name)
-    importlib.import_module("structlog")
-    gc.freeze()  # nobody's collector need look at it again
-
-
-def _serve() -> None:
-    _import_everything()
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = _begin(request) if request["what"] == "begin" else _wait(request)
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    _serve()
+def errors_beside(log: Path) -> Path:
+    """Where the standard error of all lives of this log goes."""
+    return log.with_suffix(log.suffix + ".err")

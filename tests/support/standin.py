@@ -26,25 +26,25 @@ import dataclasses
 import fnmatch
 import hashlib
 import json
+import os
 import random
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import urllib.request
 import uuid
 import zlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 from aiohttp import web
 
+from tests.support.forks import Forked, fork
 from watcher.compressor.wire import ASYNC_ABOVE_BYTES, STORE_HEADERS, error_body
 
 DEFAULT_KEY: Final = "stand-in-key"
@@ -549,7 +549,7 @@ class StandinProcess:
         self.api_key = api_key
         self.seed = seed
         self.port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Forked | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -560,9 +560,8 @@ class StandinProcess:
 
     def start(self) -> None:
         """Start it; a second start listens on the port of the first."""
-        command = [sys.executable, "-m", "tests.support.standin", "--port", str(self.port), "--api-key", self.api_key]
-        root = Path(__file__).parents[2]
-        self._process = subprocess.Popen([*command, "--seed", str(self.seed)], cwd=root, stdout=subprocess.PIPE, text=True)
+        arguments = ("--port", str(self.port), "--api-key", self.api_key, "--seed", str(self.seed))
+        self._process = fork(arguments, name="standin", environment=dict(os.environ), stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the stand-in did not start"

@@ -148,7 +148,7 @@ def test_a_post_of_wordpress_gets_its_picture(place: NotifiedPlace, tmp_path: Pa
 
 
 def test_a_hugo_site_is_built_once_for_many_pictures(place: NotifiedPlace, tmp_path: Path) -> None:
-    """Its data file has all of them when it is built."""
+    """Not for each of them, and its data file has all when it is built last."""
     data, site, bin_ = Recipe("Build a Hugo site").settings(place, tmp_path), tmp_path / "site", tmp_path / "bin"
     for folder in (site / "data", bin_):
         folder.mkdir(parents=True)
@@ -159,14 +159,18 @@ def test_a_hugo_site_is_built_once_for_many_pictures(place: NotifiedPlace, tmp_p
     data["notify"]["hugo"]["command"][2] = str(site)
     data["notify"]["hugo"]["digest"] = "4s"
     write(place, data)
+
+    def shown() -> str:
+        return (site / "public.json").read_text() if (site / "public.json").exists() else ""
+
     with Daemon(place.config, {**KEY, "PATH": f"{bin_}:{os.environ['PATH']}"}) as daemon:
         place.drop_some(6)
         daemon.wait_for("image.stored", 6)
-        wait_until((site / "public.json").exists)
+        wait_until(lambda: all(f"/drop/{number:05d}.jpg" in shown() for number in range(1, 7)))
 
-    assert (site / "built").read_text() == f"--source {site} --quiet\n"
-    shown = (site / "public.json").read_text()
-    assert all(f"/drop/{number:05d}.jpg" in shown for number in range(1, 7))
+    built = (site / "built").read_text().splitlines()
+    assert set(built) == {f"--source {site} --quiet"}
+    assert len(built) <= 2  # the drops of a slow machine may take longer than a digest
 
 
 def test_a_product_of_shopify_gets_its_picture(place: NotifiedPlace, tmp_path: Path) -> None:
