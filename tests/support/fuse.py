@@ -100,7 +100,7 @@ def _sshfs(share: Mounted) -> subprocess.Popen[bytes]:
     """With an SFTP server at the other end of a socket pair: no network, no login."""
     ours, theirs = socket.socketpair()
     share.helpers.append(subprocess.Popen([SFTP_SERVER], stdin=ours, stdout=ours, stderr=subprocess.DEVNULL))
-    command = ["sshfs", "-f", "-o", "passive", *share.options, f":{share.below}", str(share.point)]
+    command = ["sshfs", "-f", "-o", "passive,dcache_timeout=1", *share.options, f":{share.below}", str(share.point)]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
     ours.close()
     theirs.close()

@@ -112,7 +112,10 @@ class OpenOriginal:
         self._threads.start(Lane.SERVING, work)
 
     def is_intact(self) -> bool:
-        """Whether size and mtime are those of the bytes that were hashed. Raises Unavailable where the disk is in trouble."""
+        """Whether what is served is what was hashed: bytes that are held are; else the size and mtime of the file tell.
+
+        Raises Unavailable where the disk is in trouble.
+        """
         descriptor = self._contents.descriptor
         if descriptor < 0:
             return self._contents.held is not None
@@ -130,7 +133,7 @@ class OpenOriginal:
 
 
 def unavailable(what: str, path: Path, error: OSError) -> Unavailable:
-    """What is said of a file that cannot be had now."""
+    """What is said of a file that is not available now."""
     hint = "check the owner, mode and mount of the file and its folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "make room there"

@@ -14,6 +14,7 @@ from tests.support.fuse import KINDS, UNCACHED, mounted, needs
 from tests.support.publishing import wait_until
 from tests.support.ways import picture
 from watcher.config import loading
+from watcher.intake.contents import LARGEST_BYTES
 from watcher.intake.mounts import current_mounts, mounts_below
 from watcher.model import Event
 
@@ -103,9 +104,14 @@ async def test_a_copy_keeps_owner_mode_and_attributes(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_goes_while_it_is_open_has_changed(tmp_path: Path) -> None:
-    """Some shares ask by its path for what is open: then not even its size can be had any more, which is no fault of ours."""
+    """Some shares ask by its path for what is open: then not even its size is known any more, which is no fault of ours.
+
+    The file is larger than those that are held in memory, which nothing that becomes of the file can change.
+    """
+    comment = b"\xff\xfe\xff\xff" + bytes(65_533)
+    large = picture()[:2] + (LARGEST_BYTES // len(comment) + 1) * comment + picture()[2:]
     with mounted("bindfs", tmp_path / "below", tmp_path / "drop", "-o", UNCACHED):
-        (tmp_path / "below" / "a.jpg").write_bytes(picture())
+        (tmp_path / "below" / "a.jpg").write_bytes(large)
         async with drops(tmp_path, times=TIMES) as bench:
             await taken(bench, "a.jpg")
             (image,) = await bench.images()
