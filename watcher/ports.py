@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from watcher.compressor.wire import FetchRequest, Pending, Result
@@ -290,8 +290,8 @@ class Journal(Protocol):
     async def stored_at(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredObject]:
         """What we put at these (bucket, key)."""
 
-    async def is_own_output(self, folder: str, sha1: str) -> bool:
-        """Whether this content came out of an image of this folder (and was not also what went in)."""
+    def is_own_output(self, folder: str, sha1: str) -> Awaitable[bool]:
+        """Whether this content came out of an image of this folder (and was not also what went in). Asked when it is called."""
 
     async def hashed(self, image_id: str, facts: SourceFacts, ticket: Ticket) -> None:
         """Remember what the open descriptor said, and the ticket. Need not be durable before the image's next change is."""

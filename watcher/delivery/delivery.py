@@ -79,6 +79,10 @@ class Policy:
     """Whether an SVG is stored as a PNG, as the embedded engine does."""
 
 
+class OwnOutput(Exception):
+    """The file is what came out of this folder's own images: sending it would compress it again and again."""
+
+
 @dataclass(slots=True)
 class OpenImage:
     """An image whose original is open, and its temporary URL once somebody asked for it."""
@@ -90,6 +94,14 @@ class OpenImage:
     asked: int = 0
     """So many requests under way in this turn, or answered, need the original."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    own_output: asyncio.Future[bool] | None = None
+    """Whether the file came out of this folder's own images. Asked when it was opened, awaited with what lies at the key: two
+    questions for one hand-over. None where nobody has to know."""
+
+    async def refuse_own_output(self) -> None:
+        """Raises OwnOutput."""
+        if self.own_output is not None and await self.own_output:
+            raise OwnOutput
 
     async def is_current(self, within: float = 0.0) -> bool:
         """Whether the path still leads to the bytes that were hashed. Raises NotAnswering. See `Source.is_current`."""

@@ -43,7 +43,16 @@ from watcher.delivery.decisions import (
     keeps_doubt,
     next_step,
 )
-from watcher.delivery.delivery import FRESH_SECONDS, Delivery, LostOriginal, OpenImage, is_unsettled, key_fields, with_states
+from watcher.delivery.delivery import (
+    FRESH_SECONDS,
+    Delivery,
+    LostOriginal,
+    OpenImage,
+    OwnOutput,
+    is_unsettled,
+    key_fields,
+    with_states,
+)
 from watcher.delivery.disposal import Disposal
 from watcher.delivery.exchange import Exchange
 from watcher.delivery.last_failures import LastFailures
@@ -112,9 +121,13 @@ class Pipeline:
                 raise  # putting it off in the journal would forget a job that is paid for
             return await self._defer(image, str(error))
         async with self._opened(image, source) as opened:
-            if await self._is_own_output(opened):
+            if not any(map(is_unsettled, image.open_outputs)):
+                own_output = self._ports.journal.is_own_output(image.file.folder, source.facts.sha1)
+                opened.own_output = asyncio.ensure_future(own_output)
+            try:
+                return await self._each_output(opened)
+            except OwnOutput:
                 return await self._dismiss(image)
-            return await self._each_output(opened)
 
     async def _without_original(self, image: Image) -> Image:
         """The version is gone or replaced. What was asked for before that may have been done all the same."""
@@ -151,13 +164,6 @@ class Pipeline:
                 await self._ports.publisher.withdraw(ticket)
             source.close()
 
-    async def _is_own_output(self, opened: OpenImage) -> bool:
-        """Whether the file is what came out of this folder's own images: sending it would compress it again and again."""
-        image = opened.image
-        if any(map(is_unsettled, image.open_outputs)):
-            return False
-        return await self._ports.journal.is_own_output(image.file.folder, opened.source.facts.sha1)
-
     async def _dismiss(self, image: Image) -> Image:
         """Nothing of it is sent."""
         reason = IgnoredReason.OWN_OUTPUT
@@ -186,6 +192,7 @@ class Pipeline:
         try:
             delivery = self._addressed(delivery)
         except InvalidKey as error:
+            await opened.refuse_own_output()
             failed = Failed(FailedReason.INVALID_KEY, error.message, error.hint, output.attempts)
             return await self._transitions.write(delivery, failed, self.policy)
         async with self._keys.hold(delivery.bucket, delivery.key):
@@ -221,6 +228,7 @@ class Pipeline:
     async def _act(self, delivery: Delivery, opened: OpenImage) -> Conclusion:
         last, place = self._failures.get(delivery.id), (delivery.bucket, delivery.key)
         found = Findings((await self._ports.journal.stored_at([place])).get(place))
+        await opened.refuse_own_output()
         while isinstance(step := next_step(delivery, found, last, self.policy), Question):
             found = await self._find_out(step, delivery, opened, found)
         if isinstance(step, Send):

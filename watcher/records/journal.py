@@ -13,7 +13,7 @@ from watcher.records.followers import JournalFollowers
 from watcher.records.pauses import JournalPauses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from watcher.model import (
         Ending,
@@ -117,8 +117,8 @@ class ThreadedJournal:
         """Have a change made that nobody waits for."""
         self._writer.submit(change).add_done_callback(_heard)
 
-    async def _ask(self, question: Callable[[Connection], Answer]) -> Answer:
-        return await (self._change(question) if self._reader is None else self._reader.ask(question))
+    def _ask(self, question: Callable[[Connection], Answer]) -> Awaitable[Answer]:
+        return self._change(question) if self._reader is None else self._reader.ask(question)
 
     # --- files and images -----------------------------------------------------------------------------------------------------
 
@@ -171,9 +171,9 @@ class ThreadedJournal:
         """See `Journal.stored_at`."""
         return await self._ask(partial(queries.stored_at, places=places))
 
-    async def is_own_output(self, folder: str, sha1: str) -> bool:
+    def is_own_output(self, folder: str, sha1: str) -> Awaitable[bool]:
         """See `Journal.is_own_output`."""
-        return await self._ask(partial(queries.is_own_output, folder=folder, sha1=sha1))
+        return self._ask(partial(queries.is_own_output, folder=folder, sha1=sha1))
 
     async def live_tokens(self, now: float) -> set[str]:
         """Tokens of temporary URLs whose images have not ended; whatever else was published is a leftover."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from watcher.records.dialect import Connection
 
@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 class Connected(Protocol):
     """Has a function of the connection called in the thread that owns it, and gives its answer."""
 
-    async def __call__(self, work: Callable[[Connection], Answer], /) -> Answer:
+    def __call__(self, work: Callable[[Connection], Answer], /) -> Awaitable[Answer]:
         """What the function gave; a change is durable by then."""
 
 

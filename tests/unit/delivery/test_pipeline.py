@@ -124,6 +124,18 @@ class TestTheHappyWay:
         assert (world.api.requests, changes(world)) == ([], ["hashed", "dismiss"])
         assert [call[0] for call in world.originals.calls] == ["open"]
 
+    async def test_our_own_output_is_dismissed_once_for_all_outputs(self) -> None:
+        """Also where one of them could not have been stored: nothing is wrong with what is not to be sent."""
+        world = FakeWorld()
+        world.journal.own_output = True
+        outputs = (Output(None, OutputState.WAITING, key="a"), Output("thumb", OutputState.WAITING, key="b"))
+        await world.pipeline().process(new_image(*outputs))
+        nowhere = new_image()
+        nowhere.rule.outputs[0].store["path"] = "{dir}"
+        await world.pipeline().process(nowhere)
+        assert (world.api.requests, changes(world)) == ([], ["hashed", "dismiss"] * 2)
+        assert len(world.events.of(Event.IMAGE_IGNORED)) == 2
+
     async def test_one_url_serves_all_outputs(self) -> None:
         """Each output has a request and an ending of its own."""
         world = FakeWorld()
