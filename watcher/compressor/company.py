@@ -78,32 +78,32 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class MemberChange:
     """What follows from hearing of the others."""
 
     member: Member
     change: CircuitChange
 
 
-def hear(circuit: Circuit, member: Member, peers: Sequence[Peer], now: float) -> Heard:
+def hear(circuit: Circuit, member: Member, peers: Sequence[Peer], now: float) -> MemberChange:
     """Take note of how the way stands on the other hosts. `now` is monotonic."""
     troubled = [peer for peer in peers if peer.standing.is_in_trouble]
     known = frozenset(_name(peer) for peer in peers)
     member = replace(member, looked_at=member.looked_at & known)
     if (leader := _whose_word_is_out(member, peers)) is not None and circuit.led_by:
-        return Heard(replace(member, led_by=None), _over(circuit, leader.name, now))
+        return MemberChange(replace(member, led_by=None), _over(circuit, leader.name, now))
     if circuit.phase is Phase.CLOSED:
         return _hear_in_peace(circuit, replace(member, led_by=None), peers, now)
     if circuit.phase in SHUT:
         return _hear_in_trouble(circuit, member, troubled, now)
-    return Heard(member, CircuitChange(circuit))
+    return MemberChange(member, CircuitChange(circuit))
 
 
-def alone(circuit: Circuit, member: Member, now: float) -> Heard:
+def alone(circuit: Circuit, member: Member, now: float) -> MemberChange:
     """Nothing is heard of the others: whoever was led asks for itself."""
     if not circuit.led_by:
-        return Heard(member, CircuitChange(circuit))
-    return Heard(replace(member, led_by=None), CircuitChange(_leads(circuit, now)))
+        return MemberChange(member, CircuitChange(circuit))
+    return MemberChange(replace(member, led_by=None), CircuitChange(_leads(circuit, now)))
 
 
 def _name(peer: Peer) -> tuple[str, float]:
@@ -123,18 +123,18 @@ def _over(circuit: Circuit, host: str, now: float) -> CircuitChange:
     return CircuitChange(rules.closed(circuit), lines)
 
 
-def _hear_in_peace(circuit: Circuit, member: Member, peers: Sequence[Peer], now: float) -> Heard:
+def _hear_in_peace(circuit: Circuit, member: Member, peers: Sequence[Peer], now: float) -> MemberChange:
     fresh = [peer for peer in peers if _name(peer) not in member.looked_at]
     member = replace(member, looked_at=member.looked_at | {_name(peer) for peer in fresh if peer.standing.since is not None})
     waits = [peer for peer in fresh if peer.standing.phase is Phase.THROTTLED and peer.standing.wait > 0]
     troubled = [peer for peer in fresh if peer.standing.is_in_trouble and not peer.standing.led]
     if waits:
-        return Heard(member, _paused(circuit, max(waits, key=lambda peer: peer.standing.wait), now))
+        return MemberChange(member, _paused(circuit, max(waits, key=lambda peer: peer.standing.wait), now))
     if not troubled:
-        return Heard(member, CircuitChange(circuit))
+        return MemberChange(member, CircuitChange(circuit))
     leader = min(troubled, key=_order)
     looking = replace(circuit, phase=Phase.CHECKING, led_by=leader.name, chargeable=NOBODY, wake_at=now)
-    return Heard(replace(member, led_by=leader), CircuitChange(looking))
+    return MemberChange(replace(member, led_by=leader), CircuitChange(looking))
 
 
 def _paused(circuit: Circuit, peer: Peer, now: float) -> CircuitChange:
@@ -143,18 +143,20 @@ def _paused(circuit: Circuit, peer: Peer, now: float) -> CircuitChange:
     return rules.asked_to_wait(circuit, LogLine(Event.API_THROTTLED, fields), said.wait, now)
 
 
-def _hear_in_trouble(circuit: Circuit, member: Member, troubled: Sequence[Peer], now: float) -> Heard:
+def _hear_in_trouble(circuit: Circuit, member: Member, troubled: Sequence[Peer], now: float) -> MemberChange:
     own = Peer(member.name, member.standing)
     leader = min([own, *troubled] if own.standing.is_in_trouble else troubled, key=_order, default=own)
     if leader.name == member.name:
         changed = _leads(circuit, now) if circuit.led_by else circuit
-        return Heard(replace(member, led_by=None), CircuitChange(changed))
+        return MemberChange(replace(member, led_by=None), CircuitChange(changed))
     if leader.standing.phase is Phase.HALF_OPEN and leader.standing.idle and not member.standing.idle:
         if member.led_by is not None and member.led_by.standing == leader.standing:
-            return Heard(member, CircuitChange(circuit))
-        return Heard(replace(member, led_by=leader), CircuitChange(rules.hastened(replace(circuit, led_by=leader.name), now)))
+            return MemberChange(member, CircuitChange(circuit))
+        return MemberChange(
+            replace(member, led_by=leader), CircuitChange(rules.hastened(replace(circuit, led_by=leader.name), now))
+        )
     led = circuit if circuit.led_by == leader.name else rules.led(circuit, leader.name, now)
-    return Heard(replace(member, led_by=leader), CircuitChange(led))
+    return MemberChange(replace(member, led_by=leader), CircuitChange(led))
 
 
 def _order(peer: Peer) -> tuple[float, str]:

@@ -22,7 +22,7 @@ from watcher.model import Failure, FailureKind
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from watcher.compressor.company import Heard, Peer
+    from watcher.compressor.company import MemberChange, Peer
     from watcher.model import Event
     from watcher.ports import Clock, EventLog
 
@@ -122,7 +122,7 @@ class CircuitGate:
         """The other hosts cannot be heard."""
         self._heed(alone(self._circuit, self._member, self._clock.monotonic()))
 
-    def _heed(self, heard: Heard) -> None:
+    def _heed(self, heard: MemberChange) -> None:
         self._member = heard.member
         if heard.change.circuit != self._circuit:
             self._apply(heard.change)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 
 from tests.support.publishing import MovedClock
+from tests.support.settled import settled
 from watcher.compressor.pacing import BLOCK_SECONDS, Pace, SharedPace
 from watcher.errors import Unavailable
 
@@ -19,7 +20,7 @@ class Places:
         self.blocks: list[int] = []
 
     async def take(self, count: int, each: float) -> float:
-        await asyncio.sleep(0)
+        await settled(1)
         self.blocks.append(count)
         begin = max(self.until, self._clock.monotonic())
         self.until = begin + count * each
