@@ -211,6 +211,19 @@ async def test_a_database_that_is_away_costs_time_only(engines: Engines, monkeyp
     assert len(log.of(Event.JOURNAL_UNAVAILABLE)) == 1
 
 
+async def test_a_database_that_takes_no_changes_is_away(engines: Engines) -> None:
+    """As a standby is; a new connection is tried each time, since another server may have taken over."""
+    store, name = await engines.open("one"), engines.url.rpartition("/")[2]
+    await add(store, "a")
+    engines.postgres.run_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on", "postgres")
+    cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    engines.postgres.run_sql(cut, "postgres")
+    claiming = asyncio.ensure_future(store.claim(1))
+    await wait_until(lambda: engines.logs["one"].of(Event.JOURNAL_UNAVAILABLE), 30)
+    engines.postgres.run_sql(f"ALTER DATABASE {name} RESET default_transaction_read_only", "postgres")
+    assert [job.id for job in await claiming] == ["a"]
+
+
 async def test_a_newer_schema_is_refused(engines: Engines) -> None:
     """By its own words; one that this release can work with is used."""
     await (await engines.open("one", close=False)).close()

@@ -326,6 +326,11 @@ def _is_cut(error: Exception) -> bool:
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None and not slow
 
 
+def takes_no_changes(error: Exception) -> bool:
+    """Whether the server only lets read, as one does that is a standby by now."""
+    return isinstance(error, errors.ReadOnlySqlTransaction)
+
+
 def is_contention(error: Exception) -> bool:
     """Whether two hosts got into each other's way: the same once more will do."""
     return isinstance(error, _SOON)

@@ -62,6 +62,8 @@ class PostgresEngine:
 
     def refusal(self, error: Exception) -> DatabaseFault | None:
         """See `Engine.refusal`."""
+        if database.takes_no_changes(error) and self._connection is not None:
+            self._connection.close()  # the next one may lead to the server that took over
         if database.is_contention(error):
             return DatabaseFault("other hosts are in the way", self.advice, passing=True)
         return database.refusal(error)

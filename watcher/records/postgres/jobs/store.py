@@ -43,7 +43,7 @@ PATIENCE_SECONDS: Final = 5.0
 """So long a caller waits for a database that does not answer."""
 CLOSE_SECONDS: Final = 5.0
 PART_BYTES: Final = 1 << 20
-_AWAY: Final = "the jobs cannot be had now: their database does not answer"
+_AWAY: Final = "the jobs cannot be had now: their database is away or takes no changes"
 
 
 @cache
