@@ -36,7 +36,7 @@ PYTHON: Final = {
 DEBIAN: Final = (
     *("vips", "tiff", "libpng1.6", "giflib", "libjpeg-turbo", "libwebp", "libheif", "libexif", "exiv2", "gdk-pixbuf", "libgd2"),
     *("imagemagick", "graphicsmagick", "kimageformats", "qtsvg-opensource-src", "qtbase-opensource-src", "gegl", "libgdiplus"),
-    *("golang-golang-x-image", "libimage-exiftool-perl", "libimage-size-perl"),
+    *("golang-golang-x-image", "libimage-exiftool-perl"),
 )
 """Source packages."""
 DEBIAN_BINARY: Final = ("librsvg2-tests",)

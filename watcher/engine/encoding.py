@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyvips
 
 from watcher.engine import rasters
-from watcher.engine.lossless import with_rights
+from watcher.engine.lossless import with_alpha_flag, with_rights
 from watcher.engine.rights import PREFIX, exif_block
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def _jpeg(image: pyvips.Image, encoding: Encoding) -> bytes:
 
 def _webp(image: pyvips.Image, encoding: Encoding) -> bytes:
     options: dict[str, Any] = {"lossless": True} if encoding.lossless or _is_small(image) else {"Q": encoding.quality}
-    return bytes(image.webpsave_buffer(**options, **_BARE))
+    content = bytes(image.webpsave_buffer(**options, **_BARE))
+    return with_alpha_flag(content) if image.hasalpha() else content
 
 
 def _avif(image: pyvips.Image, encoding: Encoding) -> bytes:

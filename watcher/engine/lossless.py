@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     from watcher.engine.rights import Rights
 
-__all__ = ["DamagedContainer", "with_rights", "without_metadata"]
+__all__ = ["DamagedContainer", "with_alpha_flag", "with_rights", "without_metadata"]
 
 _PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT: Final = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP mDCV cLLI sBIT bKGD pHYs acTL fcTL fdAT".split())
 _WEBP_DROPPED: Final = frozenset({b"EXIF", b"XMP "})
 _WEBP_EXIF_FLAG: Final = 0x08
 _WEBP_METADATA_FLAGS: Final = _WEBP_EXIF_FLAG | 0x04
+_WEBP_ALPHA_FLAG: Final = 0x10
 _PNG_HEADER_END: Final = 33
 _JPEG_END: Final = 0xD9
 _JPEG_SCAN: Final = 0xDA
@@ -177,11 +178,18 @@ def _insert_webp(content: bytes, exif: bytes) -> bytes:
     return content[:4] + size + content[8:20] + bytes([content[20] | _WEBP_EXIF_FLAG]) + content[21:] + chunk
 
 
+def with_alpha_flag(content: bytes) -> bytes:
+    """A WebP that says it has alpha, as one must whose frames cover only part of it; a simple one says so itself."""
+    if content[12:16] != b"VP8X":
+        return content
+    return content[:20] + bytes([content[20] | _WEBP_ALPHA_FLAG]) + content[21:]
+
+
 def _extended_webp(content: bytes) -> bytes:
     size = webp.size(Bytes(lambda offset, count: content[offset : offset + count], len(content)))
     if size is None:
         raise DamagedContainer("no picture")
-    alpha = 0x10 if content[12:16] == b"VP8L" and content[24] & 0x10 else 0
+    alpha = _WEBP_ALPHA_FLAG if content[12:16] == b"VP8L" and content[24] & 0x10 else 0
     flags = bytes([alpha, 0, 0, 0])
     header = b"VP8X" + struct.pack("<I", 10) + flags + b"".join((side - 1).to_bytes(3, "little") for side in size)
     chunks = header + content[12:]

@@ -90,15 +90,14 @@ def _load_pillow(path: Path, format_name: str) -> pyvips.Image:
 
 
 def _by_masks(content: bytes, layout: Masked) -> pyvips.Image:
-    """The pixels of a BMP that says itself which bits are which colour. Alpha that is nowhere set is none, as in browsers."""
+    """The pixels of a BMP that says itself which bits are which colour."""
     if not layout.makes_sense:
         raise unreadable("bmp")
     pixels = content[layout.start : layout.start + layout.stride * layout.height]
     across, kind = layout.stride * 8 // layout.bits, "ushort" if layout.bits == 16 else "uint"
     words = pyvips.Image.new_from_memory(pixels, across, layout.height, 1, kind).crop(0, 0, layout.width, layout.height)
     bands = [_band(words, mask) for mask in layout.masks]
-    colours = bands[: 3 if len(bands) == 3 or not bands[3].max() else 4]
-    image = colours[0].bandjoin(colours[1:]).copy(interpretation="srgb")
+    image = bands[0].bandjoin(bands[1:]).copy(interpretation="srgb")
     return image if layout.top_down else image.flipver()
 
 

@@ -9,7 +9,7 @@ import pyvips
 from watcher.engine import rasters
 from watcher.engine.colours import to_srgb
 from watcher.engine.headers import are_alike, said_by
-from watcher.engine.sources import gif_bytes, load, svg
+from watcher.engine.sources import gif, load, svg
 from watcher.engine.tiff_kinds import visible_bands
 from watcher.formats.tiff import SAMPLES
 
@@ -87,12 +87,16 @@ def _cut_out(picture: PictureHeader, placement: Placement) -> pyvips.Image:
 
 def _thumbnail(picture: PictureHeader, placement: Placement) -> pyvips.Image:
     """Scaled while it is decoded: JPEG, WebP and the like are never decoded at full size if they need not be."""
+    options: dict[str, Any] = {"height": placement.height, "size": "force", "fail_on": "error"}
+    if picture.format == "gif":
+
+        def loader(content: bytes, pages: str) -> pyvips.Image:
+            return pyvips.Image.thumbnail_buffer(content, placement.width, option_string=pages, **options)
+
+        return gif(picture.path, loader, picture.frames)
     pages = f"[n={picture.frames}]" if picture.frames > 1 else ""
     if picture.pages:
         pages = f"[page={picture.pages[0].number},n={picture.frames}]"
-    options: dict[str, Any] = {"height": placement.height, "size": "force", "fail_on": "error"}
-    if picture.format == "gif":
-        return pyvips.Image.thumbnail_buffer(gif_bytes(picture.path), placement.width, option_string=pages, **options)
     return pyvips.Image.thumbnail(f"{picture.path}{pages}", placement.width, **options)
 
 

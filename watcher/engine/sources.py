@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyvips
@@ -12,11 +11,12 @@ import pyvips
 from watcher.engine import rasters
 from watcher.engine.refusal import unprocessable, unsupported
 from watcher.engine.tiff_kinds import visible_bands
-from watcher.formats.gif import with_room
+from watcher.formats.gif import readable
 from watcher.formats.svg_lengths import has_calculated, in_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from watcher.formats.tiff import Directory
 
@@ -31,7 +31,6 @@ _LOADERS: Final[dict[str, Callable[..., pyvips.Image]]] = {
     "png": pyvips.Image.pngload,
     "webp": pyvips.Image.webpload,
     "avif": pyvips.Image.heifload,
-    "gif": lambda path, **options: pyvips.Image.gifload_buffer(gif_bytes(path), **options),
     "tiff": pyvips.Image.tiffload,
 }
 
@@ -40,6 +39,8 @@ def load(path: Path, format_name: str, page: Directory | None = None, *, frames:
     """The picture, lazily; of a TIFF the given page, of an animation so many frames below each other."""
     if format_name in rasters.FORMATS:
         return rasters.load(path, format_name)
+    if format_name == "gif":
+        return _gif(path, frames)
     options: dict[str, Any] = dict(_PLAIN)
     if frames > 1:
         options["n"] = frames
@@ -57,9 +58,21 @@ def load(path: Path, format_name: str, page: Directory | None = None, *, frames:
     return colours.bandjoin(image[shown[-1]]) if len(shown) > 1 else image[0]
 
 
-def gif_bytes(path: Path | str) -> bytes:
-    """The file's bytes as libvips reads them rightly: it loses the last pixels where no code says that they end."""
-    return with_room(Path(path).read_bytes())
+def gif(path: Path, loader: Callable[[bytes, str], pyvips.Image], frames: int = 1) -> pyvips.Image:
+    """A GIF by a loader that is given bytes and options: what libvips would read wrongly is written for it in another way."""
+    found = readable(path.read_bytes())
+    image = loader(found.content, f"[page={found.grounds},n={frames}]")
+    if not found.grounds:
+        return image
+    image = image.copy()
+    image.set_type(pyvips.GValue.gint_type, "n-pages", image.get("n-pages") - found.grounds)
+    if image.get_typeof("delay"):
+        image.set_type(pyvips.GValue.array_int_type, "delay", image.get("delay")[found.grounds :])
+    return image
+
+
+def _gif(path: Path, frames: int) -> pyvips.Image:
+    return gif(path, lambda content, options: pyvips.Image.new_from_buffer(content, options, **_PLAIN), frames)
 
 
 def svg(path: Path, scale: float) -> pyvips.Image:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats.bounded_reading import Bytes, Cut, NoFormalEnd
+from watcher.formats.gif_ground import ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,28 +91,58 @@ def _joined(data: Bytes, position: int) -> bytes:
     return text
 
 
-def with_room(content: bytes) -> bytes:
-    """The file with two bytes more behind the codes of each picture, which are no part of them.
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A GIF as strict readers take it, and how many frames in front are none of its own."""
+
+    content: bytes
+    grounds: int = 0
+
+
+def readable(content: bytes) -> Readable:
+    """Without padding between blocks, with two bytes more behind the codes of each picture, and on a ground where one is needed.
 
     A reader that looks ahead loses the last pixels of pictures whose codes do not end in the code that says so.
     """
     data = Bytes(lambda offset, size: content[offset : offset + size], len(content))
-    kept, done = [], 0
+    kept: list[bytes] = []
+    done, grounded = 0, b""
     with suppress(Cut):
-        for _, end in _pictures(data):
-            kept += [content[done : end - 1], _ROOM]
-            done = end - 1
-    return b"".join([*kept, content[done:]])
+        for kind, start, end in _blocks(data):
+            if kind == _IMAGE and not any(part.startswith(b",") for part in kept):
+                grounded = _ground(data, start)
+                kept.insert(0, content[: _behind_screen(data)] + grounded)
+            kept += _rewritten(content, kind, start, end)
+            done = end
+    if not any(part.startswith(b",") for part in kept):
+        return Readable(content)
+    return Readable(b"".join([*kept, content[done:]]), grounds=int(bool(grounded)))
 
 
-def _pictures(data: Bytes) -> Iterator[tuple[int, int]]:
-    """Where each picture begins and ends, up to the trailer or to what is no block."""
-    position = _behind_color_table(data, 13, data.number(10, 1, _NO_TRAILER, "<"))
+def _rewritten(content: bytes, kind: int, start: int, end: int) -> list[bytes]:
+    if kind == _PADDING:
+        return []
+    return [content[start : end - 1], _ROOM, content[end - 1 : end]] if kind == _IMAGE else [content[start:end]]
+
+
+def _behind_screen(data: Bytes) -> int:
+    return _behind_color_table(data, 13, data.number(10, 1, _NO_TRAILER, "<"))
+
+
+def _ground(data: Bytes, first: int) -> bytes:
+    """What the first frame does not cover of the screen, as a frame; nothing where it covers all."""
+    screen, frame = size(data), struct.unpack("<HHHH", data.exactly(first + 1, 8, _NO_TRAILER))
+    left, top, width, height = frame
+    covered = not left and not top and width >= screen[0] and height >= screen[1]
+    return b"" if covered or not all(screen) else ground(*screen)
+
+
+def _blocks(data: Bytes) -> Iterator[tuple[int, int, int]]:
+    """Kind, start and end of every block, up to the trailer or to what is no block."""
+    position = _behind_screen(data)
     while (kind := data.number(position, 1, _NO_TRAILER, "<")) in (_IMAGE, _EXTENSION, _PADDING):
-        if kind == _PADDING:
-            position += 1
-            continue
-        end = _behind_blocks(data, _behind_picture_header(data, position) if kind == _IMAGE else position + 2)
-        if kind == _IMAGE:
-            yield position, end
+        end = position + 1
+        if kind != _PADDING:
+            end = _behind_blocks(data, _behind_picture_header(data, position) if kind == _IMAGE else position + 2)
+        yield kind, position, end
         position = end

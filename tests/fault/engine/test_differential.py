@@ -21,11 +21,13 @@ from tests.support.corpus import DEBIAN, DEBIAN_BINARY, PYTHON, corpus, debian_c
 from tests.support.engine_images import make
 from tests.support.reference import coarse_distance, looked_at
 from watcher.engine.refusal import Refusal
-from watcher.engine.work import Limits
+from watcher.engine.work import Limits, OutputOrder
 
 TOLERANCE: Final = 4.0
 """Of 255, on the mean of pictures a quarter as large: what every codec keeps, however it treats grain."""
 EVERY: Final = 12
+MANY: Final = 200_000
+"""Bytes of a HEIC."""
 LIMITS: Final = Limits(150_000_000, 1_000)
 _USUAL: Final = "jpg jpeg jfif mpo png apng webp avif avifs heic heif hif gif tif tiff bmp dib svg svgz ico cur"
 _RAWS: Final = "cr2 cr3 crw nef dng arw orf rw2 raf srw pef x3f mrw 3fr iiq"
@@ -91,6 +93,8 @@ UNLIKE: Final[dict[str, str]] = {
     "*/qimagereader/images/*16.png": "Pillow reads no gAMA",
     "*pil123rgba.png": "Pillow reads no gAMA",
     "*/valid.1.png": "Pillow reads no gAMA",
+    "*/svg1.1/*/*.png": "Pillow reads no gAMA",
+    "*/lancelot/images/sign.png": "Pillow reads no gAMA",
     "*/32bit_grayscale.png": "Pillow reads no gAMA",
     "*gray-[24]-*tRNS.png": "Pillow compares transparency of few bits with pixels of eight",
     "*pngtest.png": "Pillow turns by Exif behind the pixels",
@@ -105,7 +109,7 @@ UNLIKE: Final[dict[str, str]] = {
     "*/677-partial-pixel.svg": "half a pixel",
     "*/others/quadratic_path.svg": "sizes rounded in two ways",
     "*/mixed-fill-rule.svg": "librsvg fills all shapes of a clip by one rule",
-    "*/simple_Utf*.svg": "a drawing that says no size",
+    "*/qsvgplugin/*.svg": "a drawing that says no size",
     "*/svg/qsvgrenderer/data/tiger.svg": "the same",
     "*/mask-cycles.svg": "a drawing that says no size",
     "*/343-feComponentTransfer-child-in-error.svg": "the same",
@@ -131,7 +135,7 @@ def trouble(folder: Path, path: Path) -> str:
     content = path.read_bytes()
     reference = looked_at(content)
     try:
-        made = make(folder, content, "medium", limits=LIMITS)
+        made = make(folder, content, "medium", limits=LIMITS, output=_output(path, content))
     except Refusal as refused:
         return _refusal_trouble(path, refused.message, readable=reference is not None)
     finally:
@@ -148,6 +152,11 @@ def trouble(folder: Path, path: Path) -> str:
         return _drawing_trouble(content, reference, output)
     found = coarse_distance(reference, output)
     return f"differs by {found:.1f}" if found > TOLERANCE else ""
+
+
+def _output(path: Path, content: bytes) -> OutputOrder:
+    """HEICs of many pixels are stored as PNG: to encode HEVC takes minutes, and what is in question is how they are read."""
+    return OutputOrder("png" if path.suffix.lower() in (".heic", ".hif", ".heif") and len(content) > MANY else "auto")
 
 
 def _drawing_trouble(content: bytes, reference: Image.Image, output: Image.Image) -> str:

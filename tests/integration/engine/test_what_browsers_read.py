@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageSequence
 
 from tests.support.engine_images import make, refusal
 from tests.support.odd_files import chunk
-from tests.support.reference import distance, looked_at
+from tests.support.reference import distance
 from watcher.engine.geometry import Resize
 from watcher.engine.work import OutputOrder
-from watcher.formats.gif import with_room
+from watcher.formats.gif import readable
+from watcher.model import OutputFormat
 
 # --- GIF whose codes do not end in the code for it --------------------------------------------------------------------------
 
@@ -68,7 +71,18 @@ def test_a_gif_that_is_cut_is_given_no_room_in_the_wrong_place(cut: int) -> None
     """What there is stays as it was."""
     content = gif((4, 4), list(range(4)) * 4, 2, ended=True)[:cut]
 
-    assert with_room(content) == content
+    assert readable(content).content == content
+
+
+def test_a_gif_may_be_padded_between_its_blocks(tmp_path: Path) -> None:
+    """As Chromium and Pillow read it."""
+    proper = gif((4, 4), list(range(4)) * 4, 2, ended=True)
+    padded = proper[:25] + b"\0\0" + proper[25:-1] + b"\0;"
+    assert proper[25:26] == b","
+
+    made = [make(tmp_path, content, "medium").picture.convert("RGBA") for content in (padded, proper)]
+
+    assert distance(*made) == 0
 
 
 # --- PNG ------------------------------------------------------------------------------------------------------------------------
@@ -152,13 +166,39 @@ def test_masks_that_make_no_sense_are_refused(tmp_path: Path, masks: tuple[int, 
     assert refusal(tmp_path, content).startswith("unsupported: a kind of BMP")
 
 
-def test_alpha_that_is_nowhere_set_is_none(tmp_path: Path) -> None:
-    """As browsers have it: many programs write zeros there."""
-    content, _ = bmp(32, (0x00FF0000, 0x0000FF00, 0x000000FF, 0xFF000000), header=124, down=False)
-    pixels = bytearray(content[138:])
-    pixels[3::4] = bytes(len(pixels) // 4)
+# --- GIF whose frames do not cover its screen -----------------------------------------------------------------------------------
 
-    picture = looked_at(make(tmp_path, content[:138] + bytes(pixels), "medium").content)
 
-    assert picture is not None
-    assert picture.getchannel("A").getextrema() == (255, 255)
+def sparse_gif(screen: tuple[int, int], frames: list[tuple[int, int, int]]) -> bytes:
+    """Frames of 9 x 7 pixels: left, top, number of the colour (of black, dark, light and white)."""
+    palette = bytes(number * 85 for number in range(4) for _ in range(3))
+    out = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x81, 0, 0) + palette + b"\x21\xff\x0bNETSCAPE2.0\3\1\0\0\0"
+    for left, top, colour in frames:
+        codes = gif_codes([colour] * 63, 2, ended=True)
+        out += b"\x21\xf9\4" + struct.pack("<BHB", 4, 7, 0) + b"\0,"
+        out += struct.pack("<HHHHBB", left, top, 9, 7, 0, 2) + bytes([len(codes)]) + codes + b"\0"
+    return out + b";"
+
+
+@pytest.mark.parametrize("screen", [(640, 480), (60, 50), (2100, 90)])
+def test_the_screen_of_a_gif_is_shown_whole(tmp_path: Path, screen: tuple[int, int]) -> None:
+    """Transparent where no frame has drawn; libvips made 21 x 23 pixels of one of 640 x 480."""
+    made = make(tmp_path, sparse_gif(screen, [(12, 16, 2)]), "medium", output=OutputOrder("png"))
+    picture = made.picture.convert("RGBA")
+
+    assert (made.outcome.width, made.outcome.height) == picture.size == screen
+    assert picture.getbbox() == (12, 16, 21, 23)
+    assert picture.getpixel((14, 18)) == (170, 170, 170, 255)
+
+
+@pytest.mark.parametrize(("resize", "word"), [(None, "webp"), (Resize(320, 240), "auto"), (Resize(64, 64, "fit"), "webp")])
+def test_frames_that_lie_anywhere_on_the_screen_stay(tmp_path: Path, resize: Resize | None, word: OutputFormat) -> None:
+    """With their durations, none lost and none added."""
+    content = sparse_gif((640, 480), [(300, 200, 1), (330, 250, 3), (316, 236, 2)])
+
+    picture = Image.open(io.BytesIO(make(tmp_path, content, "medium", resize, OutputOrder(word)).content))
+    frames = [(frame.convert("RGBA").getchannel("A"), frame.info["duration"]) for frame in ImageSequence.Iterator(picture)]
+
+    assert [duration for _, duration in frames] == [70] * 3
+    assert [alpha.getpixel((0, 0)) for alpha, _ in frames] == [0] * 3
+    assert [bool(alpha.getbbox()) for alpha, _ in frames] == [True] * 3
