@@ -150,6 +150,16 @@ def test_a_daemon_starts_and_reloads_beside_a_dead_share(world: World, share: Mo
     assert 0 == daemon.process.returncode
 
 
+def test_a_stop_beside_a_dead_share_ends(world: World, share: Mounted) -> None:
+    """In order: whoever hangs on the share is left behind."""
+    with Daemon(world.config, KEY) as daemon:
+        share.hang()
+        world.put("a.jpg")
+        daemon.wait_for("image.stored")
+        assert 0 == daemon.stop()
+        daemon.wait_for("service.stopped")
+
+
 def test_check_looks_with_the_rights_of_the_services_user_beside_a_dead_share() -> None:
     """A change of rights waits for all threads of a process: none that hangs may be among them."""
     place = Path(tempfile.mkdtemp(prefix="dead-share-"))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from watcher.config.schema import Settings
 from watcher.config.spelling import did_you_mean, nearest
+from watcher.config.values import PATTERN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +88,8 @@ def _message(detail: Any, path: Path, data: Any) -> str:
         if path and path[-1] == "listen":
             return f'must be a string like "127.0.0.1:8080"; this is {_type_word(value)}'
         return f"{_WANTED[kind]}; this is {_type_word(value)}"
+    if kind == "string_pattern_mismatch":
+        return next((words for pattern, words in PATTERN_WORDS.items() if pattern in detail["msg"]), detail["msg"])
     return str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
 
 

@@ -374,3 +374,39 @@ def test_a_proxy_that_cannot_be_used_is_refused_with_its_variable(
     said = problems(data, environment) if found else (load(data, environment), [])[1]
     assert [problem.partition(":")[0] for problem in said] == found
     assert SECRET not in "".join(said)
+
+
+@pytest.mark.parametrize("listen", ["[::1]:8080", "[::]:0", "127.0.0.1:8080", "localhost:8080", "[fe80::1%eth0]:8080"])
+def test_an_address_to_listen_on(listen: str) -> None:
+    """A name or an address, and a port; IPv6 stands in brackets."""
+    settings = load(good(publish={"serve": {"listen": listen, "public_url": "http://[::1]:8080"}}))
+
+    assert listen == settings.publish.serve.listen
+
+
+@pytest.mark.parametrize(
+    "listen", ["::1:8080", "::1", "[::1]", "[::1:8080", "[localhost]:80", ":8080", "8080", "a:b:80", "[::]:70000"]
+)
+def test_an_address_that_is_not_clear_is_refused(listen: str) -> None:
+    """Without brackets nobody can tell an IPv6 address from its port."""
+    (problem,) = problems(good(publish={"serve": {"listen": listen, "public_url": "http://[::1]:8080"}}))
+
+    assert 'publish.serve.listen: an address is written like "127.0.0.1:8080" or "[::1]:8080"' == problem
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:99999", "http://host:port", "http://::1:8080", "http://host:0"])
+def test_a_url_that_cannot_be_is_refused(url: str) -> None:
+    """In words that show how it is written."""
+    (problem,) = problems(good(publish={"serve": {"public_url": url}}))
+
+    assert problem.startswith("publish.serve.public_url: ")
+    assert "written like https://host" in problem or "name a host" in problem
+
+
+def test_names_that_do_not_fit_are_refused_in_words() -> None:
+    """Not by the expression that they do not match."""
+    found = problems(good(store={**STORE, "bucket": "my_bucket", "region": "EU"}))
+
+    assert "^" not in "".join(found)
+    assert any(problem.startswith("store.bucket: a bucket's name has letters, digits, hyphens and dots") for problem in found)
+    assert any(problem.startswith('store.region: a region is written like "eu-central-003"') for problem in found)
