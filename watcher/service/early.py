@@ -46,8 +46,8 @@ def open_standard_streams() -> None:
 
 
 def insist_on_utf_8() -> None:
-    """Start anew in UTF-8 mode where the locale would have file names, and so the keys of objects, read in another way."""
-    if sys.getfilesystemencoding().lower() != "utf-8" and "PYTHONUTF8" not in os.environ:
+    """Start anew in UTF-8 mode where the environment would have file names, and so the keys of objects, read in another way."""
+    if sys.getfilesystemencoding().lower() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606 - ourselves
 
 
