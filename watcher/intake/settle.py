@@ -22,6 +22,10 @@ LONGEST_WAIT_WRITER: Final = 1.0
 LONGEST_WAIT_CONTENT: Final = 5.0
 """Seconds between looks at a file that is empty or cut and stands still."""
 
+OWN_SECONDS: Final = 10.0
+"""What is given up was seen to stand still for so long by this process. By its times alone a file is old while it is still
+being written, where the clock of its share is behind, or where ours was set just after it came."""
+
 
 class Writers(Enum):
     """Whether anybody has the file open for writing."""
@@ -101,7 +105,7 @@ def settle(before: NotYet | None, inspection: Inspection, now: float, wall: floa
     """What follows from a look, given what the last one left. `now` is monotonic, `wall` Unix seconds.
 
     How long a version has stood is measured by us; for giving up its age at the first look is added, so that restarts do not
-    start it anew. A clock that is set between two looks changes nothing.
+    start it anew, but for OWN_SECONDS. A clock that is set between two looks changes nothing.
     """
     observation = inspection.observation
     since, age = now, max(0.0, wall - observation.ctime_ns / 1e9)
@@ -150,7 +154,7 @@ def _pause(still: float, longest: float) -> float:
 
 
 def _incomplete(inspection: Inspection, since: float, now: float, stood: float, patience: Patience) -> NotYet | GiveUp | Take:
-    if stood < patience.max_wait:
+    if stood < patience.max_wait or now - since < min(patience.max_wait, OWN_SECONDS):
         return NotYet(inspection.observation, since, now + _pause(now - since, LONGEST_WAIT_CONTENT), inspection.verdict)
     if inspection.verdict is not None and inspection.verdict.has_pixels and not inspection.unfinished:
         return Take(inspection.observation)

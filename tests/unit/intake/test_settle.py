@@ -8,6 +8,7 @@ from watcher.formats.containers import ContainerFacts
 from watcher.intake.settle import (
     LONGEST_WAIT_CONTENT,
     LONGEST_WAIT_WRITER,
+    OWN_SECONDS,
     SHORTEST_WAIT,
     Decision,
     GiveUp,
@@ -161,10 +162,23 @@ class TestGivingUp:
         assert wait == NotYet(EMPTY, NOW, NOW + 3599.0 + LONGEST_WAIT_CONTENT)
 
     def test_restarts_do_not_start_the_wait_anew(self) -> None:
-        """A file whose last change lies longer back than max_wait is given up at the first look of a new process."""
+        """A file whose last change lies longer back than max_wait is given up a moment after the first look of a new process."""
         old = replace(SEEN, ctime_ns=int((WALL - 3601) * 1e9))
+        first = decide(Inspection(old, Writers.NONE, CUT))
 
-        assert isinstance(decide(Inspection(old, Writers.NONE, CUT)), GiveUp)
+        assert isinstance(first, NotYet)
+        assert isinstance(decide(Inspection(old, Writers.NONE, CUT), first, after=OWN_SECONDS), GiveUp)
+
+    @pytest.mark.parametrize("size", [0, 1_000])
+    def test_a_clock_that_is_behind_gives_nothing_up_that_moves(self, size: int) -> None:
+        """On a share whose clock is two hours behind an upload is old from the start: what counts is that it grows."""
+        verdict = CUT if size else None
+        wait = None
+        for second in range(0, 60, 5):
+            stale = int((WALL + second - 7200) * 1e9)
+            growing = replace(SEEN, size=size, mtime_ns=stale, ctime_ns=stale)
+            wait = decide(Inspection(growing, Writers.UNKNOWN, verdict), wait, after=float(second))
+            assert isinstance(wait, NotYet)
 
     def test_a_change_starts_the_wait_anew(self) -> None:
         """Somebody is still at it."""
