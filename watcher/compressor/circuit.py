@@ -36,26 +36,23 @@ So an image that fails by itself ends, an image that is alone with a dead API wa
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from watcher.backoff import blocked_delay, capped_wait, probe_delay
-from watcher.compressor.circuit_state import NOBODY, Circuit, CircuitChange, Episode, LogLine, Phase
+from watcher.backoff import blocked_delay
+from watcher.compressor.circuit_phases import LED_SECONDS, blocked, closed, opened, recovery, throttled
+from watcher.compressor.circuit_state import NOBODY, Circuit, CircuitChange, Phase
 from watcher.model import Event, Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from watcher.compressor.circuit_state import Names, Request
+
 
 STREAK_LIMIT: Final = 3
 """So many failures without a success between them stop all sending until the API has been asked how it is."""
 JOB_TRIAL_SECONDS: Final = 60.0
 """So long a trial may be a job at work before somebody else may try."""
-LED_SECONDS: Final = 60.0
-"""So rarely a host asks the account that another one asks for it."""
 LOOK: Final = "?"
 """Ends the name of a look at a job; before it stands the name of the request that the job came of."""
-_CAPPED: Final = "capped"
 
 
 def may_enter(circuit: Circuit, name: str) -> bool:
@@ -148,20 +145,6 @@ def _answered(circuit: Circuit, name: str) -> CircuitChange:
     )
 
 
-def closed(circuit: Circuit, blamed: Names = NOBODY) -> Circuit:
-    """The way is open; `blamed` are suspects from now on."""
-    return Circuit(passed=circuit.passed, suspects=circuit.suspects | blamed)
-
-
-def recovery(circuit: Circuit, now: float) -> tuple[LogLine, ...]:
-    """What is said when an episode ends."""
-    episode = circuit.episode
-    if episode is None:
-        return ()
-    fields = {"seconds": round(now - episode.since, 3), "waited": len(episode.waited), "after": str(episode.event)}
-    return (LogLine(Event.API_RECOVERED, fields),)
-
-
 def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> CircuitChange:
     """`request` brought `failure`. `jitter` is a random value in [0, 1)."""
     if failure.kind is FailureKind.PERMANENT:
@@ -169,24 +152,22 @@ def failed(circuit: Circuit, request: Request, failure: Failure, now: float, jit
     circuit = waits(circuit, request.name)
     in_trial = _tries(circuit, request.name)
     if failure.kind is FailureKind.BLOCKED:
-        return (
-            _unpaid(circuit, request, failure, now) if _may_be_own(failure) else _blocked(circuit, failure, now, again=in_trial)
-        )
+        return _unpaid(circuit, request, failure, now) if _may_be_own(failure) else blocked(circuit, failure, now, again=in_trial)
     if failure.kind is FailureKind.THROTTLED:
-        return _throttled(circuit, failure, now, jitter)
+        return throttled(circuit, failure, now, jitter)
     if circuit.phase is Phase.CLOSED:
         return _failed_closed(circuit, request, failure, now, jitter)
     circuit = _in_streak(circuit, request.name, failure)
     if in_trial:
         guilty = NOBODY if failure.unreachable or failure.not_fetched else _guilty(circuit, circuit.streak, request)
-        return replace(_open(circuit, failure, now, jitter), charged=guilty & {request.name})
+        return replace(opened(circuit, failure, now, jitter), charged=guilty & {request.name})
     return CircuitChange(circuit)
 
 
 def _failed_closed(circuit: Circuit, request: Request, failure: Failure, now: float, jitter: float) -> CircuitChange:
     circuit = replace(_in_streak(circuit, request.name, failure), failures=circuit.failures + 1)
     if failure.unreachable:
-        return _account_failed(_open(circuit, failure, now, jitter))
+        return _account_failed(opened(circuit, failure, now, jitter))
     if failure.not_fetched:
         return _not_fetched(circuit, now)
     guilty = _guilty(circuit, circuit.streak, request)
@@ -211,7 +192,7 @@ def _unpaid(circuit: Circuit, request: Request, failure: Failure, now: float) ->
     several = len({name.partition("/")[0] for name in circuit.unpaid - circuit.suspects}) > 1
     if _tries(circuit, request.name):
         if several:
-            return _blocked(circuit, failure, now, again=True)
+            return blocked(circuit, failure, now, again=True)
         alone = replace(closed(circuit, NOBODY), streak=circuit.unpaid, unpaid=circuit.unpaid)
         return CircuitChange(alone, recovery(circuit, now))
     if circuit.phase is not Phase.CLOSED:
@@ -248,15 +229,6 @@ def led(circuit: Circuit, host: str, now: float) -> Circuit:
     return replace(circuit, led_by=host, wake_at=now + LED_SECONDS)
 
 
-def asked_to_wait(circuit: Circuit, line: LogLine, seconds: float, now: float) -> CircuitChange:
-    """The API wants to be left alone, as another host was told; `line` says so."""
-    episode = Episode(line.event, now, str(line.fields["message"]), said=frozenset({str(line.event)}))
-    waiting = replace(
-        circuit, phase=Phase.THROTTLED, cause=line.event, level=1, wake_at=now + seconds, trial=None, episode=episode
-    )
-    return CircuitChange(waiting, (line,))
-
-
 def woke(circuit: Circuit) -> CircuitChange:
     """The wait of a throttled time is over: one request may try. Or a trial's job takes long: somebody else may."""
     if circuit.phase not in (Phase.THROTTLED, Phase.HALF_OPEN):
@@ -284,14 +256,14 @@ def probed(circuit: Circuit, failure: Failure | None, now: float, jitter: float,
 
 def _account_fails(circuit: Circuit, failure: Failure, now: float, jitter: float) -> CircuitChange:
     if failure.kind is FailureKind.BLOCKED:
-        return _blocked(circuit, failure, now, again=True)
+        return blocked(circuit, failure, now, again=True)
     if circuit.phase is Phase.BLOCKED:
         level = circuit.level + 1
         wait = LED_SECONDS if circuit.led_by else blocked_delay(level)
         return CircuitChange(replace(circuit, level=level, wake_at=now + wait))
     if failure.kind is FailureKind.THROTTLED:
-        return _throttled(circuit, failure, now, jitter)
-    return _open(circuit, failure, now, jitter)
+        return throttled(circuit, failure, now, jitter)
+    return opened(circuit, failure, now, jitter)
 
 
 def _account_failed(step: CircuitChange) -> CircuitChange:
@@ -321,68 +293,3 @@ def _is_over(circuit: Circuit, *, idle: bool) -> bool:
     ended as the cause of their own failing; or the account itself was out, and nobody is there who could try."""
     own_faults = circuit.phase is Phase.OPEN and not circuit.streak
     return own_faults or (idle and circuit.episode is not None and circuit.episode.account_failed)
-
-
-def _open(circuit: Circuit, failure: Failure, now: float, jitter: float) -> CircuitChange:
-    level = _next_level(circuit, Event.API_UNAVAILABLE)
-    wait = LED_SECONDS if circuit.led_by else probe_delay(level, jitter)
-    fields = {**_words(failure), "probe_in": round(wait, 3), **_leader(circuit)}
-    step = _say(circuit, Event.API_UNAVAILABLE, failure, now, fields)
-    return _to(step, Phase.OPEN, Event.API_UNAVAILABLE, level, now + wait)
-
-
-def _blocked(circuit: Circuit, failure: Failure, now: float, *, again: bool) -> CircuitChange:
-    """Key or quota. `again`: the account or a trial was refused, not one of many requests that were under way together."""
-    event = failure.event or Event.API_UNAUTHORIZED
-    level = _next_level(circuit, event)
-    wait = LED_SECONDS if circuit.led_by else blocked_delay(level)
-    step = _say(circuit, event, failure, now, {**_words(failure), "probe_in": wait, **_leader(circuit)})
-    if circuit.phase is Phase.BLOCKED and not again:
-        return step
-    return _to(step, Phase.BLOCKED, event, level, now + wait)
-
-
-def _leader(circuit: Circuit) -> dict[str, str]:
-    """Which host it was that met it first, and asks for all."""
-    return {"host": circuit.led_by} if circuit.led_by else {}
-
-
-def _throttled(circuit: Circuit, failure: Failure, now: float, jitter: float) -> CircuitChange:
-    if circuit.phase is Phase.BLOCKED:
-        return CircuitChange(circuit)
-    repeated = circuit.phase is Phase.THROTTLED
-    level = circuit.level if repeated else _next_level(circuit, Event.API_THROTTLED)
-    wait = probe_delay(level, jitter)
-    fields = _words(failure)
-    if failure.retry_after is not None:
-        asked = capped_wait(failure.retry_after)
-        wait = asked.seconds
-        fields |= {"retry_after": failure.retry_after, **({_CAPPED: True} if asked.capped else {})}
-    step = _say(circuit, Event.API_THROTTLED, failure, now, {**fields, "wait": round(wait, 3)})
-    until = max(circuit.wake_at or 0.0, now + wait) if repeated else now + wait
-    return _to(step, Phase.THROTTLED, Event.API_THROTTLED, level, until)
-
-
-def _next_level(circuit: Circuit, event: Event) -> int:
-    return circuit.level + 1 if circuit.cause is event else 1
-
-
-def _to(step: CircuitChange, phase: Phase, cause: Event, level: int, wake_at: float) -> CircuitChange:
-    circuit = replace(
-        step.circuit, phase=phase, cause=cause, level=level, wake_at=wake_at, trial=None, chargeable=NOBODY, failures=0
-    )
-    return replace(step, circuit=circuit)
-
-
-def _words(failure: Failure) -> dict[str, Any]:
-    fields = {"message": failure.message, "hint": failure.hint, "status": failure.status}
-    return {key: value for key, value in fields.items() if value}
-
-
-def _say(circuit: Circuit, event: Event, failure: Failure, now: float, fields: Mapping[str, Any]) -> CircuitChange:
-    """Each thing once in an episode, however often it is met; that a wait was capped is one more thing."""
-    episode = circuit.episode or Episode(event, now, failure.message, waited=circuit.streak)
-    topic = f"{event} {_CAPPED}" if _CAPPED in fields else str(event)
-    lines = () if topic in episode.said else (LogLine(event, fields),)
-    episode = replace(episode, message=failure.message, said=episode.said | {topic, str(event)})
-    return CircuitChange(replace(circuit, episode=episode), lines)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from watcher.compressor import circuit as rules
+from watcher.compressor import circuit_phases
 from watcher.compressor.circuit_state import NOBODY, Circuit, CircuitChange, LogLine, Phase
 from watcher.model import Event
 
@@ -119,8 +120,8 @@ def _whose_word_is_out(member: Member, peers: Sequence[Peer]) -> Peer | None:
 
 
 def _over(circuit: Circuit, host: str, now: float) -> CircuitChange:
-    lines = tuple(LogLine(line.event, {**line.fields, "host": host}) for line in rules.recovery(circuit, now))
-    return CircuitChange(rules.closed(circuit), lines)
+    lines = tuple(LogLine(line.event, {**line.fields, "host": host}) for line in circuit_phases.recovery(circuit, now))
+    return CircuitChange(circuit_phases.closed(circuit), lines)
 
 
 def _hear_in_peace(circuit: Circuit, member: Member, peers: Sequence[Peer], now: float) -> MemberChange:
@@ -140,7 +141,7 @@ def _hear_in_peace(circuit: Circuit, member: Member, peers: Sequence[Peer], now:
 def _paused(circuit: Circuit, peer: Peer, now: float) -> CircuitChange:
     said = peer.standing
     fields = {"message": said.message, "wait": round(said.wait, 3), "host": peer.name}
-    return rules.asked_to_wait(circuit, LogLine(Event.API_THROTTLED, fields), said.wait, now)
+    return circuit_phases.asked_to_wait(circuit, LogLine(Event.API_THROTTLED, fields), said.wait, now)
 
 
 def _hear_in_trouble(circuit: Circuit, member: Member, troubled: Sequence[Peer], now: float) -> MemberChange:
