@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     state_dir: AbsolutePath = Field(default_factory=lambda: default_state_dir(os.environ))
     """Where the journal, the lock and the audit file lie. Default: `$STATE_DIRECTORY`, else the user's state folder."""
     journal: Annotated[str, AfterValidator(postgres_url)] | None = None
-    """`postgresql://user@host/database`: a journal that several hosts share. Default: a SQLite file in `state_dir`."""
+    """`postgresql://user@host/database`: a journal that hosts share, and engines their jobs. Default: a file in `state_dir`."""
     journal_password: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Of the user in `journal`. Better in the environment, a credential, or ~/.pgpass."""
     rescan: Duration = 300.0
