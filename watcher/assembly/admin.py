@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from watcher import __version__
@@ -69,7 +69,8 @@ class Overview:
         if self._status is None or now - self._read_at >= FRESH_SECONDS:
             self._read_at = now
             figures = await self.records.journal.figures(self.context.clock.now())
-            self._status = Status.of(self.daemon(), self.report(), figures)
+            status = Status.of(self.daemon(), self.report(), figures)
+            self._status = replace(status, hosts=await self.records.journal.hosts())
         return self._status
 
     def daemon(self) -> DaemonFigures:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from watcher.config.rules import folder_rules
 from watcher.errors import Unavailable
+from watcher.records.place import JournalPlace
+from watcher.records.viewing import Viewing
 from watcher.s3.addresses import B2_OBJECT, object_url
 from watcher.service.page.source import Snapshot
 from watcher.service.page.words import origin_of
-from watcher.shown.figures import Status
+from watcher.shown.figures import DaemonFigures, Status
+from watcher.shown.report import DaemonReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from watcher.assembly.parts import Context, Records
     from watcher.model import Rule
-    from watcher.records.viewing import Viewing
     from watcher.service.page.source import Which
-    from watcher.shown.figures import DaemonFigures
     from watcher.shown.hours import Hour
     from watcher.shown.images import Found, ShownStory
-    from watcher.shown.report import DaemonReport
 
 PLOTTED_SECONDS: Final = 32 * 86_400.0
 
@@ -51,7 +51,23 @@ class PageView:
         """See `PageSource.picture`."""
         now = self.context.clock.now()
         journal = await self._views.ask(lambda views: views.picture(now))
-        return Snapshot(now, Status.of(self.daemon(), self.report(), journal.figures), journal)
+        status = Status.of(self.daemon(), self.report(), journal.figures)
+        return Snapshot(now, replace(status, hosts=await self.records.journal.hosts()), journal)
+
+    async def picture_of_host(self, host: str) -> Snapshot | None:
+        """See `PageSource.picture_of_host`."""
+        now = self.context.clock.now()
+        hosts = {each.name: each for each in await self.records.journal.hosts()}
+        if host not in hosts:
+            return None
+        looking = Viewing(JournalPlace.of(self.context.settings).of_host(host))
+        try:
+            journal, report = await looking.ask(lambda views: (views.picture(now), views.report()))
+        finally:
+            await looking.close()
+        daemon = DaemonFigures("", host=host, is_elsewhere=hosts[host].alive)
+        status = Status.of(daemon, report or DaemonReport(), journal.figures, at_work=hosts[host].alive)
+        return Snapshot(now, status, journal)
 
     async def hours(self) -> Sequence[Hour]:
         """See `PageSource.hours`."""

@@ -28,6 +28,10 @@ ConfigOption = Annotated[
         show_default=False,
     ),
 ]
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", metavar="NAME", help="Only of this host, where several share the journal.", show_default=False),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON.")]
 
 

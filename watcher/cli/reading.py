@@ -10,16 +10,19 @@ from typing import Annotated, Literal
 import typer
 
 from watcher.cli.completion import folders, forms, states
-from watcher.cli.options import ConfigOption, JsonOption, is_for_engine_alone, leave, load, parsed
+from watcher.cli.options import ConfigOption, HostOption, JsonOption, is_for_engine_alone, leave, load, parsed
 
 
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(config: ConfigOption = None, as_json: JsonOption = False, host: HostOption = None) -> None:
     """Say whether the daemon is up, what waits, what failed, how fast it goes. Exit status 3 if it is not running."""
     from watcher.commands.status import show_engine_status, show_status
 
-    show = show_engine_status if is_for_engine_alone(config) else show_status
+    if is_for_engine_alone(config):
+        settings, _ = load(config, "read")
+        leave(show_engine_status(settings, as_json=as_json))
+        return
     settings, _ = load(config, "read")
-    leave(show(settings, as_json=as_json))
+    leave(show_status(settings, as_json=as_json, host=host))
 
 
 def list_(
@@ -38,6 +41,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=0, help="At most so many lines; 0 for all.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, with a header row.")] = False,
+    host: HostOption = None,
 ) -> None:
     """List images, newest first: a line for the folder's own output, and one for each rendition."""
     from watcher.commands.listing import check_state, list_images, parse_since
@@ -48,7 +52,7 @@ def list_(
     start = None if since is None else parsed(lambda text: parse_since(text, time.time()), since)
     settings, _ = load(config, "read")
     form: Literal["table", "json", "csv"] = "json" if as_json else "csv" if as_csv else "table"
-    leave(list_images(settings, wanted, folder, start, limit=limit, form=form))
+    leave(list_images(settings, wanted, folder, start, limit=limit, form=form, host=host))
 
 
 def links(
@@ -64,6 +68,7 @@ def links(
     ] = "url",
     folder: Annotated[str | None, typer.Option(help="All files of this folder, by name.", autocompletion=folders)] = None,
     since: Annotated[str | None, typer.Option(help='Only what was stored since: "2h", "1d" or a date 2026-01-31.')] = None,
+    host: HostOption = None,
 ) -> None:
     """Print links to what is published: addresses, Markdown, HTML, a picture element, or data. Exit status 1: nothing found."""
     from watcher.commands.links import check_form, print_links
@@ -76,7 +81,7 @@ def links(
     wanted = parsed(check_form, form)
     start = None if since is None else parsed(lambda text: parse_since(text, time.time()), since)
     settings, _ = load(config, "read")
-    leave(print_links(settings, names or [], wanted, folder=folder, since=start))
+    leave(print_links(settings, names or [], wanted, folder=folder, since=start, host=host))
 
 
 def show(
@@ -88,12 +93,13 @@ def show(
     ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    host: HostOption = None,
 ) -> None:
     """Show one image's whole history."""
     from watcher.commands.show import show_image
 
     settings, _ = load(config, "read")
-    leave(show_image(settings, what, as_json=as_json))
+    leave(show_image(settings, what, as_json=as_json, host=host))
 
 
 def explain(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from watcher.cli.completion import failed_images, folders, renditions
-from watcher.cli.options import ConfigOption, JsonOption, leave, load, parsed, wait
+from watcher.cli.options import ConfigOption, HostOption, JsonOption, leave, load, parsed, wait
 
 FolderArgument = Annotated[
     str | None,
@@ -31,6 +31,7 @@ def retry(
     failed: Annotated[bool, typer.Option("--failed", help="All failed images.")] = False,
     dismiss: Annotated[bool, typer.Option("--dismiss", help="Do not retry them: they count as failed no longer.")] = False,
     config: ConfigOption = None,
+    host: HostOption = None,
 ) -> None:
     """Put failed images back in the queue. A running daemon takes them at once."""
     from watcher.commands.retry import dismiss_images, retry_images
@@ -41,7 +42,7 @@ def retry(
         raise typer.BadParameter("either names or --failed")
     settings, _ = load(config, "read")
     work = dismiss_images if dismiss else retry_images
-    leave(wait(work(settings, names or [], all_failed=failed)))
+    leave(wait(work(settings, names or [], all_failed=failed, host=host)))
 
 
 def pause(folder: FolderArgument = None, config: ConfigOption = None) -> None:

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[JournalViews | None]:
-    """The journal, or None and a note where no daemon has made one yet. Raises Unavailable where it cannot be read."""
-    place = JournalPlace.of(settings)
+def reading(settings: Settings, host: str | None = None) -> Iterator[JournalViews | None]:
+    """The journal, or None and a note where no daemon has made one yet. Raises Unavailable where it cannot be read.
+
+    `host`: as far as it concerns this host, of those that share it.
+    """
+    place = JournalPlace.of(settings) if host is None else JournalPlace.of(settings).of_host(host)
     if not place.is_there():
         note(f"nothing is recorded yet: there is no journal at {place.name} (the daemon makes it when it first runs)")
         yield None

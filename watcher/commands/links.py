@@ -33,13 +33,15 @@ def check_form(text: str) -> Form:
     raise ValueError(f"no such form {text!r}; there are {', '.join(FORMS)}")
 
 
-def print_links(settings: Settings, names: Sequence[str], form: Form, *, folder: str | None, since: float | None) -> int:
+def print_links(
+    settings: Settings, names: Sequence[str], form: Form, *, folder: str | None, since: float | None, host: str | None = None
+) -> int:
     """Print the links of these files, or of all files of a folder (of all folders), as far as stored since (Unix seconds).
 
     Exit status 1 where nothing was found, or one of the names means nothing.
     """
     check_folder(settings, folder)
-    with reading(settings) as journal:
+    with reading(settings, host) as journal:
         if journal is None:
             return 1
         gathered = Gathering(journal, settings, since)

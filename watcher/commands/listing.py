@@ -81,13 +81,23 @@ def check_state(text: str) -> str:
     return text
 
 
-def list_images(settings: Settings, state: str | None, folder: str | None, since: float | None, *, limit: int, form: Form) -> int:
+def list_images(
+    settings: Settings,
+    state: str | None,
+    folder: str | None,
+    since: float | None,
+    *,
+    limit: int,
+    form: Form,
+    host: str | None = None,
+) -> int:
     """Print a line for each output of each image, newest image first; `limit` lines, or all where it is 0.
 
     `state` is one of STATES: of the output, or of the image as a whole; `waiting` also shows files that are not whole yet,
-    `ignored` those that are not taken. `since` is Unix seconds, of the detection.
+    `ignored` those that are not taken. `since` is Unix seconds, of the detection;
+    `host` one of those that share the journal.
     """
-    with reading(settings) as journal:
+    with reading(settings, host) as journal:
         if journal is None:
             return 0
         rows = _rows(journal, settings, state, printable(folder), since)

@@ -28,16 +28,18 @@ NOT_KNOWN: Final = (
 )
 
 
-async def retry_images(settings: Settings, names: Sequence[str], *, all_failed: bool) -> int:
-    """Queue a new image for each failed one that is named (by its id or the beginning of it, path, key or address), or for all.
+async def retry_images(settings: Settings, names: Sequence[str], *, all_failed: bool, host: str | None = None) -> int:
+    """Queue a new image for each failed one that is named (by its id or the beginning of it, path, key or address), or for all;
+    with `host` only of those that this one ended.
 
     Exit status 1 where a name means nothing or its image cannot be taken again; the others are queued all the same.
     """
-    with reading(settings) as journal:
+    with reading(settings, host) as journal:
         if journal is None:
             return 1
         wanted, problems = resolve(journal, settings, names)
-    made = await _queue(settings, None if all_failed else wanted) if all_failed or wanted else 0
+        chosen = _chosen(journal, wanted, all_failed=all_failed, host=host)
+    made = 0 if chosen == [] else await _queue(settings, chosen)
     if not all_failed and made < len(wanted):
         problems.append(f"{len(wanted) - made} of them got a newer image in this moment and were left to that")
     for problem in problems:
@@ -47,22 +49,30 @@ async def retry_images(settings: Settings, names: Sequence[str], *, all_failed: 
     return 1 if problems else 0
 
 
-async def dismiss_images(settings: Settings, names: Sequence[str], *, all_failed: bool) -> int:
+async def dismiss_images(settings: Settings, names: Sequence[str], *, all_failed: bool, host: str | None = None) -> int:
     """Let failed images that are named, or all, count as failed no longer. Exit status 1 where a name means no failed image."""
-    with reading(settings) as journal:
+    with reading(settings, host) as journal:
         if journal is None:
             return 1
         wanted, problems = resolve(journal, settings, names, why_settled)
+        chosen = _chosen(journal, wanted, all_failed=all_failed, host=host)
     count = 0
-    if all_failed or wanted:
+    if chosen != []:
         async with steered(settings) as steering:
-            count = len(await steering.dismiss_failed(None if all_failed else wanted, time.time()))
+            count = len(await steering.dismiss_failed(chosen, time.time()))
     if not all_failed and count < len(wanted):
         problems.append(f"{len(wanted) - count} of them were dismissed before")
     for problem in problems:
         note(problem)
     say(console(), f"{count or 'no'} image{'' if count == 1 else 's'} dismissed; `show` still tells what happened")
     return 1 if problems else 0
+
+
+def _chosen(journal: JournalViews, wanted: list[str], *, all_failed: bool, host: str | None) -> list[str] | None:
+    """The ids of the images that are meant; None for all that failed."""
+    if not all_failed:
+        return wanted
+    return None if host is None else journal.failed_ids()
 
 
 def resolve(

@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
     from watcher.config.schema import Settings
     from watcher.model import Output, PublishedObject, Record
+    from watcher.records.cluster import Whereabouts
     from watcher.records.queries import NumberedEnding
     from watcher.records.views import Story
     from watcher.shown.images import HistoryStep
 
 
-def show_image(settings: Settings, what: str, *, as_json: bool) -> int:
+def show_image(settings: Settings, what: str, *, as_json: bool, host: str | None = None) -> int:
     """Print the history of the image with this id (or its beginning), or of the newest of the file that `what` names: by its
     path, the key of an output, or an address. Exit status 1: none.
     """
-    with reading(settings) as journal:
+    with reading(settings, host) as journal:
         if journal is None:
             return 1
         try:
@@ -97,7 +98,8 @@ def told(stories: Sequence[Story]) -> Record:
         "format": str(facts.format) if facts else None,
         "on_success": image.rule.on_success,
         "on_failure": image.rule.on_failure,
-        "outputs": [_told_output(output, endings.get(output.rendition)) for output in image.outputs],
+        **({} if story.hosts is None else {"in_hand_of": story.hosts.in_hand_of, "seen_by": list(story.hosts.seen_by)}),
+        "outputs": [_told_output(output, endings.get(output.rendition), story.hosts) for output in image.outputs],
         "history": [_told_step(step) for step in story.steps],
         "earlier": [
             {
@@ -110,7 +112,7 @@ def told(stories: Sequence[Story]) -> Record:
     }
 
 
-def _told_output(output: Output, ending: NumberedEnding | None) -> Record:
+def _told_output(output: Output, ending: NumberedEnding | None, hosts: Whereabouts | None) -> Record:
     is_open = output.state in OPEN_STATES
     return {
         "rendition": output.rendition,
@@ -121,7 +123,16 @@ def _told_output(output: Output, ending: NumberedEnding | None) -> Record:
         "job_id": output.job_id,
         "due": timestamp(output.due_at) if is_open else None,
         "ending": ending.record if ending else None,
+        **({} if hosts is None else {"host": hosts.ended_by.get(output.rendition)}),
     }
+
+
+def _host_words(hosts: Whereabouts) -> str:
+    """Which hosts had or have to do with it."""
+    words = [f"ended by {', '.join(map(plain, dict.fromkeys(hosts.ended_by.values())))}"] if hosts.ended_by else []
+    words += [f"in the hands of {plain(hosts.in_hand_of)}"] if hosts.in_hand_of else []
+    words += [f"seen by {', '.join(map(plain, hosts.seen_by))}"] if hosts.seen_by else []
+    return "; ".join(words) or "none"
 
 
 def _told_step(step: HistoryStep) -> Record:
@@ -136,6 +147,8 @@ def _show(out: Console, stories: Sequence[Story]) -> None:
     say(out, f"  id        {image.id}")
     say(out, f"  folder    {plain(image.file.folder)}")
     say(out, f"  detected  {moment(image.detected_at)} UTC, {human_size(image.observation.size)}")
+    if story.hosts is not None:
+        say(out, f"  hosts     {_host_words(story.hosts)}")
     if image.facts is not None:
         say(out, f"  content   {image.facts.format}, SHA-1 {image.facts.sha1}")
     say(out, f"  state     {image.state}; afterwards: {image.rule.on_success}, if an output fails: {image.rule.on_failure}")

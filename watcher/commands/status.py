@@ -21,6 +21,7 @@ from watcher.shown.figures import DaemonFigures, JournalFigures, Status, jobs_wo
 from watcher.shown.report import FINE_STATES, DaemonReport, FolderState, ReceiverState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -28,15 +29,19 @@ if TYPE_CHECKING:
     from watcher.config.folder_settings import Folder
     from watcher.config.schema import Settings
     from watcher.model import Record
+    from watcher.shown.figures import HostFigures
 
 NOT_RUNNING: Final = 3
 NAME_WIDTH: Final = 11
 _HOST_STYLES: Final = {"alive": "green", "gone": "bold red", "stopped": "yellow"}
 
 
-def show_status(settings: Settings, *, as_json: bool) -> int:
-    """Print it. Exit status 0, or 3 where no daemon runs on this state; the figures are shown in both cases."""
-    status = read_status(settings, time.time()).fields()
+def show_status(settings: Settings, *, as_json: bool, host: str | None = None) -> int:
+    """Print it. Exit status 0, or 3 where no daemon runs on this state; the figures are shown in both cases.
+
+    `host`: of this one among those that share the journal.
+    """
+    status = read_status(settings, time.time(), host).fields()
     if as_json:
         write_json(status)
     else:
@@ -59,15 +64,23 @@ def show_engine_status(settings: Settings, *, as_json: bool) -> int:
 # --- facts ------------------------------------------------------------------------------------------------------------------
 
 
-def read_status(settings: Settings, now: float) -> Status:
+def read_status(settings: Settings, now: float, host: str | None = None) -> Status:
     """All that is to be known; `now` in Unix seconds."""
-    daemon = _process(settings.state_dir)
-    with reading(settings) as journal:
+    with reading(settings, host) as journal:
         figures = JournalFigures() if journal is None else journal.figures(now)
-        report = None if journal is None or daemon.pid is None else journal.report()
         hosts = [] if journal is None else journal.hosts()
-    jobs = shared_jobs(JournalPlace.of(settings))
-    return replace(Status.of(daemon, report or _seen_from_here(settings), figures), hosts=hosts, jobs=jobs)
+        own = host in (None, settings.host)
+        daemon = _process(settings.state_dir) if own else _daemon_elsewhere(host, hosts)
+        report = None if journal is None or not daemon.is_running else journal.report()
+    at_work = daemon.is_running or (host is None and any(each.alive for each in hosts))
+    seen = report or (_seen_from_here(settings) if daemon.host is None else DaemonReport())
+    jobs = shared_jobs(JournalPlace.of(settings)) if host is None else None
+    return replace(Status.of(daemon, seen, figures, at_work=at_work), hosts=hosts, jobs=jobs)
+
+
+def _daemon_elsewhere(host: str | None, hosts: Sequence[HostFigures]) -> DaemonFigures:
+    """Of another host: all that is known here is whether it is alive."""
+    return DaemonFigures("", host=host, is_elsewhere=any(each.alive for each in hosts if each.name == host))
 
 
 def _seen_from_here(settings: Settings) -> DaemonReport:
@@ -159,6 +172,9 @@ def _file_words(status: Record) -> Text:
 
 
 def _daemon_words(status: Record) -> Text:
+    if host := status.get("host"):
+        words = "running" if status["running"] else "not running"
+        return Text(f"{words} on {plain(host)}", "green" if status["running"] else "bold red")
     if not status["running"]:
         return Text(f"not running (state in {plain(status['state_dir'])})", "bold red")
     return Text(f"running, pid {status['pid']}, since {_readable(status['since'])}", "green")

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 HOUR_SECONDS: Final = 3600
 KEEP_HOURS: Final = 24 * 62
 """Two months: the plots show one."""
-_DURATIONS: Final = "SELECT hour, step, sum(count) FROM durations WHERE hour >= ? GROUP BY hour, step"
+_DURATIONS: Final = "SELECT hour, step, CAST(sum(count) AS BIGINT) FROM durations WHERE hour >= ? GROUP BY hour, step"
 _HOURS: Final = """
-SELECT hour, sum(stored), sum(failed), CAST(sum(bytes_in) AS BIGINT), CAST(sum(bytes_out) AS BIGINT) FROM hours
+SELECT hour, CAST(sum(stored) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(bytes_in) AS BIGINT),
+       CAST(sum(bytes_out) AS BIGINT) FROM hours
 WHERE hour >= ? GROUP BY hour ORDER BY hour
 """
 

@@ -14,7 +14,7 @@ from watcher.records.ranges import Ranges
 from watcher.shown.figures import HostFigures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from watcher.records.dialect import Connection
 
@@ -45,6 +45,24 @@ def hosts(connection: Connection) -> list[HostFigures]:
         waiting.setdefault(host, {})[folder] = count
     rows = connection.execute(_HOSTS).fetchall()
     return [HostFigures(name, bool(alive), since, count, waiting.get(name, {})) for name, alive, since, count in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Which hosts have to do with an image: who has it in hand, who could take it, and who ended each of its outputs."""
+
+    in_hand_of: str | None
+    seen_by: tuple[str, ...]
+    ended_by: Mapping[str | None, str]
+
+
+def whereabouts(connection: Connection, image_id: str) -> Whereabouts:
+    """Of an image, by its id."""
+    claimed = connection.execute("SELECT claimed_by FROM images WHERE id = ?", (image_id,)).fetchone()
+    query = "SELECT host FROM seen JOIN images ON images.number = seen.image WHERE images.id = ? ORDER BY host"
+    seen = tuple(str(host) for (host,) in connection.execute(query, (image_id,)).fetchall())
+    ended = connection.execute("SELECT rendition, host FROM endings WHERE image_id = ?", (image_id,)).fetchall()
+    return Whereabouts(None if claimed is None else claimed[0], seen, dict(ended))
 
 
 # --- audit files ------------------------------------------------------------------------------------------------------------

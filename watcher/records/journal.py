@@ -7,7 +7,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from watcher.records import changes, known_files, overview, published, queries, reprocessing, retention, taking, upkeep, watched
+from watcher.records import (
+    changes,
+    cluster,
+    known_files,
+    overview,
+    published,
+    queries,
+    reprocessing,
+    retention,
+    taking,
+    upkeep,
+    watched,
+)
 from watcher.records.bell import FolderBells
 from watcher.records.followers import JournalFollowers
 from watcher.records.pauses import JournalPauses
@@ -43,7 +55,7 @@ if TYPE_CHECKING:
     from watcher.records.retention import Place, Portion, Prune
     from watcher.records.threads import ReadThread, WriteThread
     from watcher.records.viewing import Viewing
-    from watcher.shown.figures import JournalFigures
+    from watcher.shown.figures import HostFigures, JournalFigures
     from watcher.shown.report import DaemonReport
 
 Answer = TypeVar("Answer")
@@ -248,6 +260,10 @@ class ThreadedJournal:
     async def figures(self, now: float) -> JournalFigures:
         """What `status` and the page show; `now` in Unix seconds."""
         return await self._ask(partial(overview.journal_figures, now=now))
+
+    async def hosts(self) -> Sequence[HostFigures]:
+        """Those that share the journal; none where it belongs to this one alone."""
+        return await self._ask(cluster.hosts) if self.company is not None else ()
 
     async def keep_report(self, name: str, report: DaemonReport, now: float) -> None:
         """Keep what the daemon of this name says of itself, for commands beside it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,8 @@ class JournalPlace:
     password: str | None = field(default=None, repr=False)
     host: str = ""
     lease: float = 30.0
+    alone: bool = False
+    """Whoever reads sees of the work only what concerns the host."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -32,6 +34,12 @@ class JournalPlace:
         secret = settings.journal_password
         password = None if secret is None else secret.get_secret_value()
         return cls(settings.journal_path, settings.journal, password, settings.host, settings.cluster.lease)
+
+    def of_host(self, host: str) -> Self:
+        """The same, as far as it concerns one host. Raises Unavailable where no hosts share it."""
+        if not self.is_shared:
+            raise Unavailable("no hosts share this journal: it is this machine's own", "leave out --host")
+        return replace(self, host=host, alone=True)
 
     @property
     def is_shared(self) -> bool:
@@ -64,7 +72,8 @@ class JournalPlace:
             return database.open_beside(self.path, database.schema().version, writable=False)
         from watcher.records.postgres import database as postgres
 
-        return postgres.open_beside(self.server, postgres.schema(), writable=False)
+        prepare = postgres.look_at_one_host if self.alone else None
+        return postgres.open_beside(self.server, postgres.schema(), writable=False, prepare=prepare)
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:

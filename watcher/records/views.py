@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watcher.model import Image, PublishedObject, Record
-    from watcher.records.cluster import HostEndings
+    from watcher.records.cluster import HostEndings, Whereabouts
     from watcher.records.dialect import Connection
     from watcher.records.listed import ListedOutput
     from watcher.records.place import JournalPlace
@@ -55,6 +55,8 @@ class Story:
     image: Image
     steps: tuple[HistoryStep, ...]
     endings: tuple[NumberedEnding, ...]
+    hosts: Whereabouts | None = None
+    """Where several share the journal."""
 
 
 class JournalViews:
@@ -170,7 +172,13 @@ class JournalViews:
 
     def _stories(self, numbers: Sequence[int]) -> list[Story]:
         images = zip(numbers, load_images(self._connection, numbers), strict=True)
-        return [Story(image, self._steps(number, image), self.endings_of(image.id)) for number, image in images]
+        return [
+            Story(image, self._steps(number, image), self.endings_of(image.id), self._whereabouts(image.id))
+            for number, image in images
+        ]
+
+    def _whereabouts(self, image_id: str) -> Whereabouts | None:
+        return cluster.whereabouts(self._connection, image_id) if self.is_shared else None
 
     def _by_id(self, what: str) -> list[int]:
         if len(what) < SHORTEST_ID or not what.isascii():
@@ -197,6 +205,11 @@ class JournalViews:
         rows = self._connection.execute(query, (number,))
         detected = HistoryStep(image.detected_at, str(Event.IMAGE_DETECTED), None, {})
         return (detected, *(HistoryStep(at, event, rendition, json.loads(detail)) for at, event, rendition, detail in rows))
+
+    def failed_ids(self) -> list[str]:
+        """Of the images that have failed and that nobody has settled."""
+        query = f"SELECT id FROM images WHERE {overview.UNSETTLED} ORDER BY number"  # noqa: S608 - a constant
+        return [str(identity) for (identity,) in self._connection.execute(query).fetchall()]
 
     # --- hosts that share the journal -----------------------------------------------------------------------------------------
 

@@ -74,6 +74,9 @@ class Metrics:
         self._manifest = self._gauge("manifest_available", "1 while the manifests can be written.")
         self._up = self._gauge("up", "1 while every part of the daemon moves.")
         self._ready = self._gauge("ready", "1 while all folders are watched, the API is usable and nothing stops.")
+        self._host_alive = self._gauge("host_alive", "1 while a host that shares the journal is alive, else 0.", "host")
+        self._in_hand = self._gauge("host_in_hand", "Images that a host has in hand.", "host")
+        self._orphans = self._gauge("host_waiting", "Images that only a host which is gone could deliver.", "host")
         self._audit.set(1)
         self._manifest.set(1)
         self._journal.set(1)
@@ -151,6 +154,7 @@ class Metrics:
             self._api_state.labels(word).set(word == status.api.state)
         self._show_folders(status)
         self._show_receivers(status)
+        self._show_hosts(status)
         return generate_latest(self.registry)
 
     def _show_folders(self, status: Status) -> None:
@@ -170,3 +174,11 @@ class Metrics:
         for each in status.receivers:
             self._backlog.labels(each.receiver.name).set(each.backlog)
             self._receiving.labels(each.receiver.name).set(each.receiver.is_fine)
+
+    def _show_hosts(self, status: Status) -> None:
+        for gauge in (self._host_alive, self._in_hand, self._orphans):
+            gauge.clear()
+        for each in status.hosts:
+            self._host_alive.labels(each.name).set(each.alive)
+            self._in_hand.labels(each.name).set(each.in_hand)
+            self._orphans.labels(each.name).set(sum(each.waiting.values()))

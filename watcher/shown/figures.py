@@ -123,11 +123,21 @@ class DaemonFigures:
     state_dir: str
     pid: int | None = None
     since: float | None = None
+    host: str | None = None
+    """Another host, where the figures are of that one alone."""
+    is_elsewhere: bool = False
+    """Whether it runs there."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the daemon runs, here or there."""
+        return self.pid is not None or self.is_elsewhere
 
     def fields(self) -> Record:
         """As `status --json` has them."""
         return {
-            "running": self.pid is not None,
+            **({} if self.host is None else {"host": self.host}),
+            "running": self.is_running,
             "pid": self.pid,
             "since": optional_timestamp(self.since),
             "state_dir": self.state_dir,
@@ -230,10 +240,11 @@ class Status:
     """Those of engines that share them, where any do."""
 
     @classmethod
-    def of(cls, daemon: DaemonFigures, report: DaemonReport, journal: JournalFigures) -> Status:
-        """Put together what is known."""
-        running = daemon.pid is not None
-        by_folder = {name: each if running else each.at_rest() for name, each in journal.folders.items()}
+    def of(cls, daemon: DaemonFigures, report: DaemonReport, journal: JournalFigures, *, at_work: bool | None = None) -> Status:
+        """Put together what is known. `at_work`: whether anybody works with the journal; None where that is this daemon only."""
+        running = daemon.is_running
+        in_work = running if at_work is None else at_work
+        by_folder = {name: each if in_work else each.at_rest() for name, each in journal.folders.items()}
         folders = [
             FolderFigures(each, by_folder.get(each.name, Counts()), paused_since(journal.paused, each.name))
             for each in report.folders

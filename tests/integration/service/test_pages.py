@@ -56,6 +56,9 @@ class FakeSource:
         status = Status.of(DaemonFigures("/state", 7, 0.0), replace(REPORT, api=self.api), figures)
         return Snapshot(1_796_000_400.0, status, JournalPicture(figures, latest=self.images))
 
+    async def picture_of_host(self, host: str) -> Snapshot | None:
+        return None
+
     async def hours(self) -> Sequence[Hour]:
         return ()
 
@@ -146,7 +149,7 @@ async def test_a_stream_tells_what_has_changed_and_nothing_else(site: Site) -> N
     assert set(told) == {"stamp", "now", "folders", "seen"}
     assert 'value="4" data-figure="failed"' in told["now"]
     again = await events(await site.stream(seen=0))
-    assert {"now", "failures", "unready", "underway", "latest", "folders", "receivers", "activity"} <= set(again)
+    assert {"now", "failures", "unready", "underway", "latest", "folders", "hosts", "receivers", "activity"} <= set(again)
     assert again["failures"] == ""
 
 

@@ -121,15 +121,28 @@ def open_own(server: Server, schema: Schema) -> PostgresConnection:
     return _opened(server.connect_for_changes, server, prepare)
 
 
-def open_beside(server: Server, schema: Schema, *, writable: bool) -> PostgresConnection:
+def open_beside(
+    server: Server, schema: Schema, *, writable: bool, prepare: Callable[[PostgresConnection], None] | None = None
+) -> PostgresConnection:
     """A connection for a command: nothing is made or migrated. Raises Unavailable."""
 
-    def prepare(connection: PostgresConnection) -> None:
+    def check(connection: PostgresConnection) -> None:
         _check_there(_versions(connection, server.namespace), schema, server)
+        if prepare is not None:
+            prepare(connection)
         if not writable:
             connection.execute("SET default_transaction_read_only = on")
 
-    return _opened(server.connect, server, prepare)
+    return _opened(server.connect, server, check)
+
+
+def look_at_one_host(connection: PostgresConnection) -> None:
+    """Have this connection see of the work only what concerns its host. Raises Unavailable where there is no such host."""
+    names = [name for (name,) in connection.execute("SELECT name FROM hosts ORDER BY name").fetchall()]
+    (host,) = connection.execute("SELECT here()").fetchone()
+    if host not in names:
+        raise Unavailable(f"no host {host!r} has ever worked with this journal", f"there are {', '.join(names)}")
+    connection.script((files("watcher.records.postgres") / "one_host.sql").read_text(encoding="utf-8"))
 
 
 def one_more(server: Server, connection: PostgresConnection) -> PostgresConnection:

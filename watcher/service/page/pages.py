@@ -52,6 +52,7 @@ class PageRoutes:
             web.get("/", self._page),
             web.get("/events", self._events),
             web.get("/images/{id}", self._image),
+            web.get("/hosts/{name}", self._host),
             web.get("/search", self._search),
             web.get("/static/{digest}/{name}", self._static),
             web.post("/retry", self._retry),
@@ -85,6 +86,17 @@ class PageRoutes:
             return await self._problem("No such image", "The journal has no image with this id (any more).", HTTPStatus.NOT_FOUND)
         look = self._look_at([story.image])
         html = await self.live.render(lambda renderer: renderer.image(story, look, **self._common(), notice=said))
+        return _html(html, look)
+
+    async def _host(self, request: web.Request) -> web.Response:
+        return await self._answer(lambda: self._host_page(printable(request.match_info["name"])))
+
+    async def _host_page(self, name: str) -> web.Response:
+        picture = await self._source.picture_of_host(name)
+        if picture is None:
+            return await self._problem("No such host", "No host of this name shares the journal.", HTTPStatus.NOT_FOUND)
+        look = self._look_at(picture.journal.latest)
+        html = await self.live.render(lambda renderer: renderer.host(name, picture, look, **self._common()))
         return _html(html, look)
 
     async def _search(self, request: web.Request) -> web.Response:

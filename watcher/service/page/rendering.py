@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from watcher.service.page.source import Snapshot
     from watcher.shown.images import Found, ShownStory
 
-SECTIONS: Final = ("now", "failures", "unready", "underway", "latest", "folders", "receivers", "activity")
+SECTIONS: Final = ("now", "failures", "unready", "underway", "latest", "folders", "hosts", "receivers", "activity")
+OF_HOST: Final = ("underway", "latest", "folders", "receivers")
+"""Those that make sense for one host alone; buttons for failures would act on those of all."""
 """In the order of the page. Each is a template of its own, and an element with this id."""
 STATIC: Final = {
     "page.css": "text/css; charset=utf-8",
@@ -80,6 +82,12 @@ class Renderer:
         """The page as a whole."""
         ready = {name: Markup(html) for name, html in sections.items()}  # noqa: S704 - they come from `sections`
         return self._render("page.html", {"sections": ready, "look": look, **values})
+
+    def host(self, name: str, picture: Snapshot, look: PageContext, **values: Any) -> str:
+        """What there is of one host."""
+        known = {"status": picture.status, "journal": picture.journal, "look": look}
+        sections = {each: Markup(self._render(f"sections/{each}.html", known)) for each in OF_HOST}  # noqa: S704 - of our own
+        return self._render("host.html", {"host": name, "sections": sections, "look": look, **values})
 
     def image(self, story: ShownStory, look: PageContext, **values: Any) -> str:
         """One image's whole history."""

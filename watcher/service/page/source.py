@@ -42,6 +42,9 @@ class PageSource(Protocol):
     async def picture(self) -> Snapshot:
         """What there is to show now."""
 
+    async def picture_of_host(self, host: str) -> Snapshot | None:
+        """The same, as far as it concerns one of the hosts that share the journal; None where there is none of this name."""
+
     async def hours(self) -> Sequence[Hour]:
         """What was done hour by hour in the last month."""
 
