@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from watcher.engine.work import ImageOrder, Task
 
 _MOST_SIDES: Final = {Format.WEBP: 16_383, Format.AVIF: 16_384, Format.JPEG: 65_500}
-_CANNOT: Final = re.compile(r"unsupported|not supported|not configured|unimplemented|not implemented", re.IGNORECASE)
+_CANNOT: Final = re.compile(
+    r"unsupported|not supported|not configured|unimplemented|not implemented|excessive depth|exceeded", re.IGNORECASE
+)
 
 
 def process(task: Task) -> Outcome:

@@ -69,7 +69,11 @@ REFUSED: Final[dict[str, str]] = {
     "*/invalid_id.heic": "2 pictures",
     "*/zPug_3.heic": "3 pictures",
     "*/bird_burst.heic": "4 pictures",
-    "*/stereo_pair.heic": "2 pictures",
+    "*/stereo_*.heic": "2 pictures",
+    "*/spatial_photo.heic": "2 pictures",
+    "*/empty_icc.heic": "2 pictures",
+    "*/truncated.heic": "2 pictures",
+    "*/200MP.heic": "150000000 are allowed",
     "*/earth.gif": "corrupt",  # cut within its last block
     "*/label.heic": "corrupt",  # its header says 0 x 0
     "*/463-characters-outside-first-element.svg": "corrupt",
