@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +22,37 @@ settings.load_profile("suite")  # the same examples in each run; `make soak` sea
 
 LONG_FIRST = ("tests/system/service", "tests/fault", "tests/system", "tests/property")
 """Where the tests lie that take longest: side by side with others they have to begin first."""
+
+
+PLACE = "compressor-watcher-tests-"
+"""How the folder begins that takes what tests, browsers, servers and daemons leave in the place for temporary files."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder for temporary files of the whole run, which goes with it. pytest keeps its own, for a look at what failed."""
+    if hasattr(config, "workerinput"):
+        return  # of the same run: it has the environment of the process that began it
+    outer = tempfile.gettempdir()
+    for left in Path(outer).glob(f"{PLACE}*"):
+        if not Path(f"/proc/{left.name.removeprefix(PLACE)}").exists():
+            shutil.rmtree(left, ignore_errors=True)  # its run was killed
+    place = Path(outer) / f"{PLACE}{os.getpid()}"
+    place.mkdir(exist_ok=True)
+    place.chmod(0o1777)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outer)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+    config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """What is made for five thousand tests stays: the garbage collector neither looks at it meanwhile nor ever after."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

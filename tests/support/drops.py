@@ -116,17 +116,17 @@ class Drops:
         known = (await self.journal.known(folder, directory)).get(name)
         return known is not None and known.ignored is None and known.observation == self.observation(relative, folder)
 
-    async def until_taken(self, *relatives: str, seconds: float = 20.0) -> None:
+    async def until_taken(self, *relatives: str, seconds: float = 60.0) -> None:
         """Until all of these were taken, in the version that lies there."""
         await wait_until(lambda: set(relatives) <= set(self.taken()), seconds)
         for relative in relatives:
             await until(partial(self.is_known, relative), seconds)
 
-    async def until_scanned(self, count: int = 1, seconds: float = 20.0) -> None:
+    async def until_scanned(self, count: int = 1, seconds: float = 60.0) -> None:
         """Until so many scans have ended, and nothing is under way."""
         await wait_until(lambda: len(self.said(Event.SCAN_FINISHED)) >= count and self.intake.is_quiet(), seconds)
 
-    async def until_heard(self, folder: str = "drop", seconds: float = 20.0) -> None:
+    async def until_heard(self, folder: str = "drop", seconds: float = 60.0) -> None:
         """Until the watcher has delivered everything up to now, with no scan: proved by a file that is dropped last."""
         name = f"heard-{next(_numbers)}.txt"
         (self.file(name, folder).path).write_text("not an image")
@@ -138,7 +138,7 @@ def logged_path(fields: dict[str, Any]) -> bytes:
     return base64.b64decode(fields["file_base64"]) if "file_base64" in fields else fields["file"].encode()
 
 
-async def until(question: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(question: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Poll an asynchronous question until it is answered with yes."""
     deadline = time.monotonic() + seconds
     while not await question():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ def small_event_queue(events: int) -> Iterator[None]:
 
     Tests that do this at the same time wait for each other.
     """
-    with (Path(tempfile.gettempdir()) / "compressor-watcher-tests.lock").open("w") as lock:
+    with QUEUE_LIMIT.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = max(int(QUEUE_LIMIT.read_text()), DEFAULT_QUEUE)
         try:

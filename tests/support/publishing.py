@@ -126,7 +126,7 @@ class MovedClock:
             self.sleepers -= 1
 
 
-async def wait_until(predicate: Callable[[], object], seconds: float = 20.0) -> None:
+async def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
     """Poll until the predicate holds. Fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not predicate():

@@ -5,7 +5,6 @@ The fixture `s3` is known to all tests; the store is started when the first one 
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import itertools
 import os
@@ -88,17 +87,30 @@ def s3() -> S3Server:
 
 @cache
 def _started() -> S3Server:
-    directory = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
-    atexit.register(_stop, directory)
-    command = [TOOL, "up", CACHE / "venv", directory, *_free_ports(4)]
-    started = subprocess.run(command, capture_output=True, text=True, timeout=90)
-    assert started.returncode == 0, started.stderr
-    return S3Server(started.stdout.strip())
+    """One for all processes of a run: the first that asks starts it."""
+    directory = _directory()
+    written = directory / "endpoint"
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not written.exists():
+            directory.mkdir(exist_ok=True)
+            command = [TOOL, "up", CACHE / "venv", directory, *_free_ports(4)]
+            started = subprocess.run(command, capture_output=True, text=True, timeout=90)
+            assert started.returncode == 0, started.stderr
+            written.write_text(started.stdout.strip())
+    return S3Server(written.read_text())
 
 
-def _stop(directory: Path) -> None:
-    subprocess.run([TOOL, "down", directory], check=True)
-    shutil.rmtree(directory, ignore_errors=True)
+def _directory() -> Path:
+    """Of this run's store, whatever process of it asks."""
+    return CACHE / f"run-{Path(tempfile.gettempdir()).name}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The process that began the run stops the store."""
+    if not hasattr(config, "workerinput") and _directory().exists():
+        subprocess.run([TOOL, "down", _directory()], check=True)
+        shutil.rmtree(_directory(), ignore_errors=True)
 
 
 @cache

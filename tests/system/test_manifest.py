@@ -92,7 +92,7 @@ def test_it_follows_what_is_stored_and_what_goes(site: Site) -> None:
         assert (output["size"], output["sha1"]) == (line["output"]["size"], line["output"]["sha1"])
         assert (output["input"]["width"], output["input"]["height"]) == (100, 80)
         site.drop("a.jpg", 140)
-        wait_until(lambda: site.files()["a.jpg"][0]["input"]["width"] == 140, 20)
+        wait_until(lambda: site.files()["a.jpg"][0]["input"]["width"] == 140)
         (site.place / "drop/sub/b.jpg").unlink()
         site.drop("c.jpg", 103)
         daemon.wait_for("image.stored", 4)

@@ -23,7 +23,7 @@ TIMES = {"settle": 0.05, "poll": 0.05}
 
 async def taken(bench: Drops, *names: str) -> None:
     """Until these were taken, once."""
-    await wait_until(lambda: set(names) <= set(bench.taken()), 20)
+    await wait_until(lambda: set(names) <= set(bench.taken()), 60)
 
 
 def put(path: Path) -> None:
@@ -166,7 +166,7 @@ class TestMountsBelow:
                 await taken(bench, "nas/a.jpg")
                 await wait_until(lambda: bench.intake.status()[0].mode == "polling")
                 share.unmount()
-                await wait_until(lambda: bench.intake.status()[0].mode == "watching", 20)
+                await wait_until(lambda: bench.intake.status()[0].mode == "watching")
                 with pytest.raises(Exception, match="is not mounted any more"):
                     await bench.originals.is_there(bench.file("nas/a.jpg"))
                 await bench.intake.rescan()
