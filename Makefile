@@ -53,7 +53,7 @@ soak: $(VENV)/.dev ## Every fault mixed in, ten minutes, and ten on a machine in
 
 .PHONY: corpus
 corpus: $(VENV)/.dev ## Hold the engine against independent decoders over whole test collections (fetched with pip and apt-get)
-	$(BIN)/python -m pytest -m soak --timeout 1800 tests/fault/engine/test_differential.py tests/fault/engine/test_svg_differential.py
+	$(BIN)/python -m pytest -m soak --timeout 1800 tests/fault/engine
 
 platforms: $(VENV)/.dev ## The container image, and fresh Debian 12 and 13, in roots made by mmdebstrap (as root)
 	$(BIN)/python -m pytest -m platforms tests/platforms

@@ -185,10 +185,10 @@ class Service:
         lines = [json.loads(text) for text in texts if isinstance(text, str) and text.startswith("{")]
         return [line for line in lines if line["event"] == event and fields.items() <= line.items()]
 
-    def wait_for(self, event: str, count: int = 1, seconds: float = 60, **fields: Any) -> list[dict[str, Any]]:
+    def wait_for(self, event: str, count: int = 1, seconds: float = 120, **fields: Any) -> list[dict[str, Any]]:
         """Wait for so many lines of an event; gives them."""
         try:
-            wait_until(lambda: len(self.lines(event, **fields)) >= count, seconds, pause=0.1)
+            wait_until(lambda: len(self.lines(event, **fields)) >= count, seconds, pause=0.25)  # a process each
         except AssertionError:
             told = "\n".join(str(record.get("MESSAGE")) for record in self.records()[-30:])
             raise AssertionError(

@@ -160,7 +160,7 @@ def _newer_sources(box: Box) -> str:
 
 
 class _Dropping:
-    """Drops an image every 50 ms while the context lasts."""
+    """Drops an image five times a second while the context lasts."""
 
     def __init__(self, box: Box) -> None:
         self.files: list[str] = []
@@ -182,7 +182,7 @@ class _Dropping:
         self._thread.join()
 
     def _drop(self) -> None:
-        while not self._stop.wait(0.05):
+        while not self._stop.wait(0.2):
             number = len(self.files)
             file = f"/srv/drop/products/{number}.jpg"
             self._box.write(file, jpeg(64 + number % 64, 48 + number // 64))

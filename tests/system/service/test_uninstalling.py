@@ -1,4 +1,4 @@
-"""`sudo make uninstall`. The last of this folder: after it nothing is installed any more."""
+"""`sudo make uninstall`. After it nothing is installed any more: only test_wheel_alone.py comes behind it."""
 
 from __future__ import annotations
 
