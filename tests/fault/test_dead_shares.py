@@ -20,6 +20,8 @@ from watcher.intake.pools import PATIENCE_SECONDS
 
 SLOTS = 32
 """Turns that have begun when it turns out that the share hangs."""
+TOO_LARGE_TO_BE_HELD = 300_000
+"""Such an original is read from its share again when it is fetched."""
 SECONDS = 30.0
 """Within these a command has answered; one that waits for the share never does."""
 
@@ -119,7 +121,7 @@ def test_requests_whose_originals_hang_hold_up_no_others(world: World, share: Mo
     config = world.write_config(log={"level": "debug"}, compressor={"concurrency": 2})
     with Daemon(config, KEY) as daemon:
         for number in range(6):
-            (share.below / f"{number}-nas.jpg").write_bytes(small_image(number))
+            (share.below / f"{number}-nas.jpg").write_bytes(small_image(number) + bytes(TOO_LARGE_TO_BE_HELD))
         daemon.wait_for("image.requested", 2)
         share.hang()
         began = time.monotonic()
