@@ -40,6 +40,8 @@ from benchmarks.common import (
     table,
     wait_for,
 )
+from benchmarks.engine_quality import prepared, ssim
+from benchmarks.sharp import SHARP, need_sharp
 from tests.support.daemon import COMMAND, clean_environment, write_config
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ AT_ONCE = 2
 KEY = "bench"
 LOSSLESS = 0
 """In place of a quality: a PNG."""
-SHARP = Path(__file__).parents[1] / ".cache" / "sharp"
 SHARP_SCRIPT = """
 const sharp = require('sharp'); const path = require('path');
 const [quality, out, ...files] = process.argv.slice(1);
@@ -149,28 +150,12 @@ def need_vipsthumbnail() -> None:
         raise Missing("vipsthumbnail is missing: apt install libvips-tools")
 
 
-def need_sharp() -> None:
-    """Install it, once. Raises Missing."""
-    if shutil.which("npm") is None:
-        raise Missing("npm is missing: apt install npm")
-    if (SHARP / "node_modules" / "sharp").exists():
-        return
-    SHARP.mkdir(parents=True, exist_ok=True)
-    (SHARP / "package.json").write_text('{"private": true}')
-    command = ["npm", "install", "--no-audit", "--no-fund", "sharp@0.34"]
-    done = subprocess.run(command, cwd=SHARP, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Missing(f"sharp cannot be installed from npm: {done.stderr.strip()[-200:]}")
-
-
 # --- equal quality ----------------------------------------------------------------------------------------------------------
 
 
 def likeness(lossless: Path, output: Path) -> float:
     """SSIM of an output and the same pixels before they were encoded (brought to 1600 x 1600 if they are not)."""
     import pyvips
-
-    from benchmarks.engine_quality import prepared, ssim
 
     pyvips.cache_set_max(0)  # files of one name are written again and again
     return ssim(prepared(lossless), pyvips.Image.new_from_file(str(output)))

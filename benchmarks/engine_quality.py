@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyvips
 
-from benchmarks.engine import SHARP, need_sharp
 from benchmarks.quality_pictures import PICTURES
+from benchmarks.sharp import SHARP, need_sharp
 from watcher.engine.colours import to_srgb
 from watcher.engine.encoding import QUALITIES, Encoding, encode, quality_of
 
