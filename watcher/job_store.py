@@ -7,6 +7,7 @@ comes too late, of an engine that was taken for lost, changes nothing.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -65,6 +66,14 @@ class JobState:
 
     status: str
     answer: Mapping[str, Any]
+
+
+def read_request(text: str) -> Any:
+    """A request as it was kept. One that is no JSON any more is None, which fails that job and holds up no other."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 class JobStore(Protocol):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
-from watcher.job_store import KEPT_SECONDS, Job, JobState, QueueFull, WebhookCall
+from watcher.job_store import KEPT_SECONDS, Job, JobState, QueueFull, WebhookCall, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,7 +102,7 @@ class SqliteJobs:
             rows = database.execute(query, (limit,)).fetchall()
             begin = "UPDATE jobs SET status = 'processing', starts = starts + 1, changed = ? WHERE id = ?"
             database.executemany(begin, [(self._clock(), row["id"]) for row in rows])
-            return [Job(row["id"], json.loads(row["request"]), row["base_url"], row["starts"]) for row in rows]
+            return [Job(row["id"], read_request(row["request"]), row["base_url"], row["starts"]) for row in rows]
 
         return await self._insist(claim)
 

@@ -80,6 +80,14 @@ async def test_each_job_is_taken_by_one(engines: Engines) -> None:
     assert {(await stores[2].find(f"{number}")).status for number in range(60)} == {"completed"}  # type: ignore[union-attr]
 
 
+async def test_a_damaged_request_holds_up_no_other(engines: Engines) -> None:
+    """It is given out as none at all, and whoever gets it fails it."""
+    store = await engines.open("one")
+    await add(store, "a", "b")
+    engines.sql("UPDATE @jobs SET request = 'no JSON' WHERE id = 'a'")
+    assert [(job.id, job.request) for job in await store.claim(2)] == [("a", None), ("b", {})]
+
+
 async def test_others_hear_of_a_new_job_at_once(engines: Engines) -> None:
     """And not at the next look only."""
     one, two = await engines.open("one"), await engines.open("two")

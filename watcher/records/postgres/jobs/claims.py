@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from watcher.job_store import KEPT_SECONDS, Job, JobState, QueueFull, WebhookCall
+from watcher.job_store import KEPT_SECONDS, Job, JobState, QueueFull, WebhookCall, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +116,7 @@ def claim(connection: Connection, engine: int, now: float, limit: int) -> list[J
            )) RETURNING number, id, request, base_url, starts - 1""",
         (engine, now, limit),
     ).fetchall()
-    return [Job(identity, json.loads(request), base, starts, engine) for _, identity, request, base, starts in sorted(rows)]
+    return [Job(identity, read_request(request), base, starts, engine) for _, identity, request, base, starts in sorted(rows)]
 
 
 def holds(connection: Connection, job: Job) -> bool:
