@@ -14,6 +14,7 @@ import pytest
 from tests.support.cluster import Cluster
 from tests.support.daemon import command, wait_until
 from tests.support.disks import SmallDisk, small_disk
+from tests.support.pgbouncer import pgbouncer
 from tests.support.postgres import Postgres
 from tests.support.standin import StandinProcess
 from tests.support.tcp_proxy import TcpProxy
@@ -189,6 +190,32 @@ def test_what_does_not_pass_by_itself_ends_the_start(tmp_path: Path, standin: St
         assert "cannot be opened" in done.stderr
         assert "horse" not in done.stderr + done.stdout
     assert "does not exist" in missing.stderr
+
+
+def test_a_pooler_in_session_mode_serves(tmp_path: Path, standin: StandinProcess, postgres: Postgres) -> None:
+    """Two hosts do their work through it; a pooler that goes and comes back is any other outage."""
+    with pgbouncer(postgres, "session") as port:
+        url = postgres.url(postgres.database().rpartition("/")[2], port)
+        hosts = Cluster(tmp_path, postgres, standin, 2, journal=url)
+        for host in hosts.hosts:
+            host.start()
+        names = hosts.drop(20)
+        wait_until(lambda: sorted(hosts.ended()) == names)
+        hosts.stop()
+
+    assert set(hosts.paid().values()) == {1}
+
+
+def test_a_pooler_in_transaction_mode_is_refused(tmp_path: Path, standin: StandinProcess, postgres: Postgres) -> None:
+    """By the daemon and by a command that steers, with what to set."""
+    with pgbouncer(postgres, "transaction") as port:
+        url = postgres.url(postgres.database().rpartition("/")[2], port)
+        (host,) = Cluster(tmp_path, postgres, standin, 1, journal=url).hosts
+        done = command("run", "--config", host.config, environment=KEY)
+
+    assert done.returncode == 69
+    assert "transaction mode" in done.stderr
+    assert "pool_mode = session" in done.stderr
 
 
 def test_a_second_host_of_one_name_is_refused(tmp_path: Path, standin: StandinProcess, postgres: Postgres) -> None:

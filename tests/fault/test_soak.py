@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.disks import small_disk
 from tests.support.fuse import UNCACHED, mounted
+from tests.support.postgres import Postgres
 from tests.support.soak import Soak, run, settings
 from tests.support.standin import StandinProcess
 from tests.support.troubles import Machine, TroubledSoak, troubled_settings
@@ -23,10 +25,10 @@ SEED = os.environ.get("WATCHER_SOAK_SEED")
 DISK_SIZE = "48m"
 
 
-def soak(path: Path, seconds: float, seed: int) -> None:
+def soak(path: Path, seconds: float, seed: int, **changes: Any) -> None:
     """So much time of everything, with this machine in order."""
     with StandinProcess(seed=seed) as standin:
-        run(Soak(World(path, standin, changes=settings()), said(seed)), seconds)
+        run(Soak(World(path, standin, changes={**settings(), **changes}), said(seed)), seconds)
 
 
 @pytest.mark.timeout(400)
@@ -40,6 +42,13 @@ def test_one_minute_of_everything(tmp_path: Path) -> None:
 def test_ten_minutes_of_everything(tmp_path: Path) -> None:
     """The same for longer, with another seed."""
     soak(tmp_path, SECONDS, seed=int(SEED or 2))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_ten_minutes_with_the_journal_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
+    """All that on the other engine: files, storms, faults of the API, ends by every signal, reloads, rotations."""
+    soak(tmp_path, SECONDS, seed=int(SEED or 6), journal=postgres.database(), cluster={"name": "scanner", "lease": "5s"})
 
 
 @pytest.mark.soak

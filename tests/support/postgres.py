@@ -114,8 +114,12 @@ class Postgres:
         done = subprocess.run(self._command(program, *arguments), capture_output=True, text=True, cwd=self.folder)
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def as_user(self, *command: str) -> list[str]:
+        """The command, as run by the server's own user."""
+        return [*map(str, self._as_user[0] if self._as_user else ()), *command]
+
     def _command(self, program: str, *arguments: str | Path) -> list[str]:
-        return [*map(str, self._as_user[0] if self._as_user else ()), str(self._programs / program), *map(str, arguments)]
+        return self.as_user(str(self._programs / program), *map(str, arguments))
 
 
 def free_port() -> int:

@@ -25,6 +25,7 @@ NAMESPACE: Final = "compressor_watcher"
 ERRORS: Final = (psycopg.Error,)
 """What the driver raises."""
 CONNECT_SECONDS: Final = 10
+POOLER_TRIES: Final = 3
 OLDEST_SERVER: Final = 130_000
 ADVICE: Final = "look at the PostgreSQL server and the way to it; work goes on by itself"
 _MIGRATION_LOCK: Final = 0x434D5057
@@ -146,12 +147,26 @@ def look_at_one_host(connection: PostgresConnection) -> None:
 
 
 def one_more(server: Server, connection: PostgresConnection) -> PostgresConnection:
-    """Another connection of the same kind. Raises Unavailable; then the first one is closed as well."""
+    """Another connection of the same kind. Raises Unavailable, also where a pooler gives both the same session; then the first
+    one is closed as well.
+    """
+    made = [connection]
     try:
-        return explained(server, server.connect)
-    except BaseException:  # nobody else knows of it
-        connection.close()
+        made.append(explained(server, server.connect))
+        explained(server, lambda: _insist_on_sessions(*made))
+    except BaseException:  # nobody else knows of them
+        for each in made:
+            each.close()
         raise
+    return made[1]
+
+
+def _insist_on_sessions(connection: PostgresConnection, other: PostgresConnection) -> None:
+    """Raises Unavailable where two connections turn out to be one: a pooler in between lends it out by the transaction."""
+    for _ in range(POOLER_TRIES):
+        pids = [each.execute("SELECT pg_backend_pid()").fetchone()[0] for each in (connection, other)]
+        if pids[0] == pids[1]:
+            raise Unavailable("a pooler in transaction mode is between this host and the journal", _POOLER)
 
 
 def _opened(
@@ -271,7 +286,7 @@ def _check_version(found: tuple[int, int], schema: Schema, server: Server) -> No
 
 # --- errors -----------------------------------------------------------------------------------------------------------------
 
-_POOLER: Final = "a pooler in transaction mode is in between; it has to be in session mode (pgbouncer: pool_mode = session)"
+_POOLER: Final = "where a pooler is in between it has to be in session mode (pgbouncer: pool_mode = session)"
 _KEYS_HINT: Final = "set WATCHER_JOURNAL_PASSWORD, a credential named journal_password (a reload reads it anew), or ~/.pgpass"
 _CONNECTIONS_HINT: Final = "raise max_connections; each daemon needs four"
 _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
