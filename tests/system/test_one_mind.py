@@ -39,7 +39,7 @@ def test_an_outage_is_met_together(tmp_path: Path, postgres: Postgres, standin: 
             time.sleep(4)
             after = standin.report()["calls"]
             assert after["account"] - before["account"] <= 5, "both ask"
-            assert after["fetch"] - before["fetch"] <= 1
+            assert after["fetch"] - before["fetch"] <= 4  # those that were under way when it was said
             standin.set_faults()
             for daemon in daemons:
                 daemon.wait_for("api.recovered", count=times, seconds=90)

@@ -65,7 +65,7 @@ def test_what_a_process_staged_that_was_stopped_goes_when_its_image_ends(
     standin.set_faults(Fault("never"))
     with Daemon(world.config, KEY) as daemon:
         path = world.put("a.jpg")
-        wait_until(lambda: s3.versions(bucket))
+        wait_until(lambda: s3.versions(bucket), pause=0.1)
         if how is signal.SIGKILL:
             daemon.kill()
     standin.set_faults()
@@ -77,7 +77,7 @@ def test_what_a_process_staged_that_was_stopped_goes_when_its_image_ends(
         expected = {"deleted": ["vanished"], "replaced": ["superseded", "stored"], "untouched": ["stored"]}[meanwhile]
         wait_until(lambda: len(endings(daemon)) >= len(expected))
         assert sorted(endings(daemon)) == sorted(f"image.{each}" for each in expected)
-        wait_until(lambda: not s3.versions(bucket))
+        wait_until(lambda: not s3.versions(bucket), pause=0.2)
 
 
 def test_a_stop_right_after_a_start_is_a_clean_one(world: World, standin: StandinProcess, s3: S3Server, bucket: str) -> None:
@@ -85,7 +85,7 @@ def test_a_stop_right_after_a_start_is_a_clean_one(world: World, standin: Standi
     standin.set_faults(Fault("never"))
     with Daemon(world.config, KEY) as daemon:
         path = world.put("a.jpg")
-        wait_until(lambda: s3.versions(bucket))
+        wait_until(lambda: s3.versions(bucket), pause=0.1)
         daemon.kill()
     path.unlink()
     standin.set_faults()
@@ -95,7 +95,7 @@ def test_a_stop_right_after_a_start_is_a_clean_one(world: World, standin: Standi
         time.sleep(delay - 0.3)
         assert daemon.stop() == 0
     with Daemon(world.config, KEY):
-        wait_until(lambda: not s3.versions(bucket))
+        wait_until(lambda: not s3.versions(bucket), pause=0.2)
 
 
 @pytest.mark.parametrize("verify", ["recovery", "never"])
@@ -112,4 +112,4 @@ def test_an_answer_that_comes_late_under_a_short_ttl_leads_to_an_ending(
         world.put("late.jpg")
         world.put("slow.jpg")
         wait_until(lambda: len(endings(daemon)) == 2, 60)
-        wait_until(lambda: not s3.versions(bucket))
+        wait_until(lambda: not s3.versions(bucket), pause=0.2)

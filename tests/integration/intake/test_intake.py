@@ -343,13 +343,15 @@ class TestManyFolders:
             assert {status.mode for status in bench.intake.status()} == {"watching"}
             assert len(bench.said(Event.SCAN_FINISHED)) == 300
 
-    async def test_ten_thousand_files_in_five_hundred_new_directories(self, tmp_path: Path) -> None:
-        """Made at full speed, ten deep: none is missed, none is taken twice, and no scan is waited for."""
+    async def test_two_thousand_files_in_a_hundred_new_directories(self, tmp_path: Path) -> None:
+        """Made at full speed, ten deep: none is missed, none is taken twice, and no scan is waited for. (Ten thousand come to the
+        daemon in tests/fault/test_storms.py.)
+        """
 
         def make() -> None:
-            for number in range(500):
+            for number in range(100):
                 directory = bench.root.joinpath(
-                    *(f"{number % 50}" if level == 0 else f"{level}" for level in range(number // 50 + 1))
+                    *(f"{number % 10}" if level == 0 else f"{level}" for level in range(number // 10 + 1))
                 )
                 directory.mkdir(parents=True, exist_ok=True)
                 for file in range(20):
@@ -358,10 +360,10 @@ class TestManyFolders:
         async with drops(tmp_path) as bench:
             await bench.until_scanned()
             await in_thread(make)
-            await wait_until(lambda: len(bench.taken()) >= 10_000, 60)
+            await wait_until(lambda: len(bench.said(Event.IMAGE_DETECTED)) >= 2_000, 60)
             await bench.until_heard(seconds=60)
 
-            assert len(set(bench.taken())) == len(bench.taken()) == 10_000
+            assert len(set(bench.taken())) == len(bench.taken()) == 2_000
             assert bench.intake.alive()
 
 
