@@ -49,6 +49,7 @@ uninstall: ## Take the service away again (as root); configuration, state and lo
 
 soak: $(VENV)/.dev ## Every fault mixed in, ten minutes, and ten on a machine in trouble; memory, descriptors and threads must be flat
 	$(BIN)/python -m pytest -m soak --timeout 1800 --ignore tests/fault/engine
+	$(BIN)/python -m pytest --journal postgresql tests/fault/test_api_failures.py tests/fault/test_stopping.py -n $(JOBS)
 	$(BIN)/python -m pytest --hypothesis-profile search --timeout 1800 tests/property
 
 .PHONY: corpus

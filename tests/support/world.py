@@ -7,9 +7,10 @@ import hashlib
 import random
 import socket
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.support.daemon import command, read_audit, write_config
 from tests.support.lives import Nursery
@@ -34,8 +35,13 @@ class World:
     standin: StandinProcess
     bucket: str = BUCKET
     changes: dict[str, Any] = field(default_factory=dict)
+    make_database: ClassVar[Callable[[], str] | None] = None
+    """Where it is set, journals are on PostgreSQL, each in a database of its own."""
 
     def __post_init__(self) -> None:
+        if self.make_database is not None and "journal" not in self.changes:
+            shared = {"journal": World.make_database(), "cluster": {"name": "alone", "lease": "5s"}}  # type: ignore[misc]
+            self.changes = {**self.changes, **shared}
         self.drop = self.path / "drop"
         self.drop.mkdir(exist_ok=True)
         self.log = self.path / "log.jsonl"
