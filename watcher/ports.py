@@ -90,8 +90,9 @@ class Source(Protocol):
         """The same, with nobody waiting for it: to close a duplicate of the descriptor, which may hang like anything else."""
 
     def is_intact(self) -> bool:
-        """Whether the bytes are still those that were hashed: always where they are held, else if size and times are unmoved.
+        """Whether the file is still the version that was hashed, by its size and times; where it lies now does not matter.
 
+        A file whose bytes are held is looked for at its path: one that was moved, replaced or removed counts as intact.
         May wait for the disk: to be called through `run`. Raises Unavailable where nobody can tell.
         """
 

@@ -239,7 +239,7 @@ def overwritten_in_place(scene: Scene) -> None:
     path = scene.put("a.jpg", picture(1))
     under_way(scene, path)
     path.write_bytes(picture(2))
-    scene.until(path, "stored", "stored")  # what was hashed was served, and then what came after it
+    scene.until(path, "superseded", "stored")
     assert scene.object_of(path) == rewrap(picture(2))
 
 

@@ -112,19 +112,27 @@ class OpenOriginal:
         self._threads.start(Lane.SERVING, work)
 
     def is_intact(self) -> bool:
-        """Whether what is served is what was hashed: bytes that are held are; else the size and mtime of the file tell.
-
-        Raises Unavailable where the disk is in trouble.
-        """
+        """See `Source.is_intact`."""
         descriptor = self._contents.descriptor
         if descriptor < 0:
-            return self._contents.held is not None
+            return self._contents.held is not None and not self._is_overwritten()
         try:
             return is_version(os.fstat(descriptor), self._observation)
         except OSError as error:
             if error.errno in _LOST:
                 return False
             raise unavailable("cannot be looked at", Path(os.fsdecode(self._path)), error) from error
+
+    def _is_overwritten(self) -> bool:
+        """Whether the path leads to the same inode in another version. What was moved, replaced or removed is not overwritten."""
+        try:
+            status = os.stat(self._path, follow_symlinks=self._through_link)
+        except OSError as error:
+            if error.errno in _LOST:
+                return False
+            raise unavailable("cannot be looked at", Path(os.fsdecode(self._path)), error) from error
+        same_file = self._observation.inode in (0, status.st_ino)
+        return same_file and not is_version(status, self._observation)
 
     def close(self) -> None:
         """Let go of the bytes. A share may have to be asked for that, so a thread gives a descriptor back."""

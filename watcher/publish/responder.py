@@ -132,7 +132,7 @@ class Responder:
             )
 
     async def _serve(self, request: web.BaseRequest, published: Published, pinned: io.FileIO | bytes) -> web.StreamResponse:
-        if isinstance(pinned, io.FileIO) and (denial := await self._look(published, pinned)) is not None:
+        if (denial := await self._look(published, pinned)) is not None:
             published.traffic.turned_away += denial in (Denial.SHARE_HANGS, Denial.BUSY)
             return self._refuse(request, denial)
         facts = published.source.facts
@@ -148,12 +148,12 @@ class Responder:
         return response
 
     @staticmethod
-    async def _look(published: Published, file: io.FileIO) -> Denial | None:
-        """Why what lies behind the descriptor is not served, if so; asked in a thread that may wait for it."""
+    async def _look(published: Published, pinned: io.FileIO | bytes) -> Denial | None:
+        """Why the original is not served, if so; asked in a thread that may wait for it. What is held needs no share for that."""
         try:
-            intact = await published.source.run(partial(_is_intact, published, file))
+            intact = await published.source.run(partial(_is_intact, published, pinned))
         except Unavailable:
-            return Denial.SHARE_HANGS
+            return None if isinstance(pinned, bytes) else Denial.SHARE_HANGS
         except (OSError, ValueError) as error:  # a stale handle, a disk that fails, a source that was closed meanwhile
             return Denial.BUSY if cannot_tell(error) else Denial.CHANGED
         return None if intact else Denial.CHANGED
@@ -229,9 +229,12 @@ def cannot_tell(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in CANNOT_TELL
 
 
-def _is_intact(published: Published, file: io.FileIO) -> bool:
+def _is_intact(published: Published, pinned: io.FileIO | bytes) -> bool:
     """May wait for the disk."""
-    status, source = os.fstat(file.fileno()), published.source
+    source = published.source
+    if isinstance(pinned, bytes):
+        return source.is_intact()
+    status = os.fstat(pinned.fileno())
     same = (status.st_dev, status.st_ino) == published.inode and status.st_size == source.facts.size
     return same and source.is_intact()
 

@@ -380,7 +380,7 @@ async def test_running_out_of_descriptors_is_busy_not_gone(
     """A full descriptor table is 503 with Retry-After: a 404 would make the API fail the image for good."""
     url = (await server.publish(new_ticket(), OpenedFile(write_original(tmp_path, b"x")))).url
     async with client.get(url) as response:
-        assert response.status == 200
+        assert (response.status, await response.read()) == (200, b"x")  # else the connection is not kept
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))

@@ -102,12 +102,25 @@ class TestOpening:
                 file.write(b"more")
             assert source.held == picture()
             assert hashlib.sha1(source.held).hexdigest() == source.facts.sha1
-            assert source.is_intact()
+            assert not source.is_intact()
             assert not await source.is_current()
             source.close()
             source.close()
             assert source.held is None
             assert not source.is_intact()
+
+    async def test_what_is_held_is_intact_whatever_becomes_of_its_path(self, tmp_path: Path) -> None:
+        """Moved, replaced or removed: only a write into the file itself makes it another version."""
+        async with drops(tmp_path) as bench:
+            path = await dropped(bench)
+            source = await bench.originals.open(bench.file("deep/a.jpg"), bench.observation("deep/a.jpg"))
+            assert source.held is not None
+            assert source.is_intact()
+            path.rename(path.with_name("b.jpg"))
+            assert source.is_intact()
+            path.write_bytes(picture(1))
+            assert source.is_intact()
+            source.close()
 
     async def test_no_more_is_held_than_there_is_room_for(self, tmp_path: Path) -> None:
         """What does not fit stays behind its descriptor; closing makes room again, and so does an opening that fails."""
