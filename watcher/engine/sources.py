@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from watcher.formats.tiff import Directory
 
 MAX_SVG_BYTES: Final = 32_000_000
+_LARGE_SVG: Final = 9_000_000
+"""libxml2 refuses longer texts unless told otherwise; librsvg then no longer counts references either."""
 _CSS_DPI: Final = 96.0
 _VIPS_DPI: Final = 72.0
 _PLAIN: Final = {"fail_on": "error", "access": "sequential"}
@@ -79,7 +81,7 @@ def svg(path: Path, scale: float) -> pyvips.Image:
     if has_calculated(text):
         raise unsupported("an SVG with lengths that are calculated (calc): export it with plain lengths")
     options: dict[str, Any] = {"dpi": _CSS_DPI, "scale": max(scale, 1e-6) * _VIPS_DPI / _CSS_DPI}
-    if b"<!ENTITY" not in text.replace(b"\0", b""):  # libxml2's limits on size and depth are for those who define entities
+    if len(text) > _LARGE_SVG and b"<!ENTITY" not in text.replace(b"\0", b""):  # bombs get no further allowance
         options["unlimited"] = True
     try:
         return pyvips.Image.svgload_buffer(in_pixels(text), **options)
