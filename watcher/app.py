@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from watcher import __version__
 from watcher.assembly.admin import Overview, make_metrics, start_admin_port
-from watcher.assembly.company import start_company
 from watcher.assembly.compressor import start_api
 from watcher.assembly.delivery import start_delivery
 from watcher.assembly.intake import build_intake, start_intake
 from watcher.assembly.manifests import start_manifests
 from watcher.assembly.notifications import OutageListener, start_notifications
 from watcher.assembly.parts import Context
+from watcher.assembly.peers import start_peers
 from watcher.assembly.publish import start_publishing
 from watcher.assembly.records import start_records, take_state
 from watcher.assembly.reports import Reports
@@ -183,7 +183,7 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     context.life.on_stop(context.life.end_tasks)
     publishing = await start_publishing(context, records)
     api = await start_api(context, publishing)
-    start_company(context, records, api)
+    start_peers(context, records, api)
     intake = build_intake(context, records)
     dispatcher = start_delivery(context, records, publishing, api, intake)
     await start_intake(context, intake)

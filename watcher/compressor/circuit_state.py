@@ -81,7 +81,7 @@ class Circuit:
     passed: Passed = Passed()
     episode: Episode | None = None
     led_by: str = ""
-    """The host that asks the account for this one as well, where several share a journal; see `company`."""
+    """The host that asks the account for this one as well, where several share a journal; see `peers`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from watcher.compressor import circuit as rules
 from watcher.compressor.circuit_state import Circuit, CircuitChange, Phase, Request
-from watcher.compressor.company import Member, Standing, alone, hear
 from watcher.compressor.pacing import Pace, SharedPace
+from watcher.compressor.peers import Member, Standing, alone, hear
 from watcher.errors import CallFailed
 from watcher.model import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from watcher.compressor.company import MemberChange, Peer
+    from watcher.compressor.peers import MemberChange, Peer
     from watcher.model import Event
     from watcher.ports import Clock, EventLog
 

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
         Unfinished,
     )
     from watcher.ports import Clock
-    from watcher.records.company import Company
     from watcher.records.dialect import Connection
+    from watcher.records.peers import PeerRecords
     from watcher.records.queries import NumberedEnding, OutboxCursor, Totals
     from watcher.records.reprocessing import Again
     from watcher.records.retention import Place, Portion, Prune
@@ -84,7 +84,7 @@ class ThreadedJournal:
         """Rings when something of a folder was stored, or a file of it has gone."""
         self.views: Viewing | None = None
         """For the page: a reader of its own."""
-        self.company: Company | None = None
+        self.peers: PeerRecords | None = None
         """The other hosts, where several share the journal."""
         self.endings_added = asyncio.Event()
         """Set whenever an ending was committed; who follows the endings clears it before looking."""
@@ -263,7 +263,7 @@ class ThreadedJournal:
 
     async def hosts(self) -> Sequence[HostFigures]:
         """Those that share the journal; none where it belongs to this one alone."""
-        return await self._ask(cluster.hosts) if self.company is not None else ()
+        return await self._ask(cluster.hosts) if self.peers is not None else ()
 
     async def keep_report(self, name: str, report: DaemonReport, now: float) -> None:
         """Keep what the daemon of this name says of itself, for commands beside it."""

@@ -111,17 +111,17 @@ async def test_hosts_tell_each_other_how_the_api_stands(postgres: Postgres) -> N
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
     called = asyncio.Event()
     two.on_call(called.set)
-    assert one.company is not None
-    assert two.company is not None
-    await one.company.tell({"phase": "open", "message": "down"})
+    assert one.peers is not None
+    assert two.peers is not None
+    await one.peers.tell({"phase": "open", "message": "down"})
     await asyncio.wait_for(called.wait(), 20)
-    ((name, said),) = await two.company.peers()
+    ((name, said),) = await two.peers.heard()
 
     assert (name, said["phase"], said["message"]) == ("one", "open", "down")
     assert 0 <= said["age"] < 60
-    assert [name for name, _ in await one.company.peers()] == ["two"]
+    assert [name for name, _ in await one.peers.heard()] == ["two"]
     again = await open_postgres(url, host="one")
-    assert [said.get("phase") for _, said in await two.company.peers()] == [None]
+    assert [said.get("phase") for _, said in await two.peers.heard()] == [None]
     for each in (again, one, two):
         await each.close()
 
@@ -130,16 +130,16 @@ async def test_places_for_requests_are_given_out_one_behind_the_other(postgres: 
     """Whichever host asks; a server's clock that was set back makes nobody wait for hours."""
     url = postgres.database()
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
-    assert one.company is not None
-    assert two.company is not None
+    assert one.peers is not None
+    assert two.peers is not None
     first, second, third = (
-        await one.company.take_places(4, 1.0),
-        await two.company.take_places(2, 1.0),
-        await one.company.take_places(1, 1.0),
+        await one.peers.take_places(4, 1.0),
+        await two.peers.take_places(2, 1.0),
+        await one.peers.take_places(1, 1.0),
     )
     ahead = "UPDATE compressor_watcher.cursors SET seq = seq + 3600000000 WHERE name = 'pace'"
     postgres.run_sql(ahead, url.rpartition("/")[2])
-    set_back = await two.company.take_places(1, 1.0)
+    set_back = await two.peers.take_places(1, 1.0)
     await one.close()
     await two.close()
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from watcher.model import Event, KnownDirectory
 from watcher.records import changes, queries
-from watcher.records.company import Company
 from watcher.records.journal import TAKE_AT_ONCE, ThreadedJournal
 from watcher.records.outage import Outage
+from watcher.records.peers import PeerRecords
 from watcher.records.place import JournalPlace
 from watcher.records.postgres import bulk, claims, database
 from watcher.records.postgres.journal_engine import HostEngine, PostgresEngine
@@ -70,7 +70,7 @@ class PostgresJournal(ThreadedJournal):
         self.folders = folders
         """As this host has them now."""
         self._on_call: list[Callable[[], None]] = []
-        self.company = Company(self._change, self._ask, self._tell_others)
+        self.peers = PeerRecords(self._change, self._ask, self._tell_others)
 
     @classmethod
     async def open(

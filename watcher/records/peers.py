@@ -40,7 +40,7 @@ RETURNING seq - :taken - CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS
 """The cursor `pace` of no host is the moment, in microseconds, up to which all places for requests are taken."""
 
 
-class Company:
+class PeerRecords:
     """The other hosts, for one of them."""
 
     def __init__(self, change: Any, ask: Any, call: Callable[[Connection], None]) -> None:
@@ -58,9 +58,9 @@ class Company:
 
         await self._change(change)
 
-    async def peers(self) -> list[tuple[str, dict[str, Any]]]:
+    async def heard(self) -> list[tuple[str, dict[str, Any]]]:
         """How it stands on each other host that is alive, by name; `age` is how many seconds ago that was said."""
-        rows: list[tuple[str, str, float]] = await self._ask(_peers)
+        rows: list[tuple[str, str, float]] = await self._ask(_heard)
         return [(name, _with_age(json.loads(said), now)) for name, said, now in rows]
 
     async def take_places(self, count: int, each: float) -> float:
@@ -72,7 +72,7 @@ class Company:
         return wait
 
 
-def _peers(connection: Connection) -> list[tuple[str, str, float]]:
+def _heard(connection: Connection) -> list[tuple[str, str, float]]:
     return connection.execute(_PEERS).fetchall()
 
 

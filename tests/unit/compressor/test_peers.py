@@ -9,7 +9,7 @@ import pytest
 from tests.support.gates import ANSWERED_500, BAD_KEY, DOWN, SLOW_DOWN, GateBench, entering
 from tests.support.settled import settled
 from watcher.compressor.circuit_state import Phase
-from watcher.compressor.company import Peer, Standing
+from watcher.compressor.peers import Peer, Standing
 from watcher.errors import CallFailed
 from watcher.model import Event
 

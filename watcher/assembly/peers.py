@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.compressor.company import Peer, Standing
+from watcher.compressor.peers import Peer, Standing
 from watcher.errors import Unavailable
 
 if TYPE_CHECKING:
     from watcher.assembly.parts import ApiAccess, Context, Records
     from watcher.compressor.gate import CircuitGate
-    from watcher.records.company import Company
+    from watcher.records.peers import PeerRecords
 
 LOOK_SECONDS: Final = 1.0
 """So often the others are looked at where no call comes."""
@@ -25,8 +25,8 @@ PATIENCE_SECONDS: Final = 3.0
 class SharedMind:
     """Tells the other hosts how the way to the API stands here, and the gate how it stands there."""
 
-    def __init__(self, company: Company, gate: CircuitGate) -> None:
-        self._company = company
+    def __init__(self, records: PeerRecords, gate: CircuitGate) -> None:
+        self._records = records
         self._gate = gate
         self._called = asyncio.Event()
         self._news = asyncio.Event()
@@ -44,13 +44,13 @@ class SharedMind:
         while True:
             await self._news.wait()
             self._news.clear()
-            await self._company.tell(self._gate.standing.to_json())
+            await self._records.tell(self._gate.standing.to_json())
 
     async def listen(self) -> None:
         """Hear what the others say, for ever."""
         while True:
             self._called.clear()
-            asking = asyncio.ensure_future(self._company.peers())
+            asking = asyncio.ensure_future(self._records.heard())
             try:
                 await self._hear(asking)
             finally:
@@ -71,13 +71,13 @@ def _standing(said: dict[str, Any]) -> Standing:
     return replace(standing, wait=max(0.0, standing.wait - float(said.get("age", 0.0))))
 
 
-def start_company(context: Context, records: Records, api: ApiAccess) -> None:
+def start_peers(context: Context, records: Records, api: ApiAccess) -> None:
     """Where the journal is shared, be one of several from now on."""
-    company = records.journal.company
-    if company is None:
+    peers = records.journal.peers
+    if peers is None:
         return
-    mind = SharedMind(company, api.gate)
-    api.gate.join(context.settings.host, mind.tell, company.take_places)
+    mind = SharedMind(peers, api.gate)
+    api.gate.join(context.settings.host, mind.tell, peers.take_places)
     records.journal.on_call(mind.call)
     for work, name in ((mind.talk(), "talk to hosts"), (mind.listen(), "listen to hosts")):
         context.life.run(_until_closed(work), name)
