@@ -113,6 +113,7 @@ UNLIKE: Final[dict[str, str]] = {
     "*/resources/tree.jpg": "leaves in saturated yellow, coded with half the colours",
     "*/677-partial-pixel.svg": "half a pixel",
     "*/others/quadratic_path.svg": "sizes rounded in two ways",
+    "*/input-tablet-symbolic.svg": "the same",
     "*/mixed-fill-rule.svg": "librsvg fills all shapes of a clip by one rule",
     "*/qsvgplugin/*.svg": "a drawing that says no size",
     "*/svg/qsvgrenderer/data/tiger.svg": "the same",
