@@ -148,6 +148,8 @@ def test_mounts_that_go_and_come_back(standin: StandinProcess, tmp_path: Path) -
                 scene.until(path, "stored")
             drop_and_store(scene, "deep/b.jpg", 20)
             assert len(scene.stored(first)) == 1
+            # The empty directory below was never taken for the folder, which would have made what waits vanish.
+            assert len(scene.daemon.events("folder.lost", folder=scene.root.name)) == 1
 
         def covered(scene: Scene) -> None:
             drop_and_store(scene, "a.jpg", 1)

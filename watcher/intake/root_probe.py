@@ -32,13 +32,15 @@ class RootProbe:
         self._context = context
 
     async def survey(self) -> RootInfo:
-        """What the root is. Raises RootMissing where it is not there or does not answer."""
+        """What the root is. Raises RootMissing where it is not there, does not answer, or lacks what was mounted there."""
         rule = self.rules.rule
         to_change = (rule.on_success, rule.on_failure) != ("keep", "keep")
         try:
-            return await self._run(partial(survey, rule.root, to_change=to_change))
+            info = await self._run(partial(survey, rule.root, to_change=to_change))
         except NotAnswering:
             raise RootMissing(f"{rule.root} does not answer") from None
+        self._context.roots.require_mount(rule.root, info)
+        return info
 
     async def is_healthy(self) -> bool:
         """Whether the root answers, and is the one that was armed."""

@@ -54,13 +54,15 @@ class Place:
 class RootInfo:
     """What a root is made of: its path without symbolic links, which directory it is, and what it lies on.
 
-    `below`: other mounts inside it, by path inside the folder.
+    `below`: other mounts inside it, by path inside the folder. `point`: where that is mounted. `empty`: it holds nothing.
     """
 
     real: bytes
     identity: RootIdentity
     place: Place
     below: tuple[tuple[bytes, Place], ...] = ()
+    point: bytes = b""
+    empty: bool = False
 
     @property
     def kind(self) -> str:
@@ -97,8 +99,8 @@ def survey(root: Path, *, to_change: bool = False) -> RootInfo:
     real = os.path.realpath(os.fsencode(root))
     try:
         identity = root_identity(real)
-        with os.scandir(real):
-            pass  # listing is a right of its own
+        with os.scandir(real) as entries:
+            empty = next(entries, None) is None  # listing is a right of its own
         read_only = bool(os.statvfs(real).f_flag & os.ST_RDONLY)
     except OSError as error:
         if error.errno in CANNOT_TELL:
@@ -109,7 +111,9 @@ def survey(root: Path, *, to_change: bool = False) -> RootInfo:
     if (point := missing_mount(real)) is not None:
         raise RootMissing(f"{root}: {os.fsdecode(point)} is in /etc/fstab but not mounted")
     mounted = current_mounts()
-    return RootInfo(real, identity, _place(root, identity, mounted.get(identity.mount)), _below(real, mounted))
+    mount = mounted.get(identity.mount)
+    point = mount.point if mount is not None else b""
+    return RootInfo(real, identity, _place(root, identity, mount), _below(real, mounted), point, empty)
 
 
 def _place(root: Path, identity: RootIdentity, mount: Mount | None) -> Place:
@@ -150,6 +154,8 @@ class Roots:
         self._armed: dict[Path, tuple[RootInfo, bool] | None] = {}
         self._real: dict[Path, bytes] = {}
         """Where each root led to when it was last there."""
+        self._points: dict[Path, bytes] = {}
+        """Where what it lay on was mounted then."""
         self._away: dict[Path, set[bytes]] = {}
 
     def arm(self, root: Path, info: RootInfo, *, leases: bool) -> None:
@@ -161,6 +167,14 @@ class Roots:
             self._away[root] = (self._away.get(root, set()) | was) - tops
             self._armed[root] = info, leases
             self._real[root] = info.real
+            self._points[root] = info.point
+
+    def require_mount(self, root: Path, info: RootInfo) -> None:
+        """Raises RootMissing where the root is an empty directory, and something was mounted on it when it was last there."""
+        with self._lock:
+            point = self._points.get(root, b"")
+        if info.empty and point == info.real != info.point:
+            raise RootMissing(f"{root}: what was mounted there is not any more")
 
     def lose(self, root: Path) -> None:
         """The folder is configured, and is not available."""
@@ -175,6 +189,7 @@ class Roots:
         with self._lock:
             self._armed.pop(root, None)
             self._real.pop(root, None)
+            self._points.pop(root, None)
             self._away.pop(root, None)
 
     def real(self, root: Path) -> bytes:
