@@ -124,9 +124,13 @@ class ForkServer:
         return json.loads(answer)
 
 
-@functools.cache
 def fork_server() -> ForkServer:
-    """One for all tests of a process."""
+    """One for all tests of a process, as long as they see the same mounts: those of a private namespace need another."""
+    return _fork_server(str(Path("/proc/self/ns/mnt").readlink()))
+
+
+@functools.cache
+def _fork_server(_namespace: str) -> ForkServer:
     return ForkServer()
 
 

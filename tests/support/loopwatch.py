@@ -13,6 +13,7 @@ Only calls of the project are told: where a test itself blocks its loop (with bo
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -29,6 +30,8 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _PROJECT = str(_REPOSITORY / "watcher") + "/"
 _TESTS = str(_REPOSITORY / "tests") + "/"
 _ASLEEP = ("S", "D")
+_FUTEX = {"x86_64": "202", "aarch64": "98"}.get(os.uname().machine)
+"""The number of futex(2). Python waits for its own lock with a timeout, for others without."""
 _STARTS = frozenset({("threading.py", "start"), ("subprocess.py", "_execute_child")})
 """Starting a thread or a process waits until it has begun to run: for the processor, that is, not for a disk or a share."""
 
@@ -69,6 +72,7 @@ class LoopWatch:
     def __enter__(self) -> Self:
         self._thread = threading.get_ident()
         self._status = Path(f"/proc/self/task/{threading.get_native_id()}/status")
+        self._call = self._status.with_name("syscall")
         self._plain_run = asyncio.Handle._run
         asyncio.Handle._run = self._watched_run()  # type: ignore[method-assign]
         self._watcher = threading.Thread(target=self._watch, name="loopwatch", daemon=True)
@@ -100,7 +104,7 @@ class LoopWatch:
 
     def _look(self, now: float) -> None:
         state, number = self._thread_state() if self._running else ("", "")
-        if state not in _ASLEEP:
+        if state not in _ASLEEP or self._waits_for_interpreter():
             self._sleep = None
         elif self._sleep is None or self._sleep.number != number:
             self._sleep = _Sleep(number, now, self._frames())
@@ -121,6 +125,14 @@ class LoopWatch:
         """Whether the thread sleeps, and how often it has gone to sleep of its own accord."""
         fields = dict(line.partition(":")[::2] for line in self._status.read_text().splitlines())
         return fields["State"].strip()[:1], fields["voluntary_ctxt_switches"].strip()
+
+    def _waits_for_interpreter(self) -> bool:
+        """Whether the thread sleeps for the interpreter's lock. Mostly in many short sleeps, but not on a machine that pauses."""
+        try:
+            words = self._call.read_text().split()
+        except OSError:  # not told here
+            return False
+        return words[0] == _FUTEX and words[4] != "0x0"
 
     def _frames(self) -> tuple[str, ...]:
         """The project's frames, if the call that sleeps is its own; nothing where the test made it."""
