@@ -63,11 +63,13 @@ def test_questions_are_answered_for_all_hosts_or_for_one(tmp_path: Path, pair: C
     one.put("bad.jpg", folder=tmp_path / "own-scanner-1")
     wait_until(lambda: len(pair.ended()) == 3)
     pair.standin.set_faults()
+    wait_until(
+        lambda: json.loads(asked(two, "status", "--json", "--host", "scanner-2"))["api"]["state"] == "reachable", pause=0.2
+    )
 
     status, of_two = (json.loads(asked(one, "status", "--json", *more)) for more in ((), ("--host", "scanner-2")))
     assert (status["ended"]["stored"], status["failed"], status["running"]) == (2, 1, True)
     assert (of_two["ended"]["stored"], of_two["failed"], of_two["running"], of_two["host"]) == (1, 0, True, "scanner-2")
-    assert of_two["api"]["state"] == "reachable"
     assert [folder["name"] for folder in of_two["folders"]] == ["products", "own-scanner-2"]
     assert "running on scanner-2" in asked(one, "status", "--host", "scanner-2")
     assert [Path(row["file"]).name for row in rows(asked(one, "list", "--json", "--host", "scanner-2"))] == ["two.jpg"]
