@@ -31,7 +31,7 @@ Answer = TypeVar("Answer")
 MAX_CHANGES: Final = 200
 """Changes in one commit."""
 GATHER_SECONDS: Final = 0.002
-"""How long a batch waits for company, when the last one had some."""
+"""How long a change waits for others to be committed with, when there were some the last time."""
 HEARTBEAT_SECONDS: Final = 0.5
 """How often an idle writer looks around."""
 FIRST_BACKOFF_SECONDS: Final = 0.1
@@ -56,7 +56,7 @@ class WriteThread:
         self._abandoned = threading.Event()
         self._damaged = False
         self._beat = clock.monotonic()
-        self._company = False
+        self._gathers = False
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -142,8 +142,8 @@ class WriteThread:
             if job is None:
                 return batch, True
             batch.append(job)
-            wait = GATHER_SECONDS if self._company and len(batch) == 1 else 0.0
-        self._company = len(batch) > 1
+            wait = GATHER_SECONDS if self._gathers and len(batch) == 1 else 0.0
+        self._gathers = len(batch) > 1
         return batch, False
 
     def _write(self, batch: list[ThreadJob]) -> bool:
