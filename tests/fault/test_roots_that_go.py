@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.became import Became
 from tests.support.daemon import wait_until
+from tests.support.disks import make_disk
 from tests.support.kernel import mount_point
 from tests.support.scenes import Act, Scene, play
 from tests.support.standin import Fault, StandinProcess
@@ -128,9 +129,7 @@ def test_mounts_that_go_and_come_back(standin: StandinProcess, tmp_path: Path) -
     with contextlib.ExitStack() as stack:
         for name in ("unmounted", "covered"):
             stack.enter_context(mount_point(world.drop / name))
-        with disk.open("wb") as file:
-            file.truncate(8_000_000)
-        subprocess.run(["mkfs.ext4", "-q", disk], check=True)
+        make_disk(disk, 8_000_000)
         mount = ["mount", "-o", "loop", disk, world.drop / "unmounted"]
         if subprocess.run(mount, capture_output=True).returncode:
             pytest.skip("no loop devices here")

@@ -357,7 +357,7 @@ def newer_stays(scene: Scene) -> None:
 def test_originals_are_put_away_after_their_endings(standin: StandinProcess, tmp_path: Path) -> None:
     """Deleted or moved, within the file system and to another one, never over what is there, and only the version that was
     taken; the folders are kept, and a target inside a watched folder is not watched."""
-    standin.set_faults(Fault("status", status=422, file="bad*"), Fault("delay_after", seconds=0.5, file="late*"))
+    standin.set_faults(Fault("status", status=422, file="bad*"), Fault("delay_after", seconds=2.0, file="late*"))
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as elsewhere:
         world = World(tmp_path, standin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,15 @@ class SmallDisk:
     def _free(self) -> int:
         status = os.statvfs(self.path)
         return status.f_bavail * status.f_frsize
+
+
+def make_disk(path: Path, size: int) -> None:
+    """A file with an empty ext4 in it, to be mounted. Skips where the tool for that is missing."""
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("mkfs.ext4 is not installed (apt-get install e2fsprogs)")
+    with path.open("wb") as file:
+        file.truncate(size)
+    subprocess.run(["mkfs.ext4", "-q", path], check=True)
 
 
 @contextmanager

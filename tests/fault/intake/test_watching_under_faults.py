@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from watchdog.observers.inotify_c import inotify_init, inotify_rm_watch
 
+from tests.support.disks import make_disk
 from tests.support.drops import Drops, drops, in_thread, until
 from tests.support.publishing import wait_until
 from tests.support.ways import picture
@@ -322,9 +323,7 @@ class TestMounts:
     async def test_a_share_that_goes_and_comes_back(self, mountable: Path, tmp_path: Path) -> None:
         """Unmounted: lost, nothing is taken to be deleted. Mounted again: recovered, nothing known is taken again."""
         image = tmp_path / "disk.img"
-        with image.open("wb") as file:
-            file.truncate(8_000_000)
-        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        make_disk(image, 8_000_000)
         mount = ["mount", "-o", "loop", image, mountable]
         if subprocess.run(mount, capture_output=True).returncode:
             pytest.skip("no loop devices here")
