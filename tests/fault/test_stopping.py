@@ -13,8 +13,7 @@ from tests.support.daemon import wait_until
 from tests.support.disks import small_disk
 from tests.support.lives import Life, Nursery
 from tests.support.standin import Fault, StandinProcess
-from tests.support.world import KEY, World, small_image
-from watcher.intake.contents import LARGEST_BYTES
+from tests.support.world import KEY, World
 
 AT_ONCE_SECONDS = 5.0
 """Far below what a drain may last in these tests."""
@@ -195,11 +194,11 @@ def test_a_job_goes_on_though_its_original_cannot_be_had(tmp_path: Path, standin
 def test_a_replaced_file_is_superseded_though_the_api_refuses_it(
     tmp_path: Path, standin: StandinProcess, nursery: Nursery
 ) -> None:
-    """A large file that is written over before it was fetched cannot be fetched any more: that is no failure of the image."""
+    """A file that is written over while it is fetched cannot be fetched any more: that is no failure of the image."""
     world = World(tmp_path, standin)
     standin.set_options(work_seconds=1.5)
     life = begin(nursery, world)
-    path = world.put("a.jpg", small_image(1) + bytes(LARGEST_BYTES))
+    path = world.put("a.jpg")
     until_asked(world)
     newer = path.read_bytes() + b"newer"
     path.write_bytes(newer)

@@ -13,6 +13,7 @@ Only calls of the project are told: where a test itself blocks its loop (with bo
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import sys
 import threading
@@ -31,7 +32,7 @@ _PROJECT = str(_REPOSITORY / "watcher") + "/"
 _TESTS = str(_REPOSITORY / "tests") + "/"
 _ASLEEP = ("S", "D")
 _FUTEX = {"x86_64": "202", "aarch64": "98"}.get(os.uname().machine)
-"""The number of futex(2). Python waits for its own lock with a timeout, for others without."""
+"""The number of futex(2)."""
 _STARTS = frozenset({("threading.py", "start"), ("subprocess.py", "_execute_child")})
 """Starting a thread or a process waits until it has begun to run: for the processor, that is, not for a disk or a share."""
 
@@ -64,6 +65,7 @@ class LoopWatch:
     blocked: list[BlockingCall] = field(default_factory=list)
     longest: float = 0.0
     """Seconds of the longest such call, above the limit or not."""
+    _runtime: range = range(0)
     _running: bool = False
     _sleep: _Sleep | None = None
     _told: _Sleep | None = None
@@ -73,6 +75,7 @@ class LoopWatch:
         self._thread = threading.get_ident()
         self._status = Path(f"/proc/self/task/{threading.get_native_id()}/status")
         self._call = self._status.with_name("syscall")
+        self._runtime = _interpreter_memory()
         self._plain_run = asyncio.Handle._run
         asyncio.Handle._run = self._watched_run()  # type: ignore[method-assign]
         self._watcher = threading.Thread(target=self._watch, name="loopwatch", daemon=True)
@@ -132,7 +135,7 @@ class LoopWatch:
             words = self._call.read_text().split()
         except OSError:  # not told here
             return False
-        return words[0] == _FUTEX and words[4] != "0x0"
+        return words[0] == _FUTEX and int(words[1], 16) in self._runtime
 
     def _frames(self) -> tuple[str, ...]:
         """The project's frames, if the call that sleeps is its own; nothing where the test made it."""
@@ -148,3 +151,13 @@ class LoopWatch:
                 shown.append(f"{path.removeprefix(str(_REPOSITORY) + '/')}:{frame.f_lineno} {frame.f_code.co_name}")
             frame = frame.f_back
         return tuple(shown)
+
+
+def _interpreter_memory() -> range:
+    """Where the interpreter keeps its own lock: the mapping that holds its state. All other locks lie on the heap."""
+    state = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, last = (int(end, 16) for end in line.split()[0].split("-"))
+        if first <= state < last:
+            return range(first, last)
+    return range(0)

@@ -35,11 +35,12 @@ def test_an_outage_is_met_together(tmp_path: Path, postgres: Postgres, standin: 
             names += hosts.drop(6)
             for daemon in daemons:
                 daemon.wait_for(event)
+            time.sleep(1)  # what was under way when it was said is answered
             before = standin.report()["calls"]
             time.sleep(4)
             after = standin.report()["calls"]
             assert after["account"] - before["account"] <= 5, "both ask"
-            assert after["fetch"] - before["fetch"] <= 4  # those that were under way when it was said
+            assert after["fetch"] - before["fetch"] <= 1
             standin.set_faults()
             for daemon in daemons:
                 daemon.wait_for("api.recovered", count=times, seconds=90)

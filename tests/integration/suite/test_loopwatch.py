@@ -49,6 +49,15 @@ async def test_a_lock_that_somebody_else_holds_is_found() -> None:
     assert len(watch.blocked) == 1
 
 
+async def test_a_lock_that_is_waited_for_with_a_timeout_is_found() -> None:
+    """It waits in the kernel as for the interpreter's lock, which is not told, but for another."""
+    lock = threading.Lock()
+    lock.acquire()
+    with LoopWatch() as watch:
+        await in_the_loop(project_function("it.acquire(timeout=0.2)"), lock)
+    assert len(watch.blocked) == 1
+
+
 async def test_what_the_test_itself_waits_for_is_not_told() -> None:
     """Its own calls are not the project's, even below one of the project's."""
     with LoopWatch() as watch:
