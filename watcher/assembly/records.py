@@ -43,7 +43,7 @@ async def start_records(context: Context) -> Records:
     settings, life = context.settings, context.life
     journal = await _open_journal(context)
     life.on_stop(journal.close)
-    relay = OutboxRelay(journal, AuditFile(settings.audit_path), context.events)
+    relay = OutboxRelay(journal, AuditFile(settings.audit_path), context.events, context.events.written)
     await relay.start()
     life.on_stop(relay.stop)
     life.on_reopen(relay.reopen)

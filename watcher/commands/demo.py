@@ -61,6 +61,9 @@ class DemoLog:
         if not event.startswith(("service.", "folder.")):
             self.log.event(event, **fields)
 
+    def written(self) -> None:
+        """Each line is written when `event` returns."""
+
 
 async def run_demo(pictures: Path | None, into: Path) -> int:
     """Drop pictures (the user's, or rendered samples) and follow them to the folder that plays the bucket."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO
 from watcher.model import ENDINGS, Event, IgnoredReason, timestamp
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable
 
     from structlog.typing import EventDict, WrappedLogger
@@ -76,6 +77,9 @@ class LevelledLog(Protocol):
     def event(self, event: Event, **fields: Any) -> None:
         """Write one line; the level follows from the event."""
 
+    def written(self) -> Future[None] | None:
+        """Done when every line so far is written, or lost. None where that is so already."""
+
 
 class JsonLog:
     """Writes events as lines: JSON, or with a `look` as people read them. `level` may be changed while it runs (reload)."""
@@ -113,6 +117,9 @@ class JsonLog:
         except OSError as error:
             self._say_lost(error)
 
+    def written(self) -> None:
+        """Each line is written when `event` returns."""
+
     def _say_lost(self, error: OSError) -> None:
         """Whoever reads the log is gone, or its disk is full: the work goes on, the audit file holds the endings."""
         if not self._torn:
@@ -135,6 +142,10 @@ class LogInFront:
     @level.setter
     def level(self, level: Level) -> None:
         self._log.level = level
+
+    def written(self) -> Future[None] | None:
+        """The other log's."""
+        return self._log.written()
 
 
 class CountingLog(LogInFront):

@@ -7,6 +7,7 @@ somebody reads again it is said on standard error how many are missing. The audi
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
@@ -41,7 +42,7 @@ class LineQueue:
         self._say = say
         self._room = room
         self._changed = threading.Condition()
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[bytes | Callable[[], None]] = deque()
         self.waiting = 0
         """Bytes that are not written yet."""
         self._lost = 0
@@ -55,12 +56,13 @@ class LineQueue:
             if self.waiting + len(data) > (self._room * KEPT_ROOM_BYTES // ROOM_BYTES if keep else self._room):
                 self._lost += 1
                 return
-            self._lines.append(data)
             self.waiting += len(data)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=f"output {self._descriptor}", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+            self._append(data)
+
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Have this called, in the thread, once all that was put so far is written or lost."""
+        with self._changed:
+            self._append(call)
 
     def drain(self, patience: float = STOP_SECONDS) -> bool:
         """Wait until all is written, as long as somebody reads. False where something is left."""
@@ -73,12 +75,22 @@ class LineQueue:
                 self._changed.wait(min(left, 0.1))
         return True
 
+    def _append(self, entry: bytes | Callable[[], None]) -> None:
+        self._lines.append(entry)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=f"output {self._descriptor}", daemon=True)
+            self._thread.start()
+        self._changed.notify()
+
     def _run(self) -> None:
         while True:
             with self._changed:
                 while not self._lines:
                     self._changed.wait(_NEVER)
                 data = self._lines.popleft()
+            if not isinstance(data, bytes):
+                data()
+                continue
             self._write(data)
             with self._changed:
                 self.waiting -= len(data)
@@ -149,6 +161,10 @@ class QueuedStream(io.TextIOBase):
             if begun:
                 self._put(begun)
 
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Have this called, in another thread, once every line so far is written or lost."""
+        self._queue.when_written(call)
+
     def _put(self, text: str) -> None:
         self._queue.put(text.encode(self.encoding, "backslashreplace"), keep=self.keep)
 
@@ -164,6 +180,24 @@ class QueuedLog(LogInFront):
         """Write one line, without waiting for who reads it."""
         self._stream.keep = event in ENDINGS or level_of(event, fields.get("reason")) in ("warning", "error")
         self._log.event(event, **fields)
+
+    def written(self) -> asyncio.Future[None]:
+        """Done when every line so far is written, or lost."""
+        loop = asyncio.get_running_loop()
+        reached: asyncio.Future[None] = loop.create_future()
+
+        def call() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(_reach, reached)
+
+        self._stream.when_written(call)
+        return reached
+
+
+def _reach(reached: asyncio.Future[None]) -> None:
+    """Nobody may wait for it any more."""
+    if not reached.done():
+        reached.set_result(None)
 
 
 @contextlib.contextmanager

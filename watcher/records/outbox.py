@@ -35,6 +35,10 @@ PATIENCE_SECONDS: Final = 5.0
 FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 REOPEN_SECONDS: Final = 1.0
+LOG_SECONDS: Final = 0.05
+"""Who reads the log is waited for so long, before the journal notes how far the log is; what is read later is noted later."""
+LAST_LINES_SECONDS: Final = 1.0
+"""The same at a stop: what nobody reads until then is logged again by the next start."""
 MAX_DISTURBANCES: Final = 10
 """How often in a row the file may be found changed before that counts as a failure."""
 
@@ -46,10 +50,18 @@ class OutboxRelay:
     lines follow when there is room.
     """
 
-    def __init__(self, journal: ThreadedJournal, audit: AuditFile, events: EventLog) -> None:
+    def __init__(
+        self,
+        journal: ThreadedJournal,
+        audit: AuditFile,
+        events: EventLog,
+        log_written: Callable[[], asyncio.Future[None] | None] | None = None,
+    ) -> None:
+        """`log_written` tells when what `events` was given so far is written; None where each line is at once."""
         self._journal = journal
         self._audit = audit
         self._events = events
+        self._log_written = log_written or _at_once
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -60,6 +72,8 @@ class OutboxRelay:
         self._moved_at = 0.0
         self._at_file = False
         self._logged = 0
+        self._on_its_way: asyncio.Future[None] | None = None
+        self._read = 0
         self._noted = OutboxCursor(0, None, 0)
         self._links: list[tuple[int, str | None]] = []
         self.written = Bell()
@@ -73,7 +87,8 @@ class OutboxRelay:
         A disk that hangs, or a journal that takes nothing now, is not waited for: what is missing follows when it is there.
         """
         cursor = await self._journal.outbox_cursor()
-        self._audit.place, self._logged = ChainEnd(cursor.audited, cursor.hash), cursor.logged
+        self._audit.place = ChainEnd(cursor.audited, cursor.hash)
+        self._logged = self._read = cursor.logged
         self._noted = cursor
         self._task = asyncio.create_task(self._follow(), name="recorder")
         caught_up = asyncio.ensure_future(self._caught_up.wait())
@@ -137,6 +152,10 @@ class OutboxRelay:
             self._caught_up.set()
             await self._wait()
         await self.flush()
+        for _ in range(2):  # the line that is waited for, and those behind it
+            if self._on_its_way is not None:
+                await asyncio.wait([self._on_its_way], timeout=LAST_LINES_SECONDS)
+                await self.flush()
 
     async def _wait(self) -> None:
         """Until there is another ending; or for a while, to look after the file or to try it again."""
@@ -161,6 +180,7 @@ class OutboxRelay:
         before = (self._audit.place, self._logged)
         self._moved_at = asyncio.get_running_loop().time()
         self._log(await self._unlogged(await self._audit_some()))
+        await self._await_log()
         await self._note_cursor()
         return (self._audit.place, self._logged) != before
 
@@ -210,9 +230,23 @@ class OutboxRelay:
                 self._events.event(Event(ending.record["event"]), **fields)
                 self._logged = ending.seq
 
+    async def _await_log(self) -> None:
+        """Learn how far the log is written. A reader that takes nothing is waited for once, not at every step."""
+        if self._on_its_way is None and self._read < self._logged:
+            self._on_its_way = self._log_written()
+            if self._on_its_way is None:
+                self._read = self._logged
+                return
+            self._on_its_way.add_done_callback(partial(self._is_written, self._logged))
+            await asyncio.wait([self._on_its_way], timeout=LOG_SECONDS)
+
+    def _is_written(self, seq: int, _done: asyncio.Future[None]) -> None:
+        self._on_its_way = None
+        self._read = seq
+
     async def _note_cursor(self) -> None:
-        """Note in the journal how far this is, so that the next start neither repeats nor leaves out anything."""
-        cursor = OutboxCursor(self._audit.place.seq, self._audit.place.hash, self._logged)
+        """Note in the journal how far this is: the next start leaves out nothing, and repeats only what a kill left unknown."""
+        cursor = OutboxCursor(self._audit.place.seq, self._audit.place.hash, self._read)
         if cursor != self._noted:
             links, self._links = self._links, []
             await self._journal.advance_outbox(cursor, links)
@@ -247,6 +281,10 @@ class OutboxRelay:
         hint = "let logrotate keep old files in the same folder; the journal still knows the images of the last `keep`"
         self._events.event(Event.JOURNAL_UNAVAILABLE, what="audit", message=message, hint=hint)
         self._events.event(Event.JOURNAL_RECOVERED, what="audit", message=f"a new chain begins after line {seq}", chain="new")
+
+
+def _at_once() -> None:
+    """Each line of the log is written when it is given."""
 
 
 def _heard(flushing: asyncio.Future[bool]) -> None:

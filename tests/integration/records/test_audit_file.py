@@ -1,5 +1,6 @@
 """The audit file through everything that happens to log files: torn ends, rotation, truncation, deletion."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -29,13 +30,27 @@ class Service:
         self.path = folder / "journal.db"
         self.log = RecordedLog()
         self.count = 0
+        self.unread: list[asyncio.Future[None]] | None = None
+        """Where there is a list, lines are read when the test says so."""
         self.journal: SqliteJournal
         self.recorder: OutboxRelay
 
     async def start(self) -> None:
         self.journal = open_journal(self.path, events=self.log)
-        self.recorder = OutboxRelay(self.journal, AuditFile(self.audit), self.log)
+        self.recorder = OutboxRelay(self.journal, AuditFile(self.audit), self.log, self.log_written)
         await self.recorder.start()
+
+    def log_written(self) -> asyncio.Future[None] | None:
+        if self.unread is None:
+            return None
+        self.unread.append(asyncio.get_running_loop().create_future())
+        return self.unread[-1]
+
+    def read(self) -> None:
+        """Read what nobody did, and from now on each line at once."""
+        for line in self.unread or ():
+            line.set_result(None)
+        self.unread = None
 
     async def stop(self) -> None:
         await self.recorder.stop()
@@ -105,6 +120,31 @@ class TestLines:
 
         assert_whole([service.audit], 3)
         assert len(service.told()) == 3
+
+    async def test_a_line_is_told_when_it_is_read(self, service: Service) -> None:
+        """A process that is killed before anybody read its lines tells them again; once they are read, no more."""
+        service.unread = []
+        await service.make_endings(2)
+        before = await service.journal.outbox_cursor()
+        service.read()
+        await service.stop()
+        await service.start()
+
+        assert (before.audited, before.logged) == (2, 0)
+        assert (await service.journal.outbox_cursor()).logged == 2
+        assert len(service.told()) == 2
+
+    async def test_a_stop_tells_again_what_nobody_read(self, service: Service) -> None:
+        """It waits a moment for the reader, and the next start says the lines once more."""
+        service.unread = []
+        await service.make_endings(2)
+        await service.stop()
+        service.unread = None
+        await service.start()
+        await service.recorder.flush()
+
+        assert len(service.told()) == 4
+        assert_whole([service.audit], 2)
 
 
 class TestRepair:

@@ -41,6 +41,17 @@ def test_lines_come_out_whole_and_in_order(pipe: tuple[int, int]) -> None:
     assert queue.drain()
 
 
+def test_who_asks_is_told_when_all_before_it_is_written(pipe: tuple[int, int]) -> None:
+    """Not before: what a process that is killed had not written is not taken for told."""
+    queue = LineQueue(pipe[1], lambda _: None)
+    written = threading.Event()
+    queue.put(b"x" * 8000 + b"\n")  # more than the pipe takes
+    queue.when_written(written.set)
+    assert not written.wait(0.05)
+    read_until(pipe[0], b"\n")
+    assert written.wait(10)
+
+
 def test_what_does_not_fit_is_lost_and_counted_and_endings_are_kept(pipe: tuple[int, int]) -> None:
     """Nobody reads: plain lines go first, those to be kept are still there, and the number of the lost ones is said."""
     said: list[str] = []

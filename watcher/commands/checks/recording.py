@@ -25,6 +25,9 @@ class RecordingLog:
         self.lines.append((event, fields))
         self._more.set()
 
+    def written(self) -> None:
+        """Each line is kept when `event` returns."""
+
     def of(self, event: Event) -> list[Record]:
         """The fields of every line of this event."""
         return [fields for each, fields in self.lines if each is event]
