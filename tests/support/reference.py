@@ -10,7 +10,7 @@ from typing import Final
 
 import pillow_heif
 import resvg_py
-from PIL import Image, ImageChops, ImageCms, ImageStat
+from PIL import Image, ImageChops, ImageCms, ImageStat, TiffImagePlugin
 
 from watcher.formats.sniffing import sniff
 from watcher.model import Format
@@ -22,6 +22,7 @@ _DAMAGE: Final = (
 )
 """What readers raise over damage."""
 MOST_PIXELS: Final = 150_000_000
+_ORIENTATION: Final = 274
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,10 +67,26 @@ def _by_pillow(content: bytes) -> Image.Image | None:
     with Image.open(io.BytesIO(content)) as picture:
         if picture.width * picture.height > MOST_PIXELS:
             return None
+        drawn = picture.tile[0][1] if picture.format == "GIF" and picture.tile else None
+        turned = _turned(picture)
         picture.load()
-        turned = picture.getexif().get(274, 1)
         shown = _coloured(picture).convert("RGBA")
+    if drawn is not None:  # Pillow fills the rest of the screen with the background colour, browsers leave it transparent
+        bare = Image.new("RGBA", shown.size)
+        bare.paste(shown.crop(drawn), drawn)
+        shown = bare
     return shown.transpose(_TURNS[turned]) if turned in _TURNS else shown
+
+
+def _turned(picture: Image.Image) -> int:
+    """The orientation that Exif before the pixels says, or a TIFF's tag. Pillow itself asks XMP too, which no browser does."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        said = picture.tag_v2.get(_ORIENTATION, 1)
+    else:
+        exif = Image.Exif()
+        exif.load(picture.info.get("exif", b""))
+        said = exif.get(_ORIENTATION, 1)
+    return said if isinstance(said, int) else 1
 
 
 def _by_libheif(content: bytes) -> Image.Image:

@@ -51,8 +51,28 @@ def end_of_pictures(data: Bytes) -> tuple[int, str]:
 
 
 def size(data: Bytes) -> tuple[int, int]:
-    """Width and height of the screen that the frames are drawn on."""
-    return data.number(6, 2, "cut", "<"), data.number(8, 2, "cut", "<")
+    """Width and height of the screen that the frames are drawn on: large enough for the first frame, whatever is said of it."""
+    width, height = struct.unpack("<HH", data.exactly(6, 4, "cut"))
+    with suppress(Cut):
+        left, top, across, down = _box(data, _first_frame(data))
+        return max(width, left + across), max(height, top + down)
+    return width, height
+
+
+def _first_frame(data: Bytes) -> int:
+    """Where the header of the first frame is. Raises Cut where there is none."""
+    position = _behind_screen(data)
+    while (kind := data.number(position, 1, _NO_TRAILER, "<")) != _IMAGE:
+        if kind not in (_EXTENSION, _PADDING):
+            raise Cut(_DAMAGED)
+        position = _behind_blocks(data, position + 2) if kind == _EXTENSION else position + 1
+    return position
+
+
+def _box(data: Bytes, frame: int) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the frame at this position."""
+    left, top, width, height = struct.unpack("<HHHH", data.exactly(frame + 1, 8, _NO_TRAILER))
+    return left, top, width, height
 
 
 def _behind_picture_header(data: Bytes, position: int) -> int:
@@ -110,8 +130,9 @@ def readable(content: bytes) -> Readable:
     with suppress(Cut):
         for kind, start, end in _blocks(data):
             if kind == _IMAGE and not any(part.startswith(b",") for part in kept):
-                grounded = _ground(data, start)
-                kept.insert(0, content[: _behind_screen(data)] + grounded)
+                screen = size(data)
+                grounded = _ground(screen, _box(data, start))
+                kept.insert(0, content[:6] + struct.pack("<HH", *screen) + content[10 : _behind_screen(data)] + grounded)
             kept += _rewritten(content, kind, start, end)
             done = end
     if not any(part.startswith(b",") for part in kept):
@@ -129,9 +150,8 @@ def _behind_screen(data: Bytes) -> int:
     return _behind_color_table(data, 13, data.number(10, 1, _NO_TRAILER, "<"))
 
 
-def _ground(data: Bytes, first: int) -> bytes:
+def _ground(screen: tuple[int, int], frame: tuple[int, int, int, int]) -> bytes:
     """What the first frame does not cover of the screen, as a frame; nothing where it covers all."""
-    screen, frame = size(data), struct.unpack("<HHHH", data.exactly(first + 1, 8, _NO_TRAILER))
     left, top, width, height = frame
     covered = not left and not top and width >= screen[0] and height >= screen[1]
     return b"" if covered or not all(screen) else ground(*screen)

@@ -17,7 +17,8 @@ from tests.support.reference import distance
 from watcher.engine.geometry import Resize
 from watcher.engine.work import OutputOrder
 from watcher.formats.gif import readable
-from watcher.model import OutputFormat
+from watcher.formats.sizes import pixel_size
+from watcher.model import Format, OutputFormat
 
 # --- GIF whose codes do not end in the code for it --------------------------------------------------------------------------
 
@@ -189,6 +190,20 @@ def test_the_screen_of_a_gif_is_shown_whole(tmp_path: Path, screen: tuple[int, i
     assert (made.outcome.width, made.outcome.height) == picture.size == screen
     assert picture.getbbox() == (12, 16, 21, 23)
     assert picture.getpixel((14, 18)) == (170, 170, 170, 255)
+
+
+@pytest.mark.parametrize("screen", [(13, 40), (5, 4), (0, 0), (640, 20)])
+def test_the_screen_of_a_gif_grows_with_its_first_frame(tmp_path: Path, screen: tuple[int, int]) -> None:
+    """As browsers have it: the frame was cut off, or lost, and the rest called a success. Later frames are cut."""
+    content = sparse_gif(screen, [(12, 16, 2), (30, 30, 3)])
+    size = max(screen[0], 21), max(screen[1], 23)
+
+    made = make(tmp_path, content, "medium", output=OutputOrder("webp"))
+    picture = made.picture.convert("RGBA")
+
+    assert pixel_size(lambda offset, count: content[offset : offset + count], len(content), Format.GIF) == size
+    assert (made.outcome.width, made.outcome.height) == picture.size == size
+    assert picture.getbbox() == (12, 16, 21, 23)
 
 
 @pytest.mark.parametrize(("resize", "word"), [(None, "webp"), (Resize(320, 240), "auto"), (Resize(64, 64, "fit"), "webp")])
