@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.postgres", "tests.support.s3", "tests.support.skipping"]
+pytest_plugins = ["tests.support.journals", "tests.support.postgres", "tests.support.s3", "tests.support.skipping"]
 
 SLOW = [HealthCheck.too_slow]  # of a machine that others use as well, not of a strategy
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=SLOW)

@@ -169,11 +169,6 @@ def running(**settings: str) -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """On which engine the tests of faults keep their journals."""
-    parser.addoption("--journal", choices=("sqlite", "postgresql"), default="sqlite", help="the engine of tests/fault")
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One server for all tests of a process; each makes its own database."""

@@ -7,12 +7,12 @@ import hashlib
 import random
 import socket
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from tests.support.daemon import command, read_audit, write_config
+from tests.support.journals import Journals
 from tests.support.lives import Nursery
 from tests.support.pictures import jpeg
 from tests.support.standin import DEFAULT_KEY, StandinProcess
@@ -35,13 +35,10 @@ class World:
     standin: StandinProcess
     bucket: str = BUCKET
     changes: dict[str, Any] = field(default_factory=dict)
-    make_database: ClassVar[Callable[[], str] | None] = None
-    """Where it is set, journals are on PostgreSQL, each in a database of its own."""
 
     def __post_init__(self) -> None:
-        if self.make_database is not None and "journal" not in self.changes:
-            shared = {"journal": World.make_database(), "cluster": {"name": "alone", "lease": "5s"}}  # type: ignore[misc]
-            self.changes = {**self.changes, **shared}
+        if "journal" not in self.changes:
+            self.changes = {**self.changes, **Journals.tables()}
         self.drop = self.path / "drop"
         self.drop.mkdir(exist_ok=True)
         self.log = self.path / "log.jsonl"
