@@ -83,6 +83,9 @@ class Source(Protocol):
         A good answer, or the opening itself, that is at most `within` seconds old will do.
         """
 
+    def seen_within(self, seconds: float) -> bool:
+        """Whether the path was seen to lead to these bytes no longer ago than so. Asks no disk."""
+
     async def run(self, work: Callable[[], T]) -> T:
         """Run what may wait for the file's disk or share, in a thread of its folder. Raises NotAnswering where it hangs."""
 

@@ -83,6 +83,9 @@ class FakeSource:
     async def is_current(self, _within: float = 0.0) -> bool:
         return self.current
 
+    def seen_within(self, _seconds: float) -> bool:
+        return False
+
     async def run(self, work: Callable[[], Any]) -> Any:
         return work()
 

@@ -23,12 +23,24 @@ _numbers = itertools.count()
 
 
 class OpenedFile:
-    """A Source over a real file: opened once, hashed from the descriptor, or with `hold` from its bytes in memory."""
+    """A Source over a real file: opened once, hashed from the descriptor, or with `hold` from its bytes in memory.
 
-    def __init__(self, path: Path, image_format: Format = Format.JPEG, name: str | None = None, *, hold: bool = False) -> None:
+    `just_seen`: its path was looked at a moment ago.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        image_format: Format = Format.JPEG,
+        name: str | None = None,
+        *,
+        hold: bool = False,
+        just_seen: bool = False,
+    ) -> None:
         self.held = path.read_bytes() if hold else None
         self._descriptor = os.open(path, os.O_RDONLY)
         self._path = path
+        self._seen_at = time.monotonic() if just_seen else float("-inf")
         status = os.fstat(self._descriptor)
         self._observation = Observation.of(status)
         digest = hashlib.sha1(os.pread(self._descriptor, status.st_size, 0), usedforsecurity=False).hexdigest()
@@ -43,6 +55,9 @@ class OpenedFile:
     def is_intact(self) -> bool:
         now = Observation.of(os.fstat(self.fileno()))
         return (now.size, now.mtime_ns) == (self._observation.size, self._observation.mtime_ns)
+
+    def seen_within(self, seconds: float) -> bool:
+        return time.monotonic() - self._seen_at <= seconds
 
     async def run(self, work: Callable[[], Any]) -> Any:
         return await asyncio.to_thread(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import secrets
 from functools import partial
@@ -16,6 +17,8 @@ from watcher.model import Event, Ticket
 from watcher.service import descriptors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from watcher.assembly.parts import ApiAccess, Context, Publishing, Records
     from watcher.config.schema import Settings
     from watcher.intake.intake import Intake
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 TURNS_PER_REQUEST: Final = 2
 """Images that have their turn for each request that may be out: while one waits for its answer, the next is hashed."""
+WORD_BYTES: Final = 32
+WORDS_AT_ONCE: Final = 64
 TELL_SECONDS: Final = 1.0
 """An original is put away after the line of its ending; where the audit file hangs, after so long."""
 
@@ -36,7 +41,7 @@ def start_delivery(context: Context, records: Records, publishing: Publishing, a
         ports,
         _policy(context.settings),
         concurrency=_concurrency(context.settings, used),
-        new_ticket=lambda now: _new_ticket(now, _policy(context.settings)),
+        new_ticket=_ticket_maker(context),
     )
     dispatcher = Dispatcher(
         records.journal,
@@ -101,19 +106,32 @@ def _concurrency(settings: Settings, used: int) -> int:
     return descriptors.affordable(settings.compressor.concurrency, of_one=of_one, limit=descriptors.granted(), used=used)
 
 
-def _policy(settings: Settings) -> Policy:
+def _ttl(settings: Settings) -> float:
+    """Seconds that a temporary URL lives."""
     serve, presign = settings.publish.serve, settings.publish.presign
-    ttl = presign.ttl if settings.publish.mode == "presign" and presign else serve.ttl
+    return presign.ttl if settings.publish.mode == "presign" and presign else serve.ttl
+
+
+def _policy(settings: Settings) -> Policy:
     return Policy(
         max_attempts=settings.compressor.max_attempts,
         verify=settings.verify.mode,
         timeout=settings.compressor.timeout,
-        job_patience=ttl,
+        job_patience=_ttl(settings),
         expects_b2=not settings.compressor.embedded,
         renders_svg=settings.compressor.embedded,
     )
 
 
-def _new_ticket(now: float, policy: Policy) -> Ticket:
-    """256 random bits for the URL, as many for the header."""
-    return Ticket(secrets.token_urlsafe(32), secrets.token_urlsafe(32), now + policy.job_patience)
+def _ticket_maker(context: Context) -> Callable[[float], Ticket]:
+    """Makes tickets that last as long as a job is followed: 256 random bits for the URL, as many for the header."""
+    words = random_words()
+    return lambda now: Ticket(next(words), next(words), now + _ttl(context.settings))
+
+
+def random_words() -> Iterator[str]:
+    """Words of 256 random bits that may stand in a URL. The kernel is asked for many of them at once."""
+    while True:
+        bits = secrets.token_bytes(WORDS_AT_ONCE * WORD_BYTES)
+        for start in range(0, len(bits), WORD_BYTES):
+            yield base64.urlsafe_b64encode(bits[start : start + WORD_BYTES]).rstrip(b"=").decode("ascii")

@@ -133,6 +133,10 @@ class LostOriginal:
         """The path leads elsewhere."""
         return False
 
+    def seen_within(self, _seconds: float) -> bool:
+        """The path leads nowhere."""
+        return False
+
     async def run(self, work: Callable[[], T]) -> T:
         """No disk is asked: the work is done at once."""
         return work()

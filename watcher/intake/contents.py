@@ -56,7 +56,7 @@ class Contents:
         """Read them, if there is room to hold them."""
         if self._memory.reserve(self._size):
             self.held = b""  # what was reserved is released by `let_go`, whatever the disk says
-            while block := os.pread(self.descriptor, self._size - len(self.held), len(self.held)):
+            while (left := self._size - len(self.held)) and (block := os.pread(self.descriptor, left, len(self.held))):
                 self.held += block
 
     def read_at(self, offset: int, size: int) -> bytes:

@@ -50,8 +50,8 @@ def ignore_lease_breaks() -> None:
     signal.signal(signal.SIGIO, signal.SIG_IGN)
 
 
-def open_expected(path: bytes) -> int:
-    """A descriptor of the regular file at a path that has no symbolic link in it.
+def open_expected(path: bytes) -> tuple[int, os.stat_result]:
+    """A descriptor of the regular file at a path that has no symbolic link in it, and what the kernel says of it.
 
     Raises NotThere where there is none, or where a directory on the way was swapped for a link.
     """
@@ -61,8 +61,8 @@ def open_expected(path: bytes) -> int:
         if error.errno in GONE:
             raise NotThere from None
         raise
-    if os.readlink(b"/proc/self/fd/%d" % descriptor) == path and stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
+    if os.readlink(b"/proc/self/fd/%d" % descriptor) == path and stat.S_ISREG((status := os.fstat(descriptor)).st_mode):
+        return descriptor, status
     os.close(descriptor)
     raise NotThere
 
@@ -72,13 +72,13 @@ def reader_of(descriptor: int) -> Callable[[int, int], bytes]:
     return lambda offset, size: os.pread(descriptor, size, offset)
 
 
-def writers_of(descriptor: int, place: Place) -> Writers:
-    """Whether anybody has a file open for writing, on a mount where leases can be believed.
+def writers_of(descriptor: int, status: os.stat_result, place: Place) -> Writers:
+    """Whether anybody has a file open for writing, on a mount where leases can be believed. `status` is the descriptor's.
 
     A read lease is granted only where nobody has (fcntl(2)). It is dropped in the same breath, since whoever opens the file for
     writing would have to wait for us.
     """
-    if not _lies_on(descriptor, place):
+    if status.st_dev != place.device and mount_number(descriptor) != place.mount:
         return Writers.UNKNOWN  # something was mounted on the way a moment ago
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -86,10 +86,6 @@ def writers_of(descriptor: int, place: Place) -> Writers:
         return Writers.SOME if error.errno == errno.EAGAIN else Writers.UNKNOWN
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return Writers.NONE
-
-
-def _lies_on(descriptor: int, place: Place) -> bool:
-    return os.fstat(descriptor).st_dev == place.device or mount_number(descriptor) == place.mount
 
 
 def first_hole(descriptor: int, size: int) -> int | None:

@@ -85,16 +85,16 @@ def _inspect_regular(path: bytes, status: os.stat_result, inspector: Inspector) 
         return Inspection(seen, Writers.UNKNOWN)
     if not inspector.leases and not (inspector.still and inspector.before is not None and inspector.before.observation == seen):
         return Inspection(seen, Writers.UNKNOWN)  # shares are not to be bothered with opens before the file stands still
-    descriptor = open_expected(path)
+    descriptor, opened = open_expected(path)
     try:
-        return _inspect_content(descriptor, path, inspector)
+        return _inspect_content(descriptor, opened, path, inspector)
     finally:
         os.close(descriptor)
 
 
-def _inspect_content(descriptor: int, path: bytes, inspector: Inspector) -> Inspection:
-    observation = inspector.place.observe(os.fstat(descriptor))
-    writers = writers_of(descriptor, inspector.place) if inspector.leases else Writers.UNKNOWN
+def _inspect_content(descriptor: int, opened: os.stat_result, path: bytes, inspector: Inspector) -> Inspection:
+    observation = inspector.place.observe(opened)
+    writers = writers_of(descriptor, opened, inspector.place) if inspector.leases else Writers.UNKNOWN
     before = inspector.before if inspector.before is not None and inspector.before.observation == observation else None
     if writers is Writers.SOME or (writers is Writers.UNKNOWN and not (before is not None and inspector.still)):
         return Inspection(observation, writers)

@@ -88,12 +88,16 @@ class OpenOriginal:
 
     async def is_current(self, within: float = 0.0) -> bool:
         """Whether the path still leads to this inode and version, or did within so many seconds."""
-        if within and time.monotonic() - self._seen_at <= within:
+        if within and self.seen_within(within):
             return True
         asked_at = time.monotonic()
         is_current = await self._threads.run(Lane.ORIGINALS, self._is_current)
         self._seen_at = asked_at if is_current else float("-inf")
         return is_current
+
+    def seen_within(self, seconds: float) -> bool:
+        """See `Source.seen_within`."""
+        return time.monotonic() - self._seen_at <= seconds
 
     def _is_current(self) -> bool:
         try:

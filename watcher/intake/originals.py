@@ -94,15 +94,15 @@ class FileOriginals:
         path = self._roots.real(file.root) + b"/" + file.relative
         try:
             real, through_link = followed(self._roots.real(file.root), path)
-            descriptor = open_expected(real)
+            descriptor, status = open_expected(real)
         except NotThere:
             raise self._absence(file) from None
         except OSError as error:
             raise unavailable("cannot be read", file.path, error) from error
         contents = Contents(descriptor, observation.size, self._memory)
         try:
-            opened = place.observe(os.fstat(descriptor))
-            facts = self._hashed_as_before(contents, file, observation, sha1)
+            opened = place.observe(status)
+            facts = self._hashed_as_before(contents, status, file, observation, sha1)
             contents.leave_file()
         except BaseException as error:  # nobody else knows of the descriptor
             os.close(contents.let_go())
@@ -120,24 +120,27 @@ class FileOriginals:
                 self._hashed_as.clear()
             self._hashed_as[file, observation] = opened
 
-    def _hashed_as_before(self, contents: Contents, file: FileRef, observation: Observation, sha1: str | None) -> SourceFacts:
+    def _hashed_as_before(
+        self, contents: Contents, before: os.stat_result, file: FileRef, observation: Observation, sha1: str | None
+    ) -> SourceFacts:
         """The same, of a file that was hashed once already (None: it was not)."""
-        facts = self._hashed(contents, file, observation)
+        facts = self._hashed(contents, before, file, observation)
         if sha1 not in (None, facts.sha1):
             raise SourceChanged("the file was written over")
         return facts
 
-    def _hashed(self, contents: Contents, file: FileRef, observation: Observation) -> SourceFacts:
+    def _hashed(self, contents: Contents, before: os.stat_result, file: FileRef, observation: Observation) -> SourceFacts:
         """Everything that is said of the original, from the one descriptor. Raises SourceChanged, Unavailable.
+
+        `before`: what the kernel said of it when it was opened.
 
         Times alone make no other version here: what counts is what these bytes are now. Only where their formal end is missing
         must it be the very version that stood still.
         """
         descriptor, place = contents.descriptor, self._place(file)
-        before = os.fstat(descriptor)
         if (observation.inode and before.st_ino != observation.inode) or before.st_size != observation.size:
             raise SourceChanged("another version of the file is there")
-        if self._roots.leases(file.root, place) and writers_of(descriptor, place) is Writers.SOME:
+        if self._roots.leases(file.root, place) and writers_of(descriptor, before, place) is Writers.SOME:
             raise Unavailable(f"{file.path} is open for writing", "it is tried again when its writer has closed it")
         try:
             contents.hold()

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 KEY_HEADER: Final = "X-Watcher-Key"
 """The request header that carries a ticket's second secret."""
 
+FRESH_SECONDS: Final = 0.25
+"""A look at the path of what is held that is no older will do: what it misses could as well happen just after the fetch."""
+
 _COMMON_HEADERS: Final = {
     "Server": "compressor-watcher",
     "Cache-Control": "no-store",
@@ -149,7 +152,10 @@ class Responder:
 
     @staticmethod
     async def _look(published: Published, pinned: io.FileIO | bytes) -> Denial | None:
-        """Why the original is not served, if so; asked in a thread that may wait for it. What is held needs no share for that."""
+        """Why the original is not served, if so; asked in a thread that may wait for it. What is held needs no share for that,
+        and is not asked after where its path was looked at just now."""
+        if isinstance(pinned, bytes) and published.source.seen_within(FRESH_SECONDS):
+            return None
         try:
             intact = await published.source.run(partial(_is_intact, published, pinned))
         except Unavailable:

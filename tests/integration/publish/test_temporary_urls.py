@@ -30,6 +30,20 @@ def photo(tmp_path: Path) -> OpenedFile:
     return OpenedFile(write_original(tmp_path, PHOTO))
 
 
+@pytest.mark.parametrize("just_seen", [True, False])
+async def test_what_is_held_is_looked_after_where_that_is_some_time_ago(
+    serving: Starter, client: aiohttp.ClientSession, tmp_path: Path, just_seen: bool
+) -> None:
+    """A small original whose path was looked at just now goes out as it was hashed; else one written over is refused."""
+    path = write_original(tmp_path, PHOTO)
+    source = OpenedFile(path, hold=True, just_seen=just_seen)
+    published = await (await serving()).publish(new_ticket(), source)
+    path.write_bytes(b"another")
+    async with client.get(published.url, headers=published.headers) as response:
+        body = await response.read()
+    assert (response.status, body == PHOTO) == ((200, True) if just_seen else (404, False))
+
+
 async def test_the_bytes_and_headers_of_an_original(
     serving: Starter, client: aiohttp.ClientSession, photo: OpenedFile, log: RecordedLog
 ) -> None:

@@ -55,6 +55,10 @@ class TinySource:
         """It has no path that could lead elsewhere."""
         return True
 
+    def seen_within(self, _seconds: float) -> bool:
+        """It is looked at each time."""
+        return False
+
     async def run(self, work: Callable[[], T]) -> T:
         """Run what may wait for the disk."""
         return await asyncio.to_thread(work)
