@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import sys
 import threading
@@ -139,7 +140,7 @@ class LoopWatch:
 
     def _frames(self) -> tuple[str, ...]:
         """The project's frames, if the call that sleeps is its own; nothing where the test made it."""
-        frame: FrameType | None = sys._current_frames().get(self._thread)
+        frame: FrameType | None = frames_of_threads().get(self._thread)
         shown: list[str] = []
         while frame is not None:
             path = frame.f_code.co_filename
@@ -151,6 +152,21 @@ class LoopWatch:
                 shown.append(f"{path.removeprefix(str(_REPOSITORY) + '/')}:{frame.f_lineno} {frame.f_code.co_name}")
             frame = frame.f_back
         return tuple(shown)
+
+
+def frames_of_threads() -> dict[int, FrameType]:
+    """Those of all threads, with no garbage collection meanwhile.
+
+    The interpreter's list of threads is locked then. Where a finalizer lets another thread run, which starts a third, that one
+    waits for the list with the interpreter's own lock in its hand, and nothing ever runs again (Python before 3.11.9).
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _interpreter_memory() -> range:

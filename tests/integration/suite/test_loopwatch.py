@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.loopwatch import LoopWatch
+from tests.support.loopwatch import LoopWatch, frames_of_threads
 
 PROJECT = Path(__file__).resolve().parents[3] / "watcher"
 
@@ -74,3 +76,27 @@ async def test_computing_and_waiting_in_the_loop_are_not_told() -> None:
         await in_the_loop(project_function("[None for _ in iter(lambda: time.monotonic() < it, False)]"), ends)
         await asyncio.sleep(0.15)
     assert watch.blocked == []
+
+
+def test_nothing_is_collected_while_threads_are_listed() -> None:
+    """A finalizer that runs then can stop the process for good."""
+    collected_in: list[str] = []
+
+    def look(phase: str, _: dict[str, int]) -> None:
+        frame = inspect.currentframe()
+        assert frame is not None
+        assert frame.f_back is not None
+        collected_in.append(frame.f_back.f_code.co_name)
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(look)
+    gc.set_threshold(1)
+    try:
+        for _ in range(10):
+            frames_of_threads()
+            gc.collect(0)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(look)
+    assert collected_in
+    assert "frames_of_threads" not in collected_in
