@@ -22,10 +22,15 @@ from pathlib import Path
 import pytest
 
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x00020000, 0x4000, 1 << 18
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+"""Where the kernel tells of each file system in user space how many calls wait for it."""
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 UNCACHED = "attr_timeout=0,entry_timeout=0"
 """An option of bindfs: the kernel remembers nothing, each call is for the file system to answer."""
 KINDS = ("sshfs", "rclone", "mergerfs", "bindfs")
+STOP_SECONDS = 15.0
+PAUSES = [0.001 * number for number in range(1, 100)]
+"""Between tries to stop a file system while no call is under way."""
 
 
 def needs(*tools: str) -> None:
@@ -47,6 +52,8 @@ def _own_namespace() -> str | None:
         return "tests do not run in the main thread, whose mounts new threads get"
     if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
         return f"no mount namespace of one's own: {os.strerror(ctypes.get_errno())}"
+    if not CONNECTIONS.is_mount() and libc.mount(b"fusectl", os.fsencode(CONNECTIONS), b"fusectl", 0, None):
+        return f"{CONNECTIONS} cannot be mounted: {os.strerror(ctypes.get_errno())}"
     return None
 
 
@@ -60,6 +67,8 @@ class Mounted:
     options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     helpers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    connection: int = 0
+    """Its number in CONNECTIONS."""
 
     def mount(self) -> None:
         """Begin; returns when the directory is there."""
@@ -69,11 +78,34 @@ class Mounted:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.skip(f"{self.kind} does not mount here")
             time.sleep(0.01)
+        self.connection = os.minor(self.point.stat().st_dev)
 
     def hang(self) -> None:
-        """From now on nothing on it is answered."""
+        """From now on nothing on it is answered.
+
+        It stops between two calls: one that it had read already would hold even a killed process until it is woken.
+        """
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        for pause in PAUSES:
+            self.process.send_signal(signal.SIGSTOP)
+            self._await_stop()
+            if not self._calls_that_wait():
+                return
+            self.process.send_signal(signal.SIGCONT)
+            time.sleep(pause)
+        raise AssertionError(f"{self.point} is asked without a pause")
+
+    def _await_stop(self) -> None:
+        """Until each of its threads has stopped."""
+        assert self.process is not None
+        deadline = time.monotonic() + STOP_SECONDS
+        threads = Path(f"/proc/{self.process.pid}/task")
+        while any((each / "stat").read_text().rpartition(")")[2].split()[0] != "T" for each in threads.iterdir()):
+            assert time.monotonic() < deadline, f"{self.kind} does not stop"
+            time.sleep(0.001)
+
+    def _calls_that_wait(self) -> int:
+        return int((CONNECTIONS / str(self.connection) / "waiting").read_text())
 
     def wake(self) -> None:
         """Answer again."""
