@@ -186,7 +186,7 @@ async def _start(context: Context, load: Callable[[], Settings] | None) -> App:
     start_peers(context, records, api)
     intake = build_intake(context, records)
     dispatcher = start_delivery(context, records, publishing, api, intake)
-    await start_intake(context, intake)
+    await start_intake(context, records, intake)
     app = App(context, records, publishing, api, intake, dispatcher, notifications)
     overview = Overview(context, records, api, intake, app.is_alive, notifications)
     app = replace(app, admin_url=await start_admin_port(context, overview))

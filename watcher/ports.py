@@ -256,6 +256,9 @@ class Journal(Protocol):
     no longer in a state that allows it, and nothing was changed.
     """
 
+    def is_unsure(self) -> bool:
+        """Whether it may lack what was written of late: the store is asked before anything is sent."""
+
     async def known(self, folder: str, directory: bytes) -> dict[bytes, Known]:
         """What is remembered of the files directly in a directory (path inside the folder, b"" for its top), by name."""
 

@@ -271,6 +271,9 @@ class FakeJournal:
     async def stored_at(self, places: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], StoredObject]:
         return {place: self.objects[place] for place in places if place in self.objects}
 
+    def is_unsure(self) -> bool:
+        return False
+
     async def is_own_output(self, folder: str, sha1: str) -> bool:
         return self.own_output
 

@@ -57,6 +57,14 @@ class Postgres:
             shutil.chown(self.folder, self._as_user[1])
         self._run("initdb", "--no-sync", "--auth=trust", "--username=watcher", "--encoding=UTF8", "--locale=C", "-D", self.data)
 
+    def follow(self, port: int) -> None:
+        """The files of a standby of the server behind this port; it is up when this returns."""
+        if self._as_user:
+            shutil.chown(self.folder, self._as_user[1])
+        line = f"host=127.0.0.1 port={port} user=watcher application_name=standby"
+        self._run("pg_basebackup", "--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D", self.data, "-d", line)
+        self.start()
+
     def start(self, **settings: str) -> None:
         """Have it take connections."""
         options = [f"-c{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
@@ -155,14 +163,21 @@ def server() -> Iterator[Postgres]:
 @contextmanager
 def running(**settings: str) -> Iterator[Postgres]:
     """The same, with settings of its own."""
+    with server_without_files() as made:
+        made.make()
+        made.start(**settings)
+        yield made
+
+
+@contextmanager
+def server_without_files() -> Iterator[Postgres]:
+    """One that is not up, and has nothing yet."""
     found = programs()
     assert found is not None
     folder = Path(tempfile.mkdtemp(prefix="watcher-postgres-"))
     folder.chmod(0o755)
     made = Postgres(folder, found)
     try:
-        made.make()
-        made.start(**settings)
         yield made
     finally:
         made.stop()

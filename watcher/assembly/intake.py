@@ -31,9 +31,10 @@ def build_intake(context: Context, records: Records) -> Intake:
     )
 
 
-async def start_intake(context: Context, intake: Intake) -> None:
+async def start_intake(context: Context, records: Records, intake: Intake) -> None:
     """Watch and scan the folders."""
     await intake.start()
+    records.journal.on_move(intake.look_afresh)
     context.life.on_stop(intake.stop)
     context.life.run(intake.until_broken(), "intake")
     context.life.on_reload(lambda settings: intake.reload(folder_rules(settings), _intake_settings(settings)))

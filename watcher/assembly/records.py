@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -57,10 +58,12 @@ async def _open_journal(context: Context) -> ThreadedJournal:
         roots = {folder.name: folder.path for folder in settings.folders}
         return SqliteJournal.open(place.path, **means, audit=settings.audit_path, roots=roots)
     from watcher.records.postgres.journal import PostgresJournal  # an extra: only who shares a journal needs its parts
+    from watcher.records.postgres.lineage import FILE_NAME, Lineage
 
     means |= {"instance": instance_id(settings.state_dir), "audit": settings.audit_path, "folders": host_folders(settings)}
     waits = partial(_say_waiting, context.notifier) if context.patient else None
-    journal = await unless_stopped(context.control, PostgresJournal.open(place.server, **means, waits=waits))
+    server = replace(place.server, lineage=Lineage(settings.state_dir / FILE_NAME))
+    journal = await unless_stopped(context.control, PostgresJournal.open(server, **means, waits=waits))
     journal.on_call(context.control.wake)
 
     def reload(settings: Settings) -> None:

@@ -61,6 +61,8 @@ class Findings:
     """Whether the file that the key belongs to is still in its folder."""
     changed: bool | None = None
     """Whether the original is not what was hashed any more, or not where it was."""
+    journal_is_unsure: bool = False
+    """Whether the journal may lack what was written of late."""
 
 
 # --- what may follow ----------------------------------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ def next_step(delivery: Delivery, found: Findings, last: Failure | None, policy:
     output, there, head = delivery.output, found.there, found.head
     if output.state is OutputState.ENQUEUED and output.job_id:
         return Follow(output.job_id)
-    if head is None and policy.verify != "never" and may_be_done(delivery, there, last):
+    if head is None and policy.verify != "never" and may_be_done(delivery, found, last):
         return AskStore()
     if head is not None and answer_check.is_done(head, delivery.stored):
         return _recovered(delivery, head)
@@ -171,12 +173,14 @@ def next_step(delivery: Delivery, found: Findings, last: Failure | None, policy:
     return Send()
 
 
-def may_be_done(delivery: Delivery, there: StoredObject | None, last: Failure | None) -> bool:
+def may_be_done(delivery: Delivery, found: Findings, last: Failure | None) -> bool:
     """Whether the work may be done without our knowing: an answer is unknown, or may have come from something in the API's
-    place, or an earlier version's request may have put something else at the key."""
+    place, or an earlier version's request may have put something else at the key, or the journal may lack what was done."""
+    there = found.there
     maybe_done = last is not None and last.maybe_done
     may_hold_other = there is not None and not there.sha1
-    return is_unsettled(delivery.output) or maybe_done or may_hold_other
+    may_be_lost = found.journal_is_unsure and (there is None or not is_same_work(there, delivery.stored))
+    return is_unsettled(delivery.output) or maybe_done or may_hold_other or may_be_lost
 
 
 def is_same_work(there: StoredObject, asked: StoredObject) -> bool:

@@ -227,7 +227,8 @@ class Pipeline:
 
     async def _act(self, delivery: Delivery, opened: OpenImage) -> Conclusion:
         last, place = self._failures.get(delivery.id), (delivery.bucket, delivery.key)
-        found = Findings((await self._ports.journal.stored_at([place])).get(place))
+        there = (await self._ports.journal.stored_at([place])).get(place)
+        found = Findings(there, journal_is_unsure=self._ports.journal.is_unsure())
         await opened.refuse_own_output()
         while isinstance(step := next_step(delivery, found, last, self.policy), Question):
             found = await self._find_out(step, delivery, opened, found)

@@ -100,6 +100,10 @@ class Candidates:
         """The pipeline found another version than was taken: the next judgement counts, even if it is the same."""
         self._recent.forget(relative)
 
+    def judge_afresh(self) -> None:
+        """The journal may not know any more what was judged lately."""
+        self._recent.clear()
+
     def due(self) -> list[bytes]:
         """The files whose time to be looked at has come; sets the alarm for the next one."""
         now = self._context.clock.monotonic()

@@ -128,6 +128,12 @@ class WatchedFolder:
         self._scanner.start_afresh()
         self._sweeps.soon()
 
+    def look_afresh(self) -> None:
+        """The journal may lack what was taken lately: look through everything again, soon."""
+        self._scanner.start_afresh()
+        self._candidates.judge_afresh()
+        self._sweeps.soon()
+
     def cancel_alarms(self) -> None:
         """Forget what was to be done later: the folder is closed."""
         self._hint_alarm.cancel()

@@ -170,6 +170,11 @@ class Intake:
         """Look through all folders now; returns when that is done."""
         await asyncio.gather(*(folder.ask_scan() for folder in self._folders.values() if folder.mode != "lost"))
 
+    def look_afresh(self) -> None:
+        """The journal may lack what was taken lately: look through all folders again, soon."""
+        for folder in self._folders.values():
+            folder.look_afresh()
+
     async def reload(self, rules: Mapping[str, FolderRules], settings: IntakeSettings | None = None) -> None:
         """Other folders, rules and times, for files detected from now on. Nothing that was heard or is waited for is lost."""
         if settings is not None:

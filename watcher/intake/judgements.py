@@ -26,6 +26,10 @@ class RecentJudgements:
             self._judged.popitem(last=False)
         return True
 
+    def clear(self) -> None:
+        """The next judgement of each path is new."""
+        self._judged.clear()
+
     def forget(self, relative: bytes) -> None:
         """The next judgement is new whatever it is."""
         self._judged.pop(relative, None)

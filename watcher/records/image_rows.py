@@ -42,6 +42,10 @@ def finish_image(connection: Connection, number: int, note: str, now: float) -> 
         add_history(connection, number, now, "finished", None, {"note": note})
 
 
+class Forgotten(Fenced, KeyError):
+    """A shared journal does not know the image: its server took over from one that did."""
+
+
 _NUMBER: Final = """
 SELECT number /*!, claimed_by = here() AND claim = epoch() */ FROM images WHERE id = ? /*! FOR NO KEY UPDATE */
 """
@@ -51,10 +55,12 @@ def number_of(connection: Connection, image_id: str) -> int:
     """The row number of an image, for a change that its turn makes. KeyError where there is none.
 
     Where hosts share the journal the image has to be in this one's hands, by the claim under which it was given out. Raises
-    Fenced where it is not any more.
+    Fenced where it is not any more, or not there: a server that took over may lack it.
     """
     row = connection.execute(_NUMBER, (image_id,)).fetchone()
     if row is None:
+        if dialect_of(connection).shared:
+            raise Forgotten("the journal does not know this image any more")
         raise KeyError(image_id)
     if len(row) > 1 and not row[1]:
         raise Fenced("another host has this image now")

@@ -103,6 +103,13 @@ class ThreadedJournal:
     def on_call(self, called: Callable[[], None]) -> None:
         """Have `called` called, in the event loop, when another host has something to share."""
 
+    def on_move(self, called: Callable[[], None]) -> None:
+        """Have `called` called, in the event loop, when the database may lack what was written last."""
+
+    def is_unsure(self) -> bool:
+        """See `Journal.is_unsure`."""
+        return False
+
     @property
     def hosts_alive(self) -> int:
         """How many hosts share the journal now, this one included."""

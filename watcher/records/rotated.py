@@ -127,6 +127,12 @@ def last_rotated_line(path: Path) -> ChainedLine | None:
     return None
 
 
+def newest_line(path: Path) -> ChainedLine | None:
+    """The last line of ours that there is, in the file at `path` or in one that rotation made of it."""
+    line = _last_line(path) if path.is_file() else None
+    return line if line is not None else last_rotated_line(path)
+
+
 def read_end(descriptor: int, size: int, marked: int) -> Tail:
     """The verdict of `read_tail` on an open plain file, read only as far back as there may be trouble."""
     length = _FIRST_LOOK

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from watcher.errors import Unavailable
 from watcher.model import Event
@@ -17,6 +17,7 @@ from watcher.records import database, queries, upkeep
 from watcher.records.journal import ThreadedJournal
 from watcher.records.outage import Outage
 from watcher.records.place import JournalPlace
+from watcher.records.put_back import put_back
 from watcher.records.rebuild import rebuild
 from watcher.records.sqlite_engine import SqliteEngine
 from watcher.records.threads import ReadThread, WriteThread
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from watcher.ports import Clock, EventLog
+
+OLDER: Final = "the journal was older than the audit file, as a backup is: the endings that it lacked are put back"
 
 
 class SqliteJournal(ThreadedJournal):
@@ -71,8 +74,10 @@ class SqliteJournal(ThreadedJournal):
         connection = opened.connection
         try:
             _tell_set_aside(opened, events)
-            known = _put_in_order(connection, clock.now(), audit, roots or {})
-            _tell_rebuilt(opened, events, known)
+            brought, lacked = _put_in_order(connection, clock.now(), audit, roots or {})
+            _tell_rebuilt(opened, events, brought)
+            if lacked:
+                events.event(Event.JOURNAL_RECOVERED, message=OLDER, endings=lacked)
             reading = None if path == database.MEMORY else database.open_beside(Path(path), schema.version, writable=False)
         except sqlite3.Error as error:
             connection.close()
@@ -99,17 +104,23 @@ class SqliteJournal(ThreadedJournal):
         return cls(connection, reading, events=events, clock=clock, keep=keep, new_id=new_id)
 
 
-def _put_in_order(connection: sqlite3.Connection, now: float, audit: Path | None, roots: Mapping[str, Path]) -> int:
-    """Recovery, and the rebuilding of a journal that is new, in one transaction. Gives how many objects that brought."""
+def _put_in_order(connection: sqlite3.Connection, now: float, audit: Path | None, roots: Mapping[str, Path]) -> tuple[int, int]:
+    """Recovery, and the rebuilding of a journal that is new or older than its audit file, in one transaction. Gives how many
+    objects a new one learnt of, and how many endings an older one lacked.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         upkeep.recover(connection, now)
-        brought = rebuild(connection, audit, roots, now) if audit is not None and not queries.is_rebuilt(connection) else 0
+        brought = lacked = 0
+        if audit is not None and queries.is_rebuilt(connection):
+            lacked = put_back(connection, audit, roots, now)
+        elif audit is not None:
+            brought = rebuild(connection, audit, roots, now)
     except BaseException:  # half of it must not stay, whatever stopped it
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-    return brought
+    return brought, lacked
 
 
 def _tell_set_aside(opened: database.Opened, events: EventLog) -> None:

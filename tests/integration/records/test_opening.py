@@ -16,7 +16,9 @@ from tests.support.records import (
     FACTS,
     ROOT,
     TICKET,
+    ending,
     image_of,
+    lines_of,
     new_id,
     open_journal,
     rule,
@@ -29,6 +31,7 @@ from watcher.errors import Unavailable
 from watcher.model import Event, FailedReason, OutputState, Postponement
 from watcher.records import database
 from watcher.records.audit_file import AuditFile
+from watcher.records.audit_verification import verify
 from watcher.records.outbox import OutboxRelay
 from watcher.records.retention import FIRST_PORTION, LARGEST_PORTION
 from watcher.records.sqlite_journal import SqliteJournal
@@ -250,6 +253,62 @@ class TestDamage:
             await open_journal(path, audit=audit, roots={"products": ROOT}, events=log).close()
 
         assert [told["objects"] for told in log.of(Event.JOURNAL_RECOVERED)] == [2]
+
+
+class TestAnOlderJournal:
+    async def test_endings_that_it_lacks_are_put_back(self, tmp_path: Path) -> None:
+        """A backup knows some images as open and others not at all: none of them is sent or written down again."""
+        path, audit, backup = tmp_path / "journal.db", tmp_path / "audit.jsonl", tmp_path / "backup.db"
+        journal = open_journal(path, audit=audit)
+        relay = OutboxRelay(journal, AuditFile(audit), RecordedLog())
+        await relay.start()
+        await store_all(journal, await take_one(journal, sighting(b"old.jpg")))
+        opened, failing = await take_one(journal, sighting(b"open.jpg")), await take_one(journal, sighting(b"failing.jpg"))
+        await relay.flush()
+        copy = sqlite3.connect(backup)
+        with contextlib.closing(sqlite3.connect(path)) as source:
+            source.backup(copy)
+        copy.close()
+        await store_all(journal, opened)
+        await journal.end(failing.id, None, ending(failing, Event.IMAGE_FAILED), 1_002.0)
+        await store_all(journal, await take_one(journal, sighting(b"new.jpg")))
+        await relay.stop()
+        await journal.close()
+        for each in tmp_path.glob("journal.db*"):
+            each.unlink()
+        backup.rename(path)
+
+        log = RecordedLog()
+        journal = open_journal(path, audit=audit, roots={"products": ROOT}, events=log)
+        relay = OutboxRelay(journal, AuditFile(audit), RecordedLog())
+        await relay.start()
+        open_ones = [image.file.relative for image in await journal.due(1e12, 100, ()) if image.open_outputs]
+        there = await journal.stored_at([(BUCKET, f"products/{name}.jpg-None") for name in ("open", "new")])
+        await store_all(journal, await take_one(journal, sighting(b"next.jpg")))
+        await relay.stop()
+
+        assert [told["endings"] for told in log.of(Event.JOURNAL_RECOVERED)] == [3]
+        assert open_ones == []
+        assert {each.relative: each.sha1 for each in there.values()} == {b"open.jpg": FACTS.sha1, b"new.jpg": FACTS.sha1}
+        assert [line["seq"] for line in lines_of(audit)] == [1, 2, 3, 4, 5]
+        with JournalViews.open(path) as views:
+            assert verify(audit, views).problems == ()
+        await journal.close()
+
+    async def test_a_journal_that_lacks_nothing_is_left(self, tmp_path: Path) -> None:
+        """Also where a rotation has just left the file empty, or away."""
+        path, audit = tmp_path / "journal.db", tmp_path / "audit.jsonl"
+        log = RecordedLog()
+        for leave in (lambda: None, lambda: audit.rename(tmp_path / "audit.jsonl.1"), audit.touch):
+            journal = open_journal(path, audit=audit, events=log)
+            relay = OutboxRelay(journal, AuditFile(audit), RecordedLog())
+            await relay.start()
+            await store_all(journal, await take_one(journal, sighting(b"%f.jpg" % time.monotonic())))
+            await relay.stop()
+            await journal.close()
+            leave()
+        await open_journal(path, audit=audit, events=log).close()
+        assert log.lines == []
 
 
 class TestRecovery:

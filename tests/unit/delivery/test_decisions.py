@@ -147,6 +147,25 @@ def test_the_next_step(
     assert told(next_step(delivery, Findings(there, head), last, policy)) == step
 
 
+@pytest.mark.parametrize(
+    ("there", "head", "policy", "step"),
+    [
+        (None, None, Policy(), "ask the store"),
+        (OLDER, None, Policy(), "ask the store"),
+        (None, DONE, Policy(), "recovered"),
+        (None, ABSENT, Policy(), "send"),
+        (None, UNREACHABLE, Policy(), "send"),
+        (SAME, None, Policy(), "unchanged"),
+        (None, None, NEVER, "send"),
+    ],
+)
+def test_a_journal_that_may_lack_something_is_not_trusted_alone(
+    there: StoredObject | None, head: HeadAnswer | None, policy: Policy, step: str
+) -> None:
+    """The store is asked, unless the journal knows the very same work."""
+    assert told(next_step(WAITING, Findings(there, head, journal_is_unsure=True), None, policy)) == step
+
+
 @pytest.mark.parametrize(("owner_is_there", "step"), [(True, "failed: key_conflict"), (False, "send")])
 def test_a_key_whose_owner_has_left_the_folder_is_free(owner_is_there: bool, step: str) -> None:
     """Only where originals stay: elsewhere an absent file says nothing about the object."""

@@ -45,8 +45,8 @@ ORDER BY images.due_at, images.number LIMIT ? FOR NO KEY UPDATE OF images SKIP L
 # --- hosts ------------------------------------------------------------------------------------------------------------------
 
 
-def join(connection: Connection, instance: str, lease: float, now: float) -> int:
-    """Take this host into the cluster, with nothing in its hands. Gives its epoch.
+def join(connection: Connection, instance: str, lease: float, now: float, *, above: int = 0) -> int:
+    """Take this host into the cluster, with nothing in its hands. Gives its epoch, which is higher than `above`.
 
     Raises Unavailable where a host of this name is alive already, on another state folder.
     """
@@ -60,9 +60,9 @@ def join(connection: Connection, instance: str, lease: float, now: float) -> int
         )
     let_go(connection, name, now)
     connection.execute("DELETE FROM waiting WHERE host = here()")
-    statement = """UPDATE hosts SET instance = ?, epoch = epoch + 1, joined_at = clock_timestamp(), lost_at = NULL,
+    statement = """UPDATE hosts SET instance = ?, epoch = greatest(epoch, ?) + 1, joined_at = clock_timestamp(), lost_at = NULL,
                    alive_until = clock_timestamp() + make_interval(secs => ?) WHERE name = here() RETURNING epoch"""
-    (epoch,) = connection.execute(statement, (instance, lease)).fetchone()
+    (epoch,) = connection.execute(statement, (instance, above, lease)).fetchone()
     connection.execute("SELECT set_config('watcher.epoch', ?, false)", (str(epoch),))
     return int(epoch)
 
@@ -82,6 +82,18 @@ def stamp(connection: Connection, batch: int, lease: float) -> bool:
     statement = """UPDATE hosts SET batch = ?, alive_until = clock_timestamp() + make_interval(secs => ?)
                    WHERE name = here() AND epoch = epoch()"""
     return connection.execute(statement, (batch, lease)).rowcount == 1
+
+
+def is_set_back(connection: Connection, epoch: int, batch: int) -> bool:
+    """Whether the database does not hold any more what this host was told is durable: that it joined, and this transaction."""
+    row = connection.execute("SELECT epoch, batch FROM hosts WHERE name = here()").fetchone()
+    return row is None or row[0] < epoch or row[1] < batch
+
+
+def leases_of_others(connection: Connection) -> dict[str, object]:
+    """The other hosts whose leases last, and until when."""
+    query = "SELECT name, alive_until FROM hosts WHERE alive_until > clock_timestamp() AND name <> here()"
+    return dict(connection.execute(query).fetchall())
 
 
 def went_through(connection: Connection, batch: int) -> bool:

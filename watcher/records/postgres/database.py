@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -14,6 +15,7 @@ from watcher.errors import Away, Unavailable
 from watcher.records.commit import DatabaseFault
 from watcher.records.database import Schema
 from watcher.records.postgres.adapter import NoAnswer, PostgresConnection
+from watcher.records.postgres.lineage import FormerPrimary, Lineage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +64,8 @@ class Server:
     """Seconds. A transaction in which nothing happens is ended by the server well before: its locks keep others waiting."""
     namespace: str = NAMESPACE
     """The schema of the database with the tables that are meant."""
+    lineage: Lineage | None = field(default=None, repr=False, compare=False)
+    """Where it is given, a primary that was left behind in a failover is refused."""
 
     @property
     def name(self) -> str:
@@ -70,12 +74,24 @@ class Server:
         return f"{facts.get('dbname') or facts.get('user') or 'postgres'} at {facts.get('host') or 'this machine'}"
 
     def connect(self, epoch: int = 0) -> PostgresConnection:
-        """Raises psycopg.Error."""
+        """Raises psycopg.Error. Where the first server that takes changes was left behind, the others of the URL are tried."""
+        facts = self._facts()
+        try:
+            return self._connect(facts, epoch)
+        except FormerPrimary:
+            for other in _each_server(facts):
+                with contextlib.suppress(psycopg.Error):  # the first error says what there is to do
+                    return self._connect(other, epoch)
+            raise
+
+    def _connect(self, given: dict[str, str], epoch: int) -> PostgresConnection:
         own: dict[str, str] = {"password": self.password.value} if self.password.value else {}
         keepalives = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "15000"}
-        facts = {"application_name": f"compressor-watcher {self.host}".strip(), **keepalives, **self._facts(), **own}
+        facts = {"application_name": f"compressor-watcher {self.host}".strip(), **keepalives, **given, **own}
         connection = PostgresConnection.connect(conninfo.make_conninfo("", **facts), connect_timeout=CONNECT_SECONDS)
         try:
+            if self.lineage is not None:
+                self.lineage.check(connection)
             self._introduce(connection, epoch)
         except BaseException:  # nobody else knows of it
             connection.close()
@@ -101,6 +117,14 @@ class Server:
             return {key: str(value) for key, value in conninfo.conninfo_to_dict(self.url).items() if value is not None}
         except psycopg.ProgrammingError as error:
             raise Unavailable(f"the journal's URL cannot be used: {_words(error)}", "see the setting `journal`") from None
+
+
+def _each_server(facts: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same for each server alone, where several are named."""
+    hosts, ports = facts.get("host", "").split(","), facts.get("port", "").split(",")
+    if len(hosts) > 1 and "hostaddr" not in facts:
+        for place, host in enumerate(hosts):
+            yield {**facts, "host": host, "port": ports[place] if len(ports) == len(hosts) else ports[0]}
 
 
 @cache
@@ -299,6 +323,14 @@ _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
         errors.ReadOnlySqlTransaction,
         "the server takes no changes (a standby?); name the primary, or target_session_attrs",
     ),
+    (
+        FormerPrimary,
+        "make it a standby of the new primary, or stop it; if it is the right one, remove `journal-server` in state_dir",
+    ),
+    (
+        errors.UndefinedTable,
+        "restore its tables, or restart: a new journal learns from the audit file what lies in the store",
+    ),
     (errors.DiskFull, "make room on the server's disk; work goes on by itself"),
     (errors.InvalidSqlStatementName, _POOLER),
     (errors.DuplicatePreparedStatement, _POOLER),
@@ -318,6 +350,7 @@ _AGAIN: Final = (
     errors.InvalidSqlStatementName,
     errors.DuplicatePreparedStatement,
     errors.UndefinedObject,
+    errors.UndefinedTable,
     errors.InternalError_,
     errors.IdleInTransactionSessionTimeout,
 )
@@ -350,7 +383,7 @@ def _is_cut(error: Exception) -> bool:
     """Whether a connection was lost or refused at once: often it is there again in a moment, after a restart say."""
     if isinstance(error, errors.AdminShutdown | errors.CrashShutdown | errors.CannotConnectNow):
         return True
-    slow = isinstance(error, NoAnswer | errors.ConnectionTimeout)
+    slow = isinstance(error, NoAnswer | FormerPrimary | errors.ConnectionTimeout)
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None and not slow
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,6 +19,7 @@ from watcher.records.postgres import bulk, claims, database
 from watcher.records.postgres.journal_engine import HostEngine, PostgresEngine
 from watcher.records.postgres.start import once_there
 from watcher.records.postgres.threads import CHANNEL, Listener, PatientReadThread
+from watcher.records.put_back import put_back
 from watcher.records.rebuild import rebuild
 from watcher.records.thread_jobs import call
 from watcher.records.threads import WriteThread
@@ -70,6 +72,7 @@ class PostgresJournal(ThreadedJournal):
         self.folders = folders
         """As this host has them now."""
         self._on_call: list[Callable[[], None]] = []
+        self._on_move: list[Callable[[], None]] = []
         self.peers = PeerRecords(self._change, self._ask, self._tell_others)
 
     @classmethod
@@ -97,17 +100,27 @@ class PostgresJournal(ThreadedJournal):
         folders = folders or {}
         roots = {name: folder.root for name, folder in folders.items()}
 
-        def prepare() -> tuple[PostgresConnection, PostgresConnection, int]:
+        def prepare() -> tuple[PostgresConnection, PostgresConnection, _Joined]:
             return _connected(server, lambda connection: _join(server, connection, instance, clock.now(), audit, roots))
 
+        def restore(connection: Connection) -> int:
+            return 0 if audit is None else put_back(connection, audit, roots, clock.now())
+
         joining = asyncio.to_thread(prepare) if waits is None else once_there(prepare, outage, clock, waits)
-        connection, reading, epoch = await joining
-        engine = HostEngine(server, connection, instance=instance, epoch=epoch, clock=clock, tell=outage.tell)
+        connection, reading, joined = await joining
+        engine = HostEngine(
+            server, connection, instance=instance, epoch=joined.epoch, clock=clock, tell=outage.tell, put_back=restore
+        )
+        if joined.lacked or joined.has_moved:
+            engine.look_out(joined.others)
         means: dict[str, Any] = {"events": events, "clock": clock, "keep": keep, "new_id": new_id}
         journal = cls(server, engine, reading, outage=outage, **means, folders=folders)
+        engine.on_move = journal._moved
         journal.listen(server)
         journal.views = Viewing(_place(server))
         events.event(Event.CLUSTER_JOINED, host=server.host)
+        if joined.lacked:
+            engine.tell_set_back(joined.lacked)
         return journal
 
     @classmethod
@@ -160,6 +173,22 @@ class PostgresJournal(ThreadedJournal):
         """See `ThreadedJournal.on_call`."""
         self._on_call.append(called)
 
+    def on_move(self, called: Callable[[], None]) -> None:
+        """See `ThreadedJournal.on_move`."""
+        self._on_move.append(called)
+
+    def is_unsure(self) -> bool:
+        """See `Journal.is_unsure`."""
+        return isinstance(self._engine, HostEngine) and self._engine.is_unsure
+
+    def _moved(self) -> None:
+        if self._loop is not None:
+            call(self._loop, self._look_again)
+
+    def _look_again(self) -> None:
+        for each in self._on_move:
+            each()
+
     def _hear(self) -> None:
         self._engine.notice()
         if self._loop is not None:
@@ -194,7 +223,13 @@ class PostgresJournal(ThreadedJournal):
     async def due(self, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()) -> list[Image]:
         """See `Journal.due`. What is given is in this host's hands until it is asked for again without being named."""
         wanted = claims.Wanted(now, limit, frozenset(excluding), tuple(away))
-        return await self._change(partial(claims.due, wanted=wanted, folders=self.folders))
+
+        def claim(connection: Any) -> list[Image]:
+            if isinstance(self._engine, HostEngine) and self._engine.holds_back(connection):
+                return []
+            return claims.due(connection, wanted, self.folders)
+
+        return await self._change(claim)
 
     async def requested(self, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
         """See `Journal.requested`. Raises Unavailable where another host has a request for the same key out."""
@@ -229,7 +264,21 @@ def _known_in(connection: Connection, folder: str, directories: Sequence[bytes])
     return [found[directory] for directory in directories]
 
 
-def _connected(server: Server, join: Callable[[PostgresConnection], int]) -> tuple[PostgresConnection, PostgresConnection, int]:
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """A host that is a member now. `lacked` endings of its audit file were not in the database; `has_moved`: it is another server
+    than the last time. `others` are the leases of the other hosts.
+    """
+
+    epoch: int
+    lacked: int
+    has_moved: bool
+    others: dict[str, object]
+
+
+def _connected(
+    server: Server, join: Callable[[PostgresConnection], _Joined]
+) -> tuple[PostgresConnection, PostgresConnection, _Joined]:
     """Connections for changes and for questions, and what `join` gave; none stays open where it fails."""
     connection = database.open_own(server, database.schema())
     reading = database.one_more(server, connection)
@@ -243,12 +292,17 @@ def _connected(server: Server, join: Callable[[PostgresConnection], int]) -> tup
 
 def _join(
     server: Server, connection: PostgresConnection, instance: str, now: float, audit: Path | None, roots: Mapping[str, Path]
-) -> int:
-    """In one transaction: this host is a member, and its audit file is known. Gives the host's epoch."""
+) -> _Joined:
+    """In one transaction: this host is a member, and its audit file is known."""
+    has_moved = server.lineage is not None and server.lineage.adopt(connection)
+    lacked = 0
     connection.execute("BEGIN")
     epoch = claims.join(connection, instance, server.lease, now)
     connection.execute("UPDATE hosts SET api = '{}' WHERE name = here()")  # what its last process said is of no use
     if audit is not None and not queries.is_rebuilt(connection):
         rebuild(connection, audit, roots, now)
+    elif audit is not None:
+        lacked = put_back(connection, audit, roots, now)
+    others = claims.leases_of_others(connection)
     connection.execute("COMMIT")
-    return epoch
+    return _Joined(epoch, lacked, has_moved, others)

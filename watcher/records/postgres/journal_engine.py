@@ -23,6 +23,12 @@ POLL_SECONDS: Final = 2.0
 """How often an idle host looks whether another one has let go of something; calls may be missed."""
 RENEWALS: Final = 3.0
 """So often in the time of a lease it is renewed."""
+UNSURE_SECONDS: Final = 900.0
+"""So long after a server took over the store is asked before anything is sent."""
+SET_BACK: Final = (
+    "the database lacks what this host wrote last, as a standby does that was behind, or an older backup: the endings are put"
+    " back from the audit file, and the host joins again"
+)
 
 
 class PostgresEngine:
@@ -114,6 +120,8 @@ class MemberEngine(PostgresEngine):
         self._unsure: int | None = None
         self._renewed_at = self._steady_since = self._polled_at = clock.monotonic()
         self._looked_at = float("-inf")
+        self._is_new = False
+        self._durable = 0
         self.alive = 1
         """How many work together, as this one saw it last, itself included."""
 
@@ -122,7 +130,11 @@ class MemberEngine(PostgresEngine):
         connection = self._ready()
         unsure, self._unsure = self._unsure, None
         if unsure is not None and self._went_through(connection, unsure):
+            self._durable = unsure
             return None
+        if self._is_new:
+            self._greet(connection)
+            self._is_new = False
         self._look_after_others(connection)
         self._begin_as_member(connection)
         return connection
@@ -132,6 +144,7 @@ class MemberEngine(PostgresEngine):
         self._unsure = self._batch
         super().commit()
         self._unsure = None
+        self._durable = self._batch
         self._renewed_at = self._clock.monotonic()
 
     def rollback(self) -> None:
@@ -175,7 +188,11 @@ class MemberEngine(PostgresEngine):
 
     def _connect(self) -> PostgresConnection:
         self._steady_since = self._clock.monotonic()
+        self._is_new = True
         return self._server.connect_for_changes(self.number)
+
+    def _greet(self, connection: PostgresConnection) -> None:
+        """Of a new connection, which may lead to another server."""
 
     def _begin_as_member(self, connection: PostgresConnection) -> None:
         self._batch += 1
@@ -238,7 +255,11 @@ class MemberEngine(PostgresEngine):
 
 
 class HostEngine(MemberEngine):
-    """The Engine of a daemon: a host of the cluster."""
+    """The Engine of a daemon: a host of the cluster.
+
+    A server that took over may lack what was committed last, of this host and of others. Each host finds what it lacks of its own
+    and puts it back; until all have had time for that, none of them begins anything.
+    """
 
     def __init__(
         self,
@@ -249,10 +270,58 @@ class HostEngine(MemberEngine):
         epoch: int,
         clock: Clock,
         tell: Callable[..., None],
+        put_back: Callable[[PostgresConnection], int] = lambda _: 0,
     ) -> None:
-        """See `MemberEngine`; `instance` names this host's state folder."""
+        """See `MemberEngine`; `instance` names this host's state folder. `put_back` makes the endings again that the database
+        lacks, and gives how many it lacked.
+        """
         super().__init__(server, connection, number=epoch, clock=clock, tell=tell)
         self._instance = instance
+        self._put_back = put_back
+        self._awaited: dict[str, object] = {}
+        self._unsure_until = float("-inf")
+        self.on_move: Callable[[], None] = lambda: None
+        """Called from the thread that makes changes, where another server may lack what was written."""
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the database may lack what was written of late. From any thread."""
+        return self._clock.monotonic() < self._unsure_until
+
+    def look_out(self, awaited: dict[str, object]) -> None:
+        """The database may lack what was written last. `awaited` are other hosts and their leases, which each of them renews when
+        it has seen to what it wrote itself.
+        """
+        self._awaited = awaited
+        self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS
+        self.on_move()
+
+    def holds_back(self, connection: PostgresConnection) -> bool:
+        """Whether a host is awaited still; not longer than its lease lasts."""
+        if self._awaited:
+            leases = claims.leases_of_others(connection)
+            self._awaited = {name: until for name, until in self._awaited.items() if leases.get(name) == until}
+        return bool(self._awaited)
+
+    def _greet(self, connection: PostgresConnection) -> None:
+        lineage = self._server.lineage
+        has_moved = lineage is not None and lineage.adopt(connection)
+        if not claims.is_set_back(connection, self.number, self._durable):
+            if has_moved:
+                self.look_out(claims.leases_of_others(connection))
+            return
+        awaited = claims.leases_of_others(connection)
+        connection.execute("BEGIN")
+        self.number = claims.join(connection, self._instance, self._server.lease, self._clock.now(), above=self.number)
+        lacked = self._put_back(connection)
+        connection.execute("COMMIT")
+        self._durable = 0
+        self.look_out(awaited)
+        self.tell_set_back(lacked)
+
+    def tell_set_back(self, lacked: int) -> None:
+        """The database had lost what this host wrote."""
+        self._tell(Event.CLUSTER_FENCED, host=self._server.host, endings=lacked, message=SET_BACK)
 
     def _stamp(self, connection: PostgresConnection, batch: int) -> bool:
         return claims.stamp(connection, batch, self._server.lease)
