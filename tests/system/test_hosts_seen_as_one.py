@@ -91,6 +91,13 @@ def test_questions_are_answered_for_all_hosts_or_for_one(tmp_path: Path, pair: C
     metrics = httpx.get(f"{page}/metrics").text
     assert 'compressor_watcher_host_alive{host="scanner-1"} 1.0' in metrics
     assert "compressor_watcher_failed 1.0" in metrics
+    of_two_alone, of_one_alone = (httpx.get(f"{page}/metrics?host=scanner-{each}").text for each in (2, 1))
+    assert "compressor_watcher_failed 0.0" in of_two_alone
+    assert "compressor_watcher_failed 1.0" in of_one_alone
+    assert 'compressor_watcher_host_alive{host="scanner-2"} 1.0' in of_two_alone
+    assert "scanner-1" not in of_two_alone
+    assert "_total" not in of_two_alone
+    assert httpx.get(f"{page}/metrics?host=scanner-9").status_code == 404
 
     assert "1 image" in asked(one, "retry", "--failed", "--host", "scanner-1")
     wait_until(lambda: len(one.audit()) == 3)
@@ -122,6 +129,11 @@ def test_each_ending_is_told_once_whoever_made_it(pair: Cluster) -> None:
         wait_until(lambda: len(manifest_of(host)) == len(names))  # noqa: B023 - it is called here
         assert host.daemon is not None
         assert host.daemon.process.poll() is None
+    asking, other = sorted((one, two), key=lambda host: len(host.audit()) if host.audit_path.exists() else 0)
+    again = asked(asking, "notify", "replay", "cms", "--from", "1", "--host", other.name)
+    assert f"{len(other.audit())} endings were sent again" in again
+    told |= {(call.id, call.object["id"], call.object["seq"], call.object["prev"]) for call in receiver.confirmed}
+    assert len(told) == len(names), "what is sent again is another message"
 
 
 def manifest_of(host: Host) -> list[Any]:

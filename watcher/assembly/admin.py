@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -15,20 +16,23 @@ from watcher.network.listening import origin
 from watcher.service.admin import AdminServer, Health
 from watcher.service.metrics import Metrics
 from watcher.service.password import PasswordCheck
-from watcher.shown.figures import DaemonFigures, Status
+from watcher.shown.figures import DaemonFigures, JournalFigures, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from watcher.assembly.parts import ApiAccess, Context, Records
     from watcher.config.schema import Settings
     from watcher.intake.intake import Intake
     from watcher.notify.supervisor import NotifierSupervisor
     from watcher.service.page.pages import PageRoutes
+    from watcher.shown.figures import HostFigures
     from watcher.shown.report import DaemonReport
 
 FRESH_SECONDS: Final = 1.0
 """So long the figures are kept: however many look, they are worked out once a second."""
+PATIENCE_SECONDS: Final = 2.0
+"""So long the journal's server is waited for."""
 USABLE: Final = ("reachable", "throttled")
 
 
@@ -45,6 +49,7 @@ class Overview:
     since: float = field(default_factory=time.time)
     _status: Status | None = None
     _read_at: float = float("-inf")
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def report(self) -> DaemonReport:
         """What the daemon says of itself."""
@@ -68,10 +73,28 @@ class Overview:
         now = self.context.clock.monotonic()
         if self._status is None or now - self._read_at >= FRESH_SECONDS:
             self._read_at = now
-            figures = await self.records.journal.figures(self.context.clock.now())
-            status = Status.of(self.daemon(), self.report(), figures)
-            self._status = replace(status, hosts=await self.records.journal.hosts())
+            figures, hosts = await self._figures()
+            self._status = replace(Status.of(self.daemon(), self.report(), figures), hosts=hosts)
         return self._status
+
+    async def _figures(self) -> tuple[JournalFigures, Sequence[HostFigures]]:
+        """Those of the last time while the journal's server is away: what is said of this process is not kept waiting."""
+        journal, last = self.records.journal, self._status
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await journal.figures(self.context.clock.now()), await journal.hosts()
+        except TimeoutError:
+            return (JournalFigures(), ()) if last is None else (last.journal, last.hosts)
+
+    async def status_of_host(self, host: str) -> Status | None:
+        """See `watcher.service.admin.Source`."""
+        async with self._one_at_a_time:
+            seen = await self._view().picture_of_host(host)
+            hosts = [each for each in await self.records.journal.hosts() if each.name == host]
+        return None if seen is None else replace(seen.status, hosts=hosts)
+
+    def _view(self) -> PageView:
+        return PageView(self.context, self.records, self.daemon, self.report)
 
     def daemon(self) -> DaemonFigures:
         """This process."""
@@ -81,7 +104,7 @@ class Overview:
         """The page, told of every event of the log."""
         from watcher.service.page.pages import PageRoutes  # jinja2, only where somebody can look
 
-        pages = PageRoutes(PageView(self.context, self.records, self.daemon, self.report), self.context.clock, __version__)
+        pages = PageRoutes(self._view(), self.context.clock, __version__)
         self.context.events.observe(lambda _event, _fields: pages.live.poke())
         return pages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ from watcher.commands.printing import console, note, say
 from watcher.config.apprise_check import INSTALL, is_installed
 from watcher.config.spelling import did_you_mean
 from watcher.config.units import human_duration
-from watcher.errors import WatcherError
+from watcher.errors import Unavailable, WatcherError
 from watcher.log import quiet_libraries
 from watcher.log.console import plain
 from watcher.model import AuditLine
@@ -24,7 +25,9 @@ from watcher.notify.plan import ReceiverPlan
 from watcher.notify.programs import environment_for
 from watcher.notify.receivers import Ways
 from watcher.notify.sender import NotConfirmed
+from watcher.records import followers
 from watcher.records.chain import linked
+from watcher.records.place import JournalPlace
 from watcher.records.rotated import audit_files, our_lines
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from watcher.notify.messages import Message
     from watcher.notify.sender import Sender
 
+AT_ONCE: Final = 500
+"""Endings that the journal is asked for together."""
 CREDENTIALS_HINT: Final = (
     "secrets of the service are not in your environment: as root, try CREDENTIALS_DIRECTORY=/etc/compressor-watcher/credentials"
 )
@@ -68,12 +73,16 @@ async def send_sample(settings: Settings, name: str) -> int:
     return 0
 
 
-async def replay(settings: Settings, name: str, start: int) -> int:
-    """Send the endings from number `start` on once more, as far as the receiver wants them. Exit status 0 where all arrived."""
+async def replay(settings: Settings, name: str, start: int, host: str | None = None) -> int:
+    """Send the endings from number `start` on once more, as far as the receiver wants them. Exit status 0 where all arrived.
+
+    `host`: those of this one that shares the journal.
+    """
     plan = _plan(settings, name)
     if not plan.follows:
         raise NoReceiver(f"the receiver {name} is told of no endings", "look at its `events` and `heartbeat`")
-    wanted = (line for line in lines_from(settings.audit_path, start) if plan.wants(line))
+    lines = lines_from(settings.audit_path, start) if host is None else lines_of_host(settings, host, start)
+    wanted = (line for line in lines if plan.wants(line))
     sender, sent = _ways().sender(plan, SystemClock()), 0
     last, out = start - 1, console()
     try:
@@ -83,15 +92,29 @@ async def replay(settings: Settings, name: str, start: int) -> int:
             _show_progress(out, sent)
     except NotConfirmed as refusal:
         _say_refusal(plan, refusal)
-        note(f"{sent} endings were sent again; go on with `notify replay {name} --from {last + 1}`")
+        of_host = "" if host is None else f" --host {host}"
+        note(f"{sent} endings were sent again; go on with `notify replay {name} --from {last + 1}{of_host}`")
         return 1
     finally:
         await sender.aclose()
     if not sent:
-        note(f"no line of {settings.audit_path} from {start} on is one that {name} is told of")
+        where = settings.audit_path if host is None else f"the audit file of {host}"
+        note(f"no line of {where} from {start} on is one that {name} is told of")
         return 1
     say(out, f"{name}: {sent} endings were sent again and confirmed, the last of them number {last}")
     return 0
+
+
+def lines_of_host(settings: Settings, host: str, start: int) -> Iterator[AuditLine]:
+    """The same of a host that shares the journal, as the journal has them. Raises Unavailable."""
+    place, seen = JournalPlace.of(settings).of_host(host), start - 1
+    with contextlib.closing(place.connect()) as connection:
+        try:
+            while lines := followers.lines_after(connection, seen, AT_ONCE):
+                yield from lines
+                seen = lines[-1].seq
+        except place.errors as error:
+            raise Unavailable(f"the journal cannot be read: {error}", "look at its server") from None
 
 
 def lines_from(path: Path, start: int) -> Iterator[AuditLine]:

@@ -29,6 +29,7 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'",
 }
+METRICS_HEADERS: Final = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 OPEN_TO_ALL: Final = ("/healthz", "/readyz")
 WRONG_NAME: Final = (
     "without a password this port answers to loopback names only (http://localhost:...), so that no other site can read it;"
@@ -55,6 +56,9 @@ class AdminSource(Protocol):
 
     async def status(self) -> Status:
         """The figures."""
+
+    async def status_of_host(self, host: str) -> Status | None:
+        """The figures of one host that shares the journal; None where there is none of this name. Raises Unavailable."""
 
 
 class AdminServer:
@@ -133,7 +137,19 @@ class AdminServer:
         text = "".join(f"{problem}\n" for problem in problems) or "ready\n"
         return web.Response(status=503 if problems else 200, text=text)
 
-    async def _show_metrics(self, _: web.Request) -> web.Response:
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        """Of all; with `?host=NAME` of one host that shares the journal."""
+        if host := request.query.get("host"):
+            return await self._show_host(host)
         health = self._source.health()
         body = self._metrics.exposition(await self._source.status(), alive=health.alive, ready=not health.problems)
-        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=body, headers=METRICS_HEADERS)
+
+    async def _show_host(self, host: str) -> web.Response:
+        try:
+            status = await self._source.status_of_host(host)
+        except Unavailable as error:
+            return web.Response(status=503, text=f"{error}\n")
+        if status is None:
+            return web.Response(status=404, text="no host of this name shares the journal\n")
+        return web.Response(body=self._metrics.exposition_of_host(status), headers=METRICS_HEADERS)

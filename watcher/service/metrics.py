@@ -23,6 +23,27 @@ _ENDINGS: Final = {
     Event.IMAGE_SUPERSEDED: "superseded",
     Event.IMAGE_VANISHED: "vanished",
 }
+_OF_HOST: Final = (
+    "waiting",
+    "in_flight",
+    "failed",
+    "oldest_waiting_timestamp_seconds",
+    "files_not_whole",
+    "files_ignored",
+    "folder_images",
+    "folder_available",
+    "folder_paused",
+    "api_available",
+    "api_state",
+    "receiver_backlog",
+    "receiver_available",
+    "audit_unwritten_lines",
+    "up",
+    "host_alive",
+    "host_in_hand",
+    "host_waiting",
+)
+"""What the journal tells of another host; the rest is counted in that host's own process."""
 _HEALTH: Final = {Event.JOURNAL_UNAVAILABLE: 0, Event.JOURNAL_RECOVERED: 1}
 
 
@@ -139,6 +160,17 @@ class Metrics:
 
     def exposition(self, status: Status, *, alive: bool, ready: bool) -> bytes:
         """Everything in Prometheus' text format."""
+        self._show(status, alive=alive)
+        self._ready.set(ready)
+        return generate_latest(self.registry)
+
+    def exposition_of_host(self, status: Status) -> bytes:
+        """What is known here of one host, in the same format."""
+        self._show(status, alive=status.daemon.is_running)
+        names = [PREFIX + name for name in _OF_HOST]
+        return generate_latest(self.registry.restricted_registry(names))
+
+    def _show(self, status: Status, *, alive: bool) -> None:
         counts = status.counts
         self._waiting.set(counts.waiting)
         self._in_flight.set(counts.in_flight)
@@ -148,14 +180,12 @@ class Metrics:
         self._oldest.set(status.journal.oldest_open or 0)
         self._audit_behind.set(status.journal.unwritten_audit_lines)
         self._up.set(alive)
-        self._ready.set(ready)
         self._api.set(status.api.state == "reachable")
         for word in API_WORDS:
             self._api_state.labels(word).set(word == status.api.state)
         self._show_folders(status)
         self._show_receivers(status)
         self._show_hosts(status)
-        return generate_latest(self.registry)
 
     def _show_folders(self, status: Status) -> None:
         self._by_folder.clear()

@@ -34,6 +34,12 @@ class Shown:
     def health(self) -> Health:
         return self.now
 
+    async def status_of_host(self, host: str) -> Status | None:
+        if host == "away":
+            raise Unavailable("the journal cannot be read")
+        figures = JournalFigures({"products": Counts(1, 0, 0)})
+        return Status.of(DaemonFigures("", host=host), REPORT, figures, at_work=True) if host == "scanner-1" else None
+
     async def status(self) -> Status:
         return Status.of(DaemonFigures("/state", 7, 0.0), REPORT, JOURNAL)
 
@@ -95,6 +101,19 @@ async def test_gauges_are_the_figures_of_status(port: Port) -> None:
     assert 'compressor_watcher_api_state{state="reachable"} 1.0\n' in text
     assert "compressor_watcher_audit_unwritten_lines 4.0\n" in text
     assert 'compressor_watcher_build_info{version="1.2.3"} 1.0\n' in text
+
+
+async def test_of_one_host_are_its_own_figures_only(port: Port) -> None:
+    """What this process counts is not that host's; the next scrape of all has all again."""
+    status, text = await port.get("/metrics?host=scanner-1")
+    assert status == 200
+    assert "compressor_watcher_waiting 1.0\n" in text
+    assert "compressor_watcher_up 0.0\n" in text
+    assert "_total" not in text
+    assert "process_" not in text
+    assert "compressor_watcher_waiting 3.0\n" in (await port.get("/metrics?host="))[1]
+    assert (await port.get("/metrics?host=nobody"))[0] == 404
+    assert (await port.get("/metrics?host=away"))[0] == 503
 
 
 async def test_counters_follow_the_log(port: Port) -> None:
