@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.daemon import command, wait_until
+from tests.support.daemon import command, wait_until, write_config
 from tests.support.disks import SmallDisk, small_disk
+from tests.support.engines import EngineProcess, engine_tables
 from tests.support.pgbouncer import pgbouncer
 from tests.support.postgres import Postgres
 from tests.support.standin import StandinProcess
@@ -212,6 +213,24 @@ def test_a_pooler_in_transaction_mode_is_refused(tmp_path: Path, standin: Standi
         url = postgres.url(postgres.database().rpartition("/")[2], port)
         (host,) = Cluster(tmp_path, postgres, standin, 1, journal=url).hosts
         done = command("run", "--config", host.config, environment=KEY)
+
+    assert done.returncode == 69
+    assert "transaction mode" in done.stderr
+    assert "pool_mode = session" in done.stderr
+
+
+def test_engines_need_a_pooler_in_session_mode_as_well(tmp_path: Path, postgres: Postgres) -> None:
+    """There one starts, and its listener hears; in transaction mode it is refused as a daemon is."""
+    url, mentioned = postgres.database(), "compressor-watcher one"
+    with pgbouncer(postgres, "session") as port:
+        engine = EngineProcess(tmp_path, "one", postgres.url(url.rpartition("/")[2], port))
+        engine.wait_for("cluster.joined")
+        listening = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{mentioned}' AND query LIKE 'LISTEN%'"
+        wait_until(lambda: postgres.run_sql(listening, "postgres") == [(1,)])
+        assert engine.stop() == 0
+    with pgbouncer(postgres, "transaction") as port:
+        tables = engine_tables(tmp_path, "two", postgres.url(url.rpartition("/")[2], port))
+        done = command("engine", "--config", write_config(tmp_path / "two.toml", tables))
 
     assert done.returncode == 69
     assert "transaction mode" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from watcher.assembly.records import unless_stopped
@@ -64,6 +65,8 @@ def _shared_jobs(settings: Settings, state_dir: Path) -> SharedStore | None:
     if not place.is_shared:
         return None
     from watcher.records.postgres.jobs.store import PostgresJobs, jobs_server  # an extra: only who shares jobs needs its parts
+    from watcher.records.postgres.lineage import FILE_NAME, Lineage
 
     log = open_log(settings, Tally())
-    return PostgresJobs(jobs_server(place.server), instance=instance_id(state_dir), events=log, clock=SystemClock())
+    server = replace(jobs_server(place.server), lineage=Lineage(state_dir / FILE_NAME))
+    return PostgresJobs(server, instance=instance_id(state_dir), events=log, clock=SystemClock())

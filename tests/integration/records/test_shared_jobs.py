@@ -240,3 +240,17 @@ async def test_a_newer_schema_is_refused(engines: Engines) -> None:
     engines.sql("UPDATE @journal SET least = version")
     with pytest.raises(Unavailable, match="newer version"):
         await engines.open("one", close=False)
+
+
+async def test_a_number_that_is_another_engines_by_now_holds_nothing(engines: Engines) -> None:
+    """A server that took over without the last commits gives numbers out again: the first who had it joins anew."""
+    store = await engines.open("one")
+    await add(store, "a")
+    (before,) = await store.claim(1)
+    engines.sql("UPDATE @engines SET instance = 'another'")
+    assert await store.claim(1) == []
+    await add(store, "b")
+    (after,) = await store.claim(1)
+
+    assert after.holder != before.holder
+    assert [line["host"] for line in engines.logs["one"].of(Event.CLUSTER_FENCED)] == ["one"]

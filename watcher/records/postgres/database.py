@@ -108,6 +108,10 @@ class Server:
             raise
         return connection
 
+    def adopt(self, connection: PostgresConnection) -> bool:
+        """Work on the line of this connection's server from now on. True where it is another one than before."""
+        return self.lineage is not None and self.lineage.adopt(connection)
+
     def _introduce(self, connection: PostgresConnection, epoch: int) -> None:
         idle = str(max(1_000, min(10_000, int(self.lease * 1000 / 3))))
         connection.raw.execute(_SESSION, (self.namespace, self.host, str(epoch), idle, "20s"))

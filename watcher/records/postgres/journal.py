@@ -294,7 +294,7 @@ def _join(
     server: Server, connection: PostgresConnection, instance: str, now: float, audit: Path | None, roots: Mapping[str, Path]
 ) -> _Joined:
     """In one transaction: this host is a member, and its audit file is known."""
-    has_moved = server.lineage is not None and server.lineage.adopt(connection)
+    has_moved = server.adopt(connection)
     lacked = 0
     connection.execute("BEGIN")
     epoch = claims.join(connection, instance, server.lease, now)

@@ -192,7 +192,8 @@ class MemberEngine(PostgresEngine):
         return self._server.connect_for_changes(self.number)
 
     def _greet(self, connection: PostgresConnection) -> None:
-        """Of a new connection, which may lead to another server."""
+        """A new connection may lead to another server."""
+        self._server.adopt(connection)
 
     def _begin_as_member(self, connection: PostgresConnection) -> None:
         self._batch += 1
@@ -304,8 +305,7 @@ class HostEngine(MemberEngine):
         return bool(self._awaited)
 
     def _greet(self, connection: PostgresConnection) -> None:
-        lineage = self._server.lineage
-        has_moved = lineage is not None and lineage.adopt(connection)
+        has_moved = self._server.adopt(connection)
         if not claims.is_set_back(connection, self.number, self._durable):
             if has_moved:
                 self.look_out(claims.leases_of_others(connection))

@@ -57,13 +57,15 @@ def remove(connection: Connection, numbers: Sequence[int]) -> int:
     return count
 
 
-def stamp(connection: Connection, number: int, batch: int, lease: float) -> bool:
-    """Renew an engine's lease, and name the transaction. False where it was fenced.
+def stamp(connection: Connection, number: int, instance: str, batch: int, lease: float) -> bool:
+    """Renew an engine's lease, and name the transaction. False where it was fenced, or where the number is another one's: a
+    server that took over may give out again what the one before had given out last.
 
     Holds the engine's row until the transaction ends: nobody can fence it meanwhile.
     """
-    statement = "UPDATE engines SET batch = ?, alive_until = clock_timestamp() + make_interval(secs => ?) WHERE number = ?"
-    return connection.execute(statement, (batch, lease, number)).rowcount == 1
+    statement = """UPDATE engines SET batch = ?, alive_until = clock_timestamp() + make_interval(secs => ?)
+                   WHERE number = ? AND instance = ?"""
+    return connection.execute(statement, (batch, lease, number, instance)).rowcount == 1
 
 
 def went_through(connection: Connection, number: int, batch: int) -> bool:

@@ -33,7 +33,7 @@ class JobsEngine(MemberEngine):
         self._instance = instance
 
     def _stamp(self, connection: PostgresConnection, batch: int) -> bool:
-        return claims.stamp(connection, self.number, batch, self._server.lease)
+        return claims.stamp(connection, self.number, self._instance, batch, self._server.lease)
 
     def _went_through(self, connection: PostgresConnection, batch: int) -> bool:
         return claims.went_through(connection, self.number, batch)

@@ -89,6 +89,8 @@ class PostgresJobs:
 
     def _prepare(self) -> tuple[PostgresConnection, int]:
         connection = database.open_own(self._server, schema())
+        database.one_more(self._server, connection).close()  # the listener needs one of its own
+        self._server.adopt(connection)
 
         def join() -> int:
             connection.execute("BEGIN")
