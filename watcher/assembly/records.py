@@ -56,7 +56,8 @@ async def _open_journal(context: Context) -> ThreadedJournal:
     means: dict[str, Any] = {"events": context.events, "clock": context.clock, "keep": settings.keep, "new_id": _new_id}
     if not place.is_shared:
         roots = {folder.name: folder.path for folder in settings.folders}
-        return SqliteJournal.open(place.path, **means, audit=settings.audit_path, roots=roots)
+        opening = partial(SqliteJournal.open, place.path, **means, audit=settings.audit_path, roots=roots)
+        return await asyncio.to_thread(opening)  # it waits for the disk
     from watcher.records.postgres.journal import PostgresJournal  # an extra: only who shares a journal needs its parts
     from watcher.records.postgres.lineage import FILE_NAME, Lineage
 
