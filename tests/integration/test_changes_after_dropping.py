@@ -350,8 +350,9 @@ def newer_stays(scene: Scene) -> None:
     (scene.root / ".new").write_bytes(picture(2))
     (scene.root / ".new").replace(path)
     scene.until(path, "stored", "stored")
-    wait_until(lambda: not path.exists())
-    assert len(scene.daemon.events("image.deleted", file=str(path))) == 1, "the newer one, after its own ending"
+    deleted = scene.daemon.wait_for("image.deleted", file=str(path))
+    assert not path.exists()
+    assert len(deleted) == 1, "the newer one, after its own ending"
 
 
 def test_originals_are_put_away_after_their_endings(standin: StandinProcess, tmp_path: Path) -> None:

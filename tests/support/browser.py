@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,8 +26,10 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("chromium is not installed (Debian: chromium)")
     from playwright.sync_api import sync_playwright  # starts a process of its own
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        environment = {**os.environ, "HOME": home}  # else it writes where another test looks that nobody does
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, env=environment)
         try:
             yield browser
         finally:
