@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import Postgres, open_postgres
 from tests.support.records import BUCKET, open_journal, stored
-from tests.tools.journal_fixture import FIXTURES
+from tests.tools.journal_fixture import FIXTURES, POSTGRES_FIXTURES
 from watcher import __version__
+from watcher.records.journal import ThreadedJournal
 from watcher.records.views import JournalViews
 
 RELEASES = sorted(FIXTURES.glob("*.sql"))
+POSTGRES_RELEASES = sorted(POSTGRES_FIXTURES.glob("*.sql"))
 
 
 @pytest.fixture(params=RELEASES, ids=lambda file: file.stem)
@@ -28,13 +31,28 @@ def left_behind(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_this_release_has_a_journal_among_them() -> None:
     """So that the next one can be tried on it."""
     assert __version__ in {file.stem for file in RELEASES}
+    assert __version__ in {file.stem for file in POSTGRES_RELEASES}
 
 
 async def test_work_goes_on_in_it(left_behind: Path) -> None:
     """What waited waits, what was in flight is in doubt, originals are still to be put away, what is stored is known, and an
     ending follows the last one.
     """
-    journal = open_journal(left_behind)
+    await work_goes_on(open_journal(left_behind))
+
+
+@pytest.mark.parametrize("file", POSTGRES_RELEASES, ids=lambda file: file.stem)
+async def test_work_goes_on_in_a_shared_one(file: Path, postgres: Postgres) -> None:
+    """The same, for the host that left it and beside another one."""
+    url = postgres.database()
+    postgres.run_sql(file.read_text(encoding="utf-8"), url.rpartition("/")[2])
+    other = await open_postgres(url, host="scanner-2")
+    await work_goes_on(await open_postgres(url, host="scanner-1"))
+    assert await other.due(1e12, 100, ()) == []
+    await other.close()
+
+
+async def work_goes_on(journal: ThreadedJournal) -> None:
     due = {image.file.relative: image for image in await journal.due(1e12, 100, ())}
     last = await journal.last_seq()
 
