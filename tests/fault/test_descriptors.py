@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.daemon import Daemon, command, wait_until
 from tests.support.standin import StandinProcess
+from tests.support.troubles import UNAVAILABLE
 from tests.support.world import KEY, World
 
 COUNT = 120
@@ -102,6 +103,21 @@ def test_check_says_that_the_limit_is_low(tmp_path: Path, standin: StandinProces
     (line,) = [each for each in json.loads(found.stdout)["checks"] if each["what"] == "open files"]
     assert line["state"] == "ok"
     assert "running daemon" in line["found"]
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["once"], ["check"]], ids=str)
+def test_too_few_for_any_image_are_said(tmp_path: Path, standin: StandinProcess, arguments: list[str]) -> None:
+    """One sentence at the start; `once` did nothing and said nothing."""
+    world = world_of(tmp_path, standin, "embedded")
+    found = command(*arguments, "--config", world.config, environment=KEY, preexec_fn=_too_few)
+    assert found.returncode == UNAVAILABLE
+    assert found.stderr.startswith("compressor-watcher: only 28 files may be open at once")
+    assert "LimitNOFILE" in found.stderr
+    assert found.stderr.count("\n") <= 2
+
+
+def _too_few() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (28, 28))
 
 
 def _few() -> None:

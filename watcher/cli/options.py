@@ -75,12 +75,13 @@ def wait(task: Coroutine[Any, Any, int]) -> int:
 def work(task: Coroutine[Any, Any, int]) -> int:
     """The same for what works on its own: who reads its output may hang."""
     from watcher.log.queued_output import queued_output
-    from watcher.service.descriptors import take_all
+    from watcher.service.descriptors import require_descriptors, take_all
     from watcher.service.process import require_proc
 
     try:
         require_proc()
         take_all()
+        require_descriptors()
         with queued_output():
             return wait(task)
     finally:

@@ -103,7 +103,9 @@ def check(
     """
     from watcher.commands.check import check as check_all
     from watcher.commands.check import check_engine_alone
+    from watcher.service.descriptors import require_descriptors
 
+    require_descriptors()
     if is_for_engine_alone(config):
         leave(check_engine_alone(load(config, "engine")[0], as_json=as_json))
         return

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from watcher.errors import Unavailable
+
 MOST_DESCRIPTORS: Final = 1_048_576
 """More are not asked for, even where there is no limit."""
 OF_ONE_REQUEST: Final = 6
@@ -16,6 +18,8 @@ OF_ONE_REQUEST_TO_ENGINE: Final = 12
 RESERVE: Final = 24
 """For scans, journal, audit file, notifications and whatever comes now and then."""
 FEW_DESCRIPTORS: Final = 512
+LEAST_DESCRIPTORS: Final = 64
+"""With fewer no image comes to its end."""
 
 
 def take_all() -> None:
@@ -26,6 +30,13 @@ def take_all() -> None:
         return
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def require_descriptors() -> None:
+    """Raises Unavailable where not even one image at a time can be done with what the system grants."""
+    if granted() < LEAST_DESCRIPTORS:
+        message = f"only {granted()} files may be open at once, and {LEAST_DESCRIPTORS} are the least"
+        raise Unavailable(message, "raise LimitNOFILE= of the service, or the hard limit of the shell (ulimit -Hn)")
 
 
 def granted() -> int:
