@@ -97,7 +97,8 @@ def _unpacked(archive: Path, folder: Path, below: str = "") -> Path:
     unpacked = folder / "unpacked"
     with tarfile.open(archive) as opened:
         members = [member for member in opened.getmembers() if below in member.name and member.isfile()]
-        opened.extractall(unpacked, members=members, filter="data")
+        opened.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian 12's Python knows none
+        opened.extractall(unpacked, members=members)
     return unpacked
 
 

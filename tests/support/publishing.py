@@ -136,7 +136,8 @@ class MovedClock:
         try:
             while (left := due - self.monotonic()) > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._moved.wait(), left)
+                    async with asyncio.timeout(left):
+                        await self._moved.wait()
         finally:
             self.sleepers -= 1
 

@@ -38,6 +38,8 @@ def debian(suite: str, target: Path, *packages: str) -> Path:
     target.mkdir(parents=True)
     run(["tar", "--extract", "--numeric-owner", "--file", archive, "--directory", target])
     shutil.copyfile("/etc/resolv.conf", target / "etc/resolv.conf")
+    hosts = target / "etc/hosts"  # as the installer of Debian writes it
+    hosts.write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n", encoding="ascii")
     return target
 
 

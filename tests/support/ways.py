@@ -299,7 +299,8 @@ def unpack_an_archive(place: Place) -> None:  # B1
         archive.add(_tree(place.aside), "one")
     packed.seek(0)
     with tarfile.open(fileobj=packed) as archive:
-        archive.extractall(place.root, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian 12's Python knows none
+        archive.extractall(place.root)
 
 
 @way(*TREE)

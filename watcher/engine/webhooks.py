@@ -67,7 +67,8 @@ class Webhooks:
     async def _rest(self, next_due: float | None) -> None:
         seconds = None if next_due is None else max(0.0, next_due - self._clock())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
 
     async def _deliver(self, session: aiohttp.ClientSession, call: WebhookCall) -> None:
         if await self._is_confirmed(session, call) or self._clock() - call.ended > KEPT_SECONDS:

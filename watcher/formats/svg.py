@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from xml.parsers import expat
@@ -65,10 +66,6 @@ def find_root(data: Bytes) -> Root | None:
 
 def _find(data: Bytes) -> _Found | None:
     parser = expat.ParserCreate()
-    if hasattr(
-        parser, "SetReparseDeferralEnabled"
-    ):  # Expat 2.6 keeps long comments back, and what follows them in the same bytes
-        parser.SetReparseDeferralEnabled(False)
 
     def opened(name: str, attributes: dict[str, str]) -> None:
         raise _Found(Root(name.rpartition(":")[2], attributes), name, parser.CurrentByteIndex)
@@ -76,6 +73,8 @@ def _find(data: Bytes) -> _Found | None:
     parser.StartElementHandler = opened
     try:
         _parse(parser, data, _LONGEST_PROLOGUE)
+        with suppress(expat.ExpatError):  # more may follow, and need not be well-formed
+            parser.Parse(b"", True)  # Expat keeps long comments back, and what follows them in the same bytes
     except _Found as found:
         return found
     return None

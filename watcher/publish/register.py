@@ -73,7 +73,8 @@ class Register:
             while not self._line.has_room(self._waiting_bytes(), size, self._clock.monotonic()):
                 self._less_to_send.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._less_to_send.wait(), ROOM_SECONDS)
+                    async with asyncio.timeout(ROOM_SECONDS):
+                        await self._less_to_send.wait()
 
     def note_sent(self, count: int) -> None:
         """So many bytes were given to the kernel."""

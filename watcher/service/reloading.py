@@ -53,7 +53,8 @@ class Reloader:
     async def _line(self) -> str:
         """The service manager's line; the journal that it comes from may be away."""
         try:
-            return await asyncio.wait_for(self._status(), STATUS_SECONDS)
+            async with asyncio.timeout(STATUS_SECONDS):
+                return await self._status()
         except TimeoutError:
             return "reloaded; the journal does not answer"
 

@@ -217,7 +217,8 @@ class PostgresJobs:
             return None if given_up.is_set() else change(connection)
 
         try:
-            return cast("Answer", await asyncio.wait_for(self._insist(unless_given_up), PATIENCE_SECONDS))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return cast("Answer", await self._insist(unless_given_up))
         except TimeoutError:
             raise Unavailable(_AWAY, database.ADVICE) from None
         finally:
