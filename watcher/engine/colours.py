@@ -29,6 +29,8 @@ _PQ, _HLG = 16, 18
 _WHITE_NITS: Final = 203.0
 """What HDR pictures call white (ITU-R BT.2408)."""
 _HLG_PEAK: Final = 1000.0
+_HLG_SYSTEM_GAMMA: Final = 1.2
+"""What such a screen makes of the scene's light (ITU-R BT.2100 table 5)."""
 _KNEE: Final = 0.5
 """Linear light below it stays as it is; what is above is compressed so that the brightest is white."""
 
@@ -149,7 +151,7 @@ def _from_hdr(image: pyvips.Image, transfer: int, primaries: Primaries) -> pyvip
     linear = wide.maplut(_light(transfer))
     if transfer == _HLG:
         luminance = linear.recomb([[0.2627, 0.678, 0.0593]])
-        linear = linear * luminance.math2_const("pow", [0.2])
+        linear = linear * (luminance * (1 / _HLG_PEAK)).math2_const("pow", [_HLG_SYSTEM_GAMMA - 1])
     linear = (linear * (1 / _WHITE_NITS)).recomb([list(row) for row in profiles.between(primaries, BT709)])
     linear = _compressed(linear.copy_memory())
     encoded = linear.copy(interpretation="scrgb").colourspace("srgb")

@@ -94,7 +94,8 @@ def _read(path: Path, format_name: str, limits: Limits) -> PictureHeader:
     if format_name in ("heic", "avif"):
         return _heif(path, format_name)
     if format_name in rasters.FORMATS:
-        return PictureHeader(format_name, path, *rasters.size(path, format_name))
+        width, height = rasters.size(path, format_name)
+        return PictureHeader(format_name, path, width, height, said=Said(rasters.profile(path, format_name)))
     return _plain(path, format_name)
 
 
@@ -159,13 +160,16 @@ def _orientation(header: pyvips.Image, exif: bytes) -> int:
 
 
 def _png_colours(said: Said, found: png.Colours) -> Said:
-    """The order of precedence is PNG's own (4.3): cICP, profile, sRGB, then gamma and chromaticities."""
+    """The order of precedence is PNG's own (4.3): cICP, profile, sRGB, then gamma and chromaticities.
+
+    Browsers heed chromaticities beside a gamma only.
+    """
     if found.cicp is not None:
         return from_numbers(*found.cicp)
-    if said.profile is not None or found.srgb:
+    if said.profile is not None or found.srgb or found.gamma is None:
         return said
     gamma = found.gamma
-    curve = SRGB_CURVE if gamma is None or _USUAL_GAMMA[0] < gamma < _USUAL_GAMMA[1] else Curve(1 / gamma)
+    curve = SRGB_CURVE if _USUAL_GAMMA[0] < gamma < _USUAL_GAMMA[1] else Curve(1 / gamma)
     if not found.chromaticities:
         return said if curve == SRGB_CURVE else from_chromaticities(BT709, curve)
     white, red, green, blue = zip(found.chromaticities[::2], found.chromaticities[1::2], strict=True)

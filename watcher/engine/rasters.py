@@ -18,7 +18,7 @@ from PIL import IcoImagePlugin, Image
 
 from watcher.engine.refusal import corrupt, unprocessable, unreadable
 from watcher.engine.rights import PREFIX, exif_block
-from watcher.formats.windows import masks
+from watcher.formats import windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORMATS: Final = frozenset({"bmp", "ico", "heic"})
 MAX_ICO_SIDE: Final = 256
 _BMP_V5, _BITFIELDS = 124, 3
+_BITS_WITH_ALPHA: Final = b"\x20\0"
 _CANNOT: Final = re.compile(r"unsupported|not supported|unimplemented|invalid palette size", re.IGNORECASE)
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _DAMAGE: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, KeyError, OverflowError, RuntimeError)
@@ -50,7 +51,7 @@ def size(path: Path, format_name: str) -> tuple[int, int]:
             width, height = max(
                 (picture.size for picture in _icon_pictures(path.read_bytes())), key=lambda side: side[0] * side[1]
             )
-        elif (layout := masks(path.read_bytes())) is not None:
+        elif (layout := windows.masks(path.read_bytes())) is not None:
             width, height = layout.width, layout.height
         else:
             with Image.open(path, formats=[format_name]) as image:
@@ -58,6 +59,14 @@ def size(path: Path, format_name: str) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise corrupt(format_name)
     return int(width), int(height)
+
+
+def profile(path: Path, format_name: str) -> bytes | None:
+    """The colour profile that the file holds, of a BMP. Raises Refusal (422) where it is damaged."""
+    if format_name != "bmp":
+        return None
+    with _damage(format_name):
+        return windows.profile(path.read_bytes())
 
 
 def load(path: Path, format_name: str) -> pyvips.Image:
@@ -82,7 +91,7 @@ def load_heic(path: Path, *, deep: bool = False) -> pyvips.Image:
 
 def _load_pillow(path: Path, format_name: str) -> pyvips.Image:
     content = path.read_bytes()
-    if format_name == "bmp" and (layout := masks(content)) is not None:
+    if format_name == "bmp" and (layout := windows.masks(content)) is not None:
         return _by_masks(content, layout)
     with Image.open(io.BytesIO(content), formats=[format_name]) as image:
         image.load()
@@ -177,7 +186,17 @@ def _icon_picture(content: bytes, entry: bytes) -> Image.Image:
             return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     alone = struct.pack("<HHH", 0, 1, 1) + entry[:12] + struct.pack("<I", 22) + held
     with IcoImagePlugin.IcoImageFile(io.BytesIO(alone)) as icon:
-        return icon.ico.frame(0)
+        shown: Image.Image = icon.ico.frame(0)
+    if held[14:16] == _BITS_WITH_ALPHA and shown.mode == "RGBA" and shown.getchannel("A").getbbox() is None:
+        shown.putalpha(_masked(held, shown.size))
+    return shown
+
+
+def _masked(held: bytes, size: tuple[int, int]) -> Image.Image:
+    """What the mask below the pixels lets through: it counts where no pixel has alpha, as browsers and Windows have it."""
+    stride, start = (size[0] + 31) // 32 * 4, int.from_bytes(held[:4], "little") + 4 * size[0] * size[1]
+    mask = held[start : start + stride * size[1]]
+    return Image.frombytes("1", size, mask, "raw", ("1;I", stride, -1)).convert("L") if mask else Image.new("L", size, 255)
 
 
 def _icon(pictures: list[bytes]) -> bytes:

@@ -54,8 +54,9 @@ def load(path: Path, format_name: str, page: Directory | None = None, *, frames:
     shown = visible_bands(page)
     if shown == tuple(range(image.bands)) or shown[-1] >= image.bands:
         return image
-    colours = image.extract_band(0, n=len(shown) - 1)
-    return colours.bandjoin(image[shown[-1]]) if len(shown) > 1 else image[0]
+    if len(shown) == 1:
+        return image[0]
+    return image.extract_band(0, n=len(shown) - 1).bandjoin(image[shown[-1]])
 
 
 def gif(path: Path, loader: Callable[[bytes, str], pyvips.Image], frames: int = 1) -> pyvips.Image:

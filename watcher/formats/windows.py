@@ -24,6 +24,10 @@ _MASKED: Final = (3, _ALPHA_MASKED)
 _MASKS: Final = 54
 _WITH_ALPHA: Final = 56
 """A header of so many bytes or more has a mask for alpha."""
+_FILE_HEADER: Final = 14
+_VERSION_5: Final = 124
+_COLOUR_SPACE, _PROFILE = 70, 126
+_EMBEDDED: Final = b"DEBM"
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _ICON_ENTRY: Final = 16
 
@@ -95,6 +99,18 @@ def masks(content: bytes) -> Masked | None:
     count = 4 if header >= _WITH_ALPHA or compression == _ALPHA_MASKED else 3
     found = struct.unpack_from(f"<{count}I", content, _MASKS)
     return Masked(width, abs(height), bits, start, found if found[-1] else found[:3], top_down=height < 0)
+
+
+def profile(content: bytes) -> bytes | None:
+    """The colour profile that a BMP of version 5 holds; None where it holds none. Raises struct.error where its header is cut."""
+    if (
+        struct.unpack_from("<I", content, _FILE_HEADER)[0] != _VERSION_5
+        or content[_COLOUR_SPACE : _COLOUR_SPACE + 4] != _EMBEDDED
+    ):
+        return None
+    place, length = struct.unpack_from("<II", content, _PROFILE)
+    found = content[_FILE_HEADER + place : _FILE_HEADER + place + length]
+    return found if place and len(found) == length else None
 
 
 def check_ico(data: Bytes) -> None:

@@ -7,7 +7,7 @@ import random
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pillow_heif
 import pytest
@@ -136,6 +136,10 @@ def test_numbers_in_a_heic_say_its_colours(tmp_path: Path) -> None:
     assert is_near(heic_pixel(make(tmp_path, number_heic(12, 13)).content), P3_IN_SRGB, 8)
 
 
+GREY_CARD: Final = 97
+"""The number of a grey that reflects 18 %, with HLG as with PQ: 26 cd/m² of 203 (ITU-R BT.2408 table 1)."""
+
+
 @pytest.mark.parametrize("transfer", [16, 18])
 def test_hdr_is_brought_to_the_white_of_screens(tmp_path: Path, transfer: int) -> None:
     """PQ and HLG: HDR's white (203 nits) becomes white or near it, a middle grey stays one, and nothing is grey by mistake."""
@@ -145,6 +149,7 @@ def test_hdr_is_brought_to_the_white_of_screens(tmp_path: Path, transfer: int) -
 
     assert min(made) > 240
     assert red[0] > red[1] + 60
+    assert is_near(heic_pixel(make(tmp_path, number_heic(9, transfer, (GREY_CARD,) * 3)).content), (100,) * 3)
 
 
 def png_with(*chunks: bytes) -> bytes:
@@ -164,6 +169,7 @@ SRGB_POINTS = chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 3000
         ((chunk(b"cICP", bytes((1, 13, 0, 1))),), (200, 60, 40)),
         ((chunk(b"gAMA", struct.pack(">I", 45455)), P3_POINTS), P3_IN_SRGB),
         ((chunk(b"gAMA", struct.pack(">I", 45455)), SRGB_POINTS), (200, 60, 40)),
+        ((P3_POINTS,), (200, 60, 40)),
         ((chunk(b"sRGB", b"\0"), chunk(b"gAMA", struct.pack(">I", 100000)), P3_POINTS), (200, 60, 40)),
         ((chunk(b"gAMA", struct.pack(">I", 100000)),), (229, 133, 110)),
     ],

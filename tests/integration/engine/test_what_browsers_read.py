@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageSequence
 
-from tests.support.engine_images import make, refusal
+from tests.support.engine_images import is_near, make, refusal, shown
 from tests.support.odd_files import chunk
 from tests.support.reference import distance
+from watcher.engine import profiles
 from watcher.engine.geometry import Resize
 from watcher.engine.work import OutputOrder
 from watcher.formats.gif import readable
@@ -165,6 +166,32 @@ def test_masks_that_make_no_sense_are_refused(tmp_path: Path, masks: tuple[int, 
     content = content[:54] + struct.pack("<3I", *masks) + content[66:]
 
     assert refusal(tmp_path, content).startswith("unsupported: a kind of BMP")
+
+
+@pytest.mark.parametrize("resize", [None, Resize(20, 20)])
+def test_a_profile_in_a_bmp_counts(tmp_path: Path, resize: Resize | None) -> None:
+    """Of version 5, embedded; one that is linked to is not looked for."""
+    colours, pixels = profiles.profile(profiles.PRIMARIES[12], profiles.SRGB_CURVE), bytes((40, 60, 200, 0)) * 1600
+    head = struct.pack("<IiiHHIIiiII", 124, 40, 40, 1, 32, 0, len(pixels), 0, 0, 0, 0).ljust(56, b"\0") + b"DEBM"
+    head = head.ljust(112, b"\0") + struct.pack("<IIII", 124 + len(pixels), len(colours), 0, 0)[:12]
+    content = b"BM" + struct.pack("<IHHI", 138 + len(pixels) + len(colours), 0, 0, 138) + head + pixels + colours
+
+    for bmp, expected in ((content, (219, 41, 24)), (content.replace(b"DEBM", b"KNIL"), (200, 60, 40))):
+        assert is_near(shown(make(tmp_path, bmp, "medium", resize, OutputOrder("png")).content, (9, 9)), expected)
+
+
+# --- ICO ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_mask_of_an_icon_counts_where_no_pixel_has_alpha(tmp_path: Path, *, masked: bool) -> None:
+    """Old programs leave the fourth byte zero: the icon came out with nothing in it."""
+    head = struct.pack("<IiiHHIIiiII", 40, 16, 32, 1, 32, 0, 0, 0, 0, 0, 0)
+    picture = head + bytes((40, 60, 200, 0)) * 256 + (b"\xf0\0\0\0" * 16 if masked else b"")
+    content = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
+
+    alpha = make(tmp_path, content, output=OutputOrder("png")).picture.convert("RGBA").getchannel("A")
+    assert [alpha.getpixel((0, 0)), alpha.getpixel((9, 9))] == [0 if masked else 255, 255]
 
 
 # --- GIF whose frames do not cover its screen -----------------------------------------------------------------------------------
