@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from watcher.shown.hours import Hour, duration_step
@@ -21,33 +22,45 @@ WHERE hour >= ? GROUP BY hour ORDER BY hour
 """
 
 
-def add_bytes(connection: Connection, record: Record, now: float) -> None:
-    """Count what a stored output took and gave; nothing where the size of the output is not known."""
-    size, saved = record["output"].get("size"), record.get("saved_bytes")
-    if size is None or saved is None:
-        return
-    connection.execute(
-        """INSERT INTO hours (hour, folder, bytes_in, bytes_out) VALUES (?, ?, ?, ?) ON CONFLICT (hour, folder /*!, host */)
-           DO UPDATE SET bytes_in = hours.bytes_in + excluded.bytes_in, bytes_out = hours.bytes_out + excluded.bytes_out""",
-        (_hour(now), record["folder"], size + saved, size),
-    )
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one change did in a folder: bytes that a stored output took and gave, and how an image ended as a whole, if it did."""
+
+    folder: str
+    bytes_in: int = 0
+    bytes_out: int = 0
+    outcome: str = ""
+    seconds: float = 0.0
+
+    @classmethod
+    def of_output(cls, record: Record) -> Done:
+        """What a stored output took and gave; nothing where the size of the output is not known."""
+        size, saved = record["output"].get("size"), record.get("saved_bytes")
+        if size is None or saved is None:
+            return cls(record["folder"])
+        return cls(record["folder"], size + saved, size)
+
+    def with_image(self, outcome: str, seconds: float) -> Done:
+        """The same, and its image ended so, after so many seconds."""
+        return replace(self, outcome=outcome, seconds=seconds)
 
 
-def add_image(connection: Connection, folder: str, outcome: str, seconds: float, now: float) -> None:
-    """Count an image that was stored or failed, and how long the stored one took."""
-    if outcome not in ("stored", "failed"):
-        return
-    stored = outcome == "stored"
-    connection.execute(
-        """INSERT INTO hours (hour, folder, stored, failed) VALUES (?, ?, ?, ?) ON CONFLICT (hour, folder /*!, host */)
-           DO UPDATE SET stored = hours.stored + excluded.stored, failed = hours.failed + excluded.failed""",
-        (_hour(now), folder, int(stored), int(not stored)),
-    )
+def add(connection: Connection, done: Done, now: float) -> None:
+    """Count it, and how long an image took that was stored."""
+    stored, failed = done.outcome == "stored", done.outcome == "failed"
+    if stored or failed or done.bytes_in or done.bytes_out:
+        connection.execute(
+            """INSERT INTO hours (hour, folder, stored, failed, bytes_in, bytes_out) VALUES (?, ?, ?, ?, ?, ?)
+               ON CONFLICT (hour, folder /*!, host */) DO UPDATE SET
+               stored = hours.stored + excluded.stored, failed = hours.failed + excluded.failed,
+               bytes_in = hours.bytes_in + excluded.bytes_in, bytes_out = hours.bytes_out + excluded.bytes_out""",
+            (_hour(now), done.folder, int(stored), int(failed), done.bytes_in, done.bytes_out),
+        )
     if stored:
         connection.execute(
             "INSERT INTO durations (hour, step, count) VALUES (?, ?, 1)"
             " ON CONFLICT (hour, step /*!, host */) DO UPDATE SET count = durations.count + 1",
-            (_hour(now), duration_step(seconds)),
+            (_hour(now), duration_step(done.seconds)),
         )
 
 

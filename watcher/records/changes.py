@@ -8,12 +8,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from watcher.errors import Paused
 from watcher.model import Event, IgnoredReason, OutputState
-from watcher.records import activity, pauses
-from watcher.records.image_rows import add_ending, add_history, close_if_ended, end_output, finish_image, move, number_of
+from watcher.records.activity import Done
+from watcher.records.image_rows import (
+    add_history,
+    add_line,
+    close_if_ended,
+    close_with,
+    end_output,
+    finish_image,
+    move,
+    number_of,
+    number_unless_paused,
+)
 from watcher.records.known_files import forget_version
-from watcher.records.objects import put_object, replaces_content
+from watcher.records.objects import put_object
 from watcher.records.rows import load_images, name_bytes, observation_values, split_path
 from watcher.result_records import with_replacement
 
@@ -49,9 +58,7 @@ def hashed(connection: Connection, image_id: str, facts: SourceFacts, ticket: Ti
 def requested(connection: Connection, image_id: str, rendition: str | None, place: tuple[str, str], now: float) -> bool:
     """waiting -> requested. From now on nobody knows whose content lies at the place, until something is stored there."""
     bucket, key = place
-    number = number_of(connection, image_id)
-    if pauses.is_paused(connection, number):
-        raise Paused("its folder is paused")
+    number = number_unless_paused(connection, image_id)
     if not move(connection, number, rendition, ("waiting",), "requested", key=key, doubt=0):
         return False
     connection.execute("UPDATE objects SET sha1 = '' WHERE bucket = ? AND key = ?", (bucket, key))
@@ -128,15 +135,14 @@ def end(connection: Connection, image_id: str, rendition: str | None, ending: En
     key = ending.stored.key if ending.stored is not None else None
     if not end_output(connection, number, rendition, ending.event, key, ending.record.get("reason")):
         return False
-    record = ending.record
+    record, done = ending.record, None
     if ending.stored is not None:
-        record = with_replacement(record, replaced=replaces_content(connection, ending.stored), hidden=ending.hides_replaced)
-        put_object(connection, ending.stored, now)
-        activity.add_bytes(connection, ending.record, now)
+        replaced, done = put_object(connection, ending.stored, now), Done.of_output(record)
+        record = with_replacement(record, replaced=replaced, hidden=ending.hides_replaced)
     if ending.event in (Event.IMAGE_VANISHED, Event.IMAGE_SUPERSEDED):
         forget_version(connection, number)
-    add_ending(connection, number, image_id, rendition, ending.event, record, now)
-    close_if_ended(connection, number, now)
+    add_line(connection, image_id, rendition, ending.event, record, now)
+    close_with(connection, number, now, ((ending.event, rendition, {}),), done)
     return True
 
 

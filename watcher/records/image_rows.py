@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
-from watcher.errors import Fenced
+from watcher.errors import Fenced, Paused
 from watcher.model import Event, OutputState
 from watcher.records import activity
+from watcher.records.activity import Done
 from watcher.records.dialect import dialect_of
 from watcher.records.rows import OPEN, record_text
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from watcher.model import Record
     from watcher.records.dialect import Connection
+    from watcher.records.rows import Row
 
 
 KEPT: Final = "kept"
@@ -49,6 +52,10 @@ class Forgotten(Fenced, KeyError):
 _NUMBER: Final = """
 SELECT number /*!, claimed_by = here() AND claim = epoch() */ FROM images WHERE id = ? /*! FOR NO KEY UPDATE */
 """
+_NUMBER_UNLESS_PAUSED: Final = """
+SELECT number, EXISTS (SELECT 1 FROM pauses WHERE pauses.folder IN ('', images.folder))
+/*!, claimed_by = here() AND claim = epoch() */ FROM images WHERE id = ? /*! FOR NO KEY UPDATE */
+"""
 
 
 def number_of(connection: Connection, image_id: str) -> int:
@@ -57,14 +64,27 @@ def number_of(connection: Connection, image_id: str) -> int:
     Where hosts share the journal the image has to be in this one's hands, by the claim under which it was given out. Raises
     Fenced where it is not any more, or not there: a server that took over may lack it.
     """
-    row = connection.execute(_NUMBER, (image_id,)).fetchone()
+    number, *_ = _ours(connection, _NUMBER, image_id)
+    return int(number)
+
+
+def number_unless_paused(connection: Connection, image_id: str) -> int:
+    """The same, for what is not to be sent while its folder waits. Raises Paused as well."""
+    number, is_paused, *_ = _ours(connection, _NUMBER_UNLESS_PAUSED, image_id)
+    if is_paused:
+        raise Paused("its folder is paused")
+    return int(number)
+
+
+def _ours(connection: Connection, query: str, image_id: str) -> Row:
+    """What a query of `images` gives; where hosts share the journal its last column says whether the image is this one's."""
+    row: Row | None = connection.execute(query, (image_id,)).fetchone()
+    shared = dialect_of(connection).shared
     if row is None:
-        if dialect_of(connection).shared:
-            raise Forgotten("the journal does not know this image any more")
-        raise KeyError(image_id)
-    if len(row) > 1 and not row[1]:
+        raise Forgotten("the journal does not know this image any more") if shared else KeyError(image_id)
+    if shared and not row[-1]:
         raise Fenced("another host has this image now")
-    return int(row[0])
+    return row
 
 
 def move(
@@ -98,36 +118,69 @@ def add_ending(
     now: float,
 ) -> None:
     """The line that the audit file will hold, and a word in the image's history."""
-    text = record_text(record)
-    connection.execute(dialect_of(connection).add_ending, (image_id, rendition, now, str(event), text))
+    add_line(connection, image_id, rendition, event, record, now)
     add_history(connection, number, now, event, rendition, {})
+
+
+def add_line(connection: Connection, image_id: str, rendition: str | None, event: Event, record: Record, now: float) -> None:
+    """The line that the audit file will hold."""
+    connection.execute(dialect_of(connection).add_ending, (image_id, rendition, now, str(event), record_text(record)))
+
+
+Step = tuple[str, str | None, dict[str, Any]]
+"""A step of an image's history: its event, its rendition, what more there is to say."""
 
 
 def add_history(connection: Connection, number: int, now: float, event: str, rendition: str | None, detail: Record) -> None:
     """One step of an image's history."""
-    connection.execute(
-        "INSERT INTO history (image, at, event, rendition, detail) VALUES (?, ?, ?, ?, ?)",
-        (number, now, str(event), rendition, record_text(detail) if detail else "{}"),
-    )
+    add_steps(connection, number, now, ((event, rendition, detail),))
+
+
+def add_steps(connection: Connection, number: int, now: float, steps: Sequence[Step]) -> None:
+    """Steps of an image's history that were made together, in one statement."""
+    values = [
+        value
+        for event, rendition, detail in steps
+        for value in (number, now, str(event), rendition, record_text(detail) if detail else "{}")
+    ]
+    connection.execute(_add_steps(len(steps)), values)
+
+
+@cache
+def _add_steps(count: int) -> str:
+    rows = ", ".join(["(?, ?, ?, ?, ?)"] * count)
+    return f"INSERT INTO history (image, at, event, rendition, detail) VALUES {rows}"  # noqa: S608 - question marks
 
 
 def close_if_ended(connection: Connection, number: int, now: float, *, note: str = KEPT) -> None:
     """open -> ended, where no output is open any more; at once finished, with this note, where the rule keeps every original."""
-    closed = connection.execute(
-        f"""UPDATE images SET ended_at = :now, outcome = {_OUTCOME},
-            state = CASE keeps_original WHEN 1 THEN 'finished' ELSE 'ended' END,
-            finished_at = CASE keeps_original WHEN 1 THEN :now END, due_at = CASE keeps_original WHEN 1 THEN NULL ELSE :now END,
-            token = CASE keeps_original WHEN 1 THEN NULL ELSE token END,
-            secret = CASE keeps_original WHEN 1 THEN NULL ELSE secret END,
-            expires_at = CASE keeps_original WHEN 1 THEN NULL ELSE expires_at END
-            WHERE number = :number AND state = 'open'
-            AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})
-            RETURNING folder, outcome, :now - detected_at, keeps_original""",  # noqa: S608 - constants
-        {"now": now, "number": number},
-    ).fetchone()
-    if closed is None:
-        return
-    folder, outcome, seconds, keeps_original = closed
-    activity.add_image(connection, folder, outcome, seconds, now)
-    if keeps_original:
-        add_history(connection, number, now, "finished", None, {"note": note})
+    close_with(connection, number, now, note=note)
+
+
+def close_with(
+    connection: Connection, number: int, now: float, steps: Sequence[Step] = (), done: Done | None = None, *, note: str = KEPT
+) -> None:
+    """The same, after these steps of its history; `done` is what its outputs did. All steps are one statement, and all counts."""
+    closed = connection.execute(_CLOSE, {"now": now, "number": number}).fetchone()
+    if closed is not None:
+        folder, outcome, seconds, keeps_original = closed
+        done = (done or Done(folder)).with_image(outcome, seconds)
+        if keeps_original:
+            steps = (*steps, ("finished", None, {"note": note}))
+    if steps:
+        add_steps(connection, number, now, steps)
+    if done is not None:
+        activity.add(connection, done, now)
+
+
+_CLOSE: Final = f"""
+UPDATE images SET ended_at = :now, outcome = {_OUTCOME},
+state = CASE keeps_original WHEN 1 THEN 'finished' ELSE 'ended' END,
+finished_at = CASE keeps_original WHEN 1 THEN :now END, due_at = CASE keeps_original WHEN 1 THEN NULL ELSE :now END,
+token = CASE keeps_original WHEN 1 THEN NULL ELSE token END,
+secret = CASE keeps_original WHEN 1 THEN NULL ELSE secret END,
+expires_at = CASE keeps_original WHEN 1 THEN NULL ELSE expires_at END
+WHERE number = :number AND state = 'open'
+AND NOT EXISTS (SELECT 1 FROM outputs WHERE image = images.number AND state IN {OPEN})
+RETURNING folder, outcome, :now - detected_at, keeps_original
+"""  # noqa: S608 - constants

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from watcher.records.rows import record_text
 
@@ -11,21 +11,27 @@ if TYPE_CHECKING:
     from watcher.records.dialect import Connection
 
 
-def replaces_content(connection: Connection, stored: StoredObject) -> bool:
-    """Whether other content lay at the key. Where nobody said what came out, another source or rule counts as other content."""
-    row = connection.execute(
-        "SELECT output_sha1 FROM objects WHERE bucket = ? AND key = ?", (stored.bucket, stored.key)
-    ).fetchone()
-    return row is not None and (row[0] is None or row[0] != stored.output_sha1)
+_THERE: Final = """
+SELECT bucket, key, output_sha1 FROM objects WHERE (bucket = ? AND key = ?)
+OR (folder = ? AND relative = ? AND newest = 1 AND rendition IS NOT DISTINCT FROM ?)
+"""
 
 
-def put_object(connection: Connection, stored: StoredObject, now: float) -> None:
-    """What lies at a key now. Whose output it is stays known as long as it is the same content under the same rule."""
-    connection.execute(
-        """UPDATE objects SET newest = 0 WHERE folder = ? AND relative = ? AND newest = 1
-           AND rendition IS NOT DISTINCT FROM ? AND (bucket <> ? OR key <> ?)""",
-        (stored.folder, stored.relative, stored.rendition, stored.bucket, stored.key),
-    )
+def put_object(connection: Connection, stored: StoredObject, now: float) -> bool:
+    """What lies at a key now. Whose output it is stays known as long as it is the same content under the same rule.
+
+    Gives whether other content lay there. Where nobody said what came out, another source or rule counts as other content.
+    """
+    file = (stored.folder, stored.relative, stored.rendition)
+    there = {(row[0], row[1]): row[2] for row in connection.execute(_THERE, (stored.bucket, stored.key, *file)).fetchall()}
+    place = (stored.bucket, stored.key)
+    replaces = place in there and (there[place] is None or there[place] != stored.output_sha1)
+    if there.keys() - {place}:
+        connection.execute(
+            """UPDATE objects SET newest = 0 WHERE folder = ? AND relative = ? AND newest = 1
+               AND rendition IS NOT DISTINCT FROM ? AND (bucket <> ? OR key <> ?)""",
+            (*file, *place),
+        )
     connection.execute(
         """INSERT INTO objects (bucket, key, folder, relative, sha1, rule, output_sha1, at, rendition, published, kept)
            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -47,3 +53,4 @@ def put_object(connection: Connection, stored: StoredObject, now: float) -> None
             int(stored.kept),
         ),
     )
+    return replaces

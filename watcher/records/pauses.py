@@ -54,12 +54,6 @@ def resume(connection: Connection, folder: str | None) -> bool:
     return connection.execute("DELETE FROM pauses WHERE folder = ?", (folder,)).rowcount > 0
 
 
-def is_paused(connection: Connection, number: int) -> bool:
-    """Whether the folder of the image with this row number waits."""
-    query = "SELECT EXISTS (SELECT 1 FROM pauses WHERE folder IN ('', (SELECT folder FROM images WHERE number = ?)))"
-    return bool(connection.execute(query, (number,)).fetchone()[0])
-
-
 _HELD: Final = f"""
 SELECT count(*) FROM images WHERE state = 'open'
 AND EXISTS (SELECT 1 FROM pauses WHERE pauses.folder IN ('', images.folder))
