@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.journals import open_journal_at
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
 from watcher.config.loading import load_settings
 from watcher.config.rules import folder_rules
@@ -21,12 +22,12 @@ from watcher.intake.contents import Memory
 from watcher.intake.intake import Intake, IntakeSettings
 from watcher.intake.originals import FileOriginals
 from watcher.model import Event, FileRef, Image, Observation
-from watcher.records.sqlite_journal import SqliteJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from watcher.config.rules import FolderRules
+    from watcher.records.journal import ThreadedJournal
 
 STORE = {"id": "connector", "bucket": "bucket", "region": "eu-central-003"}
 QUICK = {"guard": 0.1, "canary": 1e9, "poll": 0.05, "settle": 0.2, "pause": 0.05, "rearm": 0.3}
@@ -44,7 +45,7 @@ class Drops:
     """One watched folder (or several) and what became of the files in it."""
 
     root: Path
-    journal: SqliteJournal
+    journal: ThreadedJournal
     events: RecordedLog
     clock: MovedClock
     folders: list[dict[str, Any]]
@@ -163,8 +164,7 @@ async def drops(
     root.mkdir(exist_ok=True)
     events, clock = RecordedLog(), MovedClock()
     new_id = lambda: f"image-{next(_numbers):06d}"  # noqa: E731 - one word for the call below
-    path = tmp_path / "journal.db"
-    journal = await asyncio.to_thread(SqliteJournal.open, path, events=events, clock=clock, keep=1e9, new_id=new_id)
+    journal = await open_journal_at(tmp_path / "journal.db", events=events, clock=clock, keep=1e9, new_id=new_id)
     tables = list(folders) or [{"name": "drop", "path": str(root), **folder}]
     bench = Drops(root, journal, events, clock, tables, times or {})
     try:

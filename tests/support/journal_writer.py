@@ -1,4 +1,4 @@
-"""A process that works on a journal until somebody kills it: `python -m tests.support.journal_writer FOLDER SEED`.
+"""A process that works on a journal until somebody kills it: `python -m tests.support.journal_writer FOLDER SEED [URL]`.
 
 Says on standard output, one line each, what it was told is durable: "taken ID", "ended ID".
 """
@@ -9,12 +9,13 @@ import sys
 import uuid
 from pathlib import Path
 
-from tests.support.publishing import MovedClock, RecordedLog
-from tests.support.records import BUCKET, DAY, sighting, stored
+from tests.support.postgres import open_postgres
+from tests.support.publishing import RecordedLog
+from tests.support.records import BUCKET, open_journal, sighting, stored
 from watcher.model import Image, OutputState
 from watcher.records.audit_file import AuditFile
+from watcher.records.journal import ThreadedJournal
 from watcher.records.outbox import OutboxRelay
-from watcher.records.sqlite_journal import SqliteJournal
 
 FILES = 40
 
@@ -24,10 +25,13 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def work(folder: Path, seed: int) -> None:
-    journal = SqliteJournal.open(
-        folder / "journal.db", events=RecordedLog(), clock=MovedClock(), keep=90 * DAY, new_id=lambda: str(uuid.uuid4())
-    )
+async def work(folder: Path, seed: int, *urls: str) -> None:
+    new_id = lambda: str(uuid.uuid4())  # noqa: E731 - one word for the two calls below
+    journal: ThreadedJournal
+    if urls:
+        journal = await open_postgres(urls[0], new_id=new_id)
+    else:
+        journal = open_journal(folder / "journal.db", new_id=new_id)
     recorder = OutboxRelay(journal, AuditFile(folder / "audit.jsonl"), RecordedLog())
     await recorder.start()
     chance = random.Random(seed)
@@ -35,7 +39,7 @@ async def work(folder: Path, seed: int) -> None:
     await asyncio.gather(drop(journal, chance), *(convert(journal, chance) for _ in range(4)))
 
 
-async def drop(journal: SqliteJournal, chance: random.Random) -> None:
+async def drop(journal: ThreadedJournal, chance: random.Random) -> None:
     while True:
         if (await journal.totals()).open > 8:
             await asyncio.sleep(0.001)
@@ -46,7 +50,7 @@ async def drop(journal: SqliteJournal, chance: random.Random) -> None:
             say(f"taken {identity}")
 
 
-async def convert(journal: SqliteJournal, chance: random.Random) -> None:
+async def convert(journal: ThreadedJournal, chance: random.Random) -> None:
     while True:
         images = await journal.due(1e12, 8, ())
         if images:
@@ -55,7 +59,7 @@ async def convert(journal: SqliteJournal, chance: random.Random) -> None:
             await asyncio.sleep(0.001)
 
 
-async def journey(journal: SqliteJournal, image: Image) -> None:
+async def journey(journal: ThreadedJournal, image: Image) -> None:
     for output in image.open_outputs:
         if output.state is OutputState.WAITING and not await journal.requested(
             image.id, output.rendition, (BUCKET, "k"), 1_001.0
@@ -67,4 +71,4 @@ async def journey(journal: SqliteJournal, image: Image) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(work(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

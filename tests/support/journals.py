@@ -11,9 +11,13 @@ a server of the tests' own. Marks say otherwise:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+
+if TYPE_CHECKING:
+    from watcher.records.journal import ThreadedJournal
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
@@ -23,12 +27,32 @@ class Journals:
 
     make_database: ClassVar[Callable[[], str] | None] = None
 
+    _urls: ClassVar[dict[Path, str]] = {}
+
+    @classmethod
+    def url_of(cls, path: Path) -> str:
+        """Of the database that stands for a file."""
+        assert cls.make_database is not None
+        if path not in cls._urls:
+            cls._urls[path] = cls.make_database()
+        return cls._urls[path]
+
     @classmethod
     def tables(cls) -> dict[str, Any]:
         """What a configuration says of it: the tables of one host alone."""
         if cls.make_database is None:
             return {}
         return {"journal": cls.make_database(), "cluster": {"name": "alone", "lease": "5s"}}
+
+
+async def open_journal_at(path: Path, **means: Any) -> ThreadedJournal:
+    """A journal of this process: in the file, or in the database that stands for it as long as the test lasts."""
+    from tests.support.postgres import open_postgres
+    from tests.support.records import open_journal
+
+    if Journals.make_database is None:
+        return open_journal(path, **means)
+    return await open_postgres(Journals.url_of(path), **means)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,6 +31,8 @@ SETTINGS = {
     "log_min_messages": "warning",
     "timezone": "UTC",
 }
+HOST = "here"
+"""The name of a host in tests of one alone."""
 _databases = itertools.count(1)
 
 
@@ -191,7 +193,7 @@ def postgres() -> Iterator[Postgres]:
         yield running
 
 
-async def open_postgres(url: str, *, host: str = "here", **changes: Any) -> PostgresJournal:
+async def open_postgres(url: str, *, host: str = HOST, **changes: Any) -> PostgresJournal:
     """A host of the cluster, with a recorded log and real time unless told otherwise."""
     from tests.support.publishing import MovedClock, RecordedLog
     from tests.support.records import DAY, new_id

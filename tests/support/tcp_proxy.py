@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Self
+
+COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
+"""What a PostgreSQL server answers to a COMMIT that has gone through."""
 
 
 class TcpProxy:
@@ -19,6 +23,10 @@ class TcpProxy:
         self._flows.set()
         self._refuses = False
         self._sockets: list[socket.socket] = []
+        self.loses: Callable[[bytes], bool] | None = None
+        """Of an answer of the far side: where it says so the answer is lost, and the connection is cut."""
+        self.hears_of_ends = True
+        """Whether the far side is told when a connection ends; it is not where a machine loses its power."""
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -72,13 +80,17 @@ class TcpProxy:
                 continue
             self._sockets += [near, far]
             for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+                threading.Thread(target=self._pump, args=(one, other, one is far), daemon=True).start()
 
-    def _pump(self, one: socket.socket, other: socket.socket) -> None:
+    def _pump(self, one: socket.socket, other: socket.socket, is_answer: bool) -> None:
         with contextlib.suppress(OSError):
             while data := one.recv(65_536):
+                if is_answer and self.loses is not None and self.loses(data):
+                    break
                 if self._flows.is_set():
                     other.sendall(data)
+        if not self.hears_of_ends and not is_answer:
+            return  # its other half stays as it is until the proxy's end
         for each in (one, other):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

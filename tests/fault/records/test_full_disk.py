@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import SmallDisk
+from tests.support.journals import open_journal_at
 from tests.support.publishing import RecordedLog, wait_until
 from tests.support.records import lines_of, open_journal, sighting, store_all, take_one
 from watcher.errors import Unavailable
@@ -15,9 +16,9 @@ from watcher.records import outbox as outbox_module
 from watcher.records import threads as threads_module
 from watcher.records.audit_file import AuditFile
 from watcher.records.chain import line_hash
+from watcher.records.journal import ThreadedJournal
 from watcher.records.outbox import OutboxRelay
 from watcher.records.queries import OutboxCursor
-from watcher.records.sqlite_journal import SqliteJournal
 
 MANY = [sighting(b"directory-%d/a-file-with-a-rather-long-name-%d.jpg" % (number, number)) for number in range(2_000)]
 
@@ -29,6 +30,7 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_module, "MAX_BACKOFF_SECONDS", 0.1)
 
 
+@pytest.mark.journals("sqlite", reason="the file is on the full disk")
 class TestJournal:
     async def test_callers_wait_until_there_is_room(self, small_disk: SmallDisk) -> None:
         """On a full disk changes wait, said once; with room they are made, said once; none is lost."""
@@ -102,10 +104,10 @@ class TestAudit:
     @pytest.fixture
     async def service(
         self, small_disk: SmallDisk, tmp_path: Path
-    ) -> AsyncIterator[tuple[SqliteJournal, OutboxRelay, RecordedLog]]:
+    ) -> AsyncIterator[tuple[ThreadedJournal, OutboxRelay, RecordedLog]]:
         """The audit file on the small disk, the journal elsewhere."""
         log = RecordedLog()
-        journal = open_journal(tmp_path / "journal.db", events=log)
+        journal = await open_journal_at(tmp_path / "journal.db", events=log)
         recorder = OutboxRelay(journal, AuditFile(small_disk.path / "audit.jsonl"), log)
         await recorder.start()
         yield journal, recorder, log
@@ -114,7 +116,7 @@ class TestAudit:
 
     @pytest.mark.parametrize("leave", [0, 4096])
     async def test_log_goes_on_and_lines_follow(
-        self, small_disk: SmallDisk, service: tuple[SqliteJournal, OutboxRelay, RecordedLog], leave: int
+        self, small_disk: SmallDisk, service: tuple[ThreadedJournal, OutboxRelay, RecordedLog], leave: int
     ) -> None:
         """While the audit file takes nothing the log has every ending once; with room every line is there once, in order."""
         journal, recorder, log = service
@@ -139,7 +141,7 @@ class TestAudit:
         assert ["audit"] == [fields["what"] for fields in log.of(Event.JOURNAL_RECOVERED)]
 
     async def test_restart_on_a_full_disk_repeats_nothing(
-        self, small_disk: SmallDisk, service: tuple[SqliteJournal, OutboxRelay, RecordedLog]
+        self, small_disk: SmallDisk, service: tuple[ThreadedJournal, OutboxRelay, RecordedLog]
     ) -> None:
         """Endings told while the audit file took nothing are not told again by the next start; their lines still follow."""
         journal, recorder, log = service
@@ -156,7 +158,7 @@ class TestAudit:
         assert 3 == len(told(log)) == len(lines_of(audit))
 
     async def test_neither_a_stop_nor_a_start_waits_for_a_journal_that_takes_nothing(
-        self, service: tuple[SqliteJournal, OutboxRelay, RecordedLog], small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+        self, service: tuple[ThreadedJournal, OutboxRelay, RecordedLog], small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What was written down and could not be noted is noted by the next start; no line stands there twice."""
         journal, recorder, log = service
@@ -182,7 +184,7 @@ class TestRights:
     async def test_missing_folder_of_the_audit_file(self, tmp_path: Path) -> None:
         """The file cannot be made: said once with the path, and made when it can be."""
         log = RecordedLog()
-        journal = open_journal(tmp_path / "journal.db", events=log)
+        journal = await open_journal_at(tmp_path / "journal.db", events=log)
         audit = tmp_path / "missing" / "audit.jsonl"
         recorder = OutboxRelay(journal, AuditFile(audit), log)
         await recorder.start()
@@ -202,7 +204,7 @@ async def never(_: OutboxCursor, __: Sequence[tuple[int, str | None]]) -> None:
     await asyncio.Event().wait()
 
 
-async def make_endings(journal: SqliteJournal, first: int, last: int) -> None:
+async def make_endings(journal: ThreadedJournal, first: int, last: int) -> None:
     for number in range(first, last):
         await store_all(journal, await take_one(journal, sighting(b"%d.jpg" % number)))
 

@@ -8,23 +8,25 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.support.publishing import MovedClock, RecordedLog
-from tests.support.records import DAY, lines_of, new_id
-from watcher.model import ENDINGS
+from tests.support.journals import SQLITE, Journals, open_journal_at
+from tests.support.postgres import HOST
+from tests.support.publishing import RecordedLog
+from tests.support.records import lines_of
+from watcher.model import ENDINGS, Event
 from watcher.records.audit_file import AuditFile
 from watcher.records.audit_verification import verify
 from watcher.records.outbox import OutboxRelay
-from watcher.records.sqlite_journal import SqliteJournal
+from watcher.records.place import JournalPlace
 from watcher.records.views import JournalViews
 
 KILLS = 10
 SEED = 20_261_122
 
 
-def run_and_kill(folder: Path, seed: int, lines: int) -> list[str]:
+def run_and_kill(folder: Path, seed: int, lines: int, *where: str) -> list[str]:
     """Start the writer, kill it when it has said so many lines. Gives all that it said."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.journal_writer", str(folder), str(seed)],
+        [sys.executable, "-m", "tests.support.journal_writer", str(folder), str(seed), *where],
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[3],
         text=True,
@@ -39,16 +41,18 @@ def run_and_kill(folder: Path, seed: int, lines: int) -> list[str]:
     return [line.strip() for line in said if line.endswith("\n")]
 
 
-async def test_killed_at_random_moments(tmp_path: Path) -> None:
+async def test_killed_at_random_moments(tmp_path: Path, journal_engine: str) -> None:
     """After each of ten kills the journal is sound, nothing acknowledged is missing, and the audit file is exact."""
-    chance = random.Random(SEED)
+    path, chance = tmp_path / "journal.db", random.Random(SEED)
+    where = () if journal_engine == SQLITE else (Journals.url_of(path),)
     said: list[str] = []
     for number in range(KILLS):
-        said += run_and_kill(tmp_path, SEED + number, chance.randrange(2, 120))
-        check_database(tmp_path / "journal.db")
+        said += run_and_kill(tmp_path, SEED + number, chance.randrange(2, 120), *where)
+        if not where:
+            check_database(path)
 
     log = RecordedLog()
-    journal = SqliteJournal.open(tmp_path / "journal.db", events=log, clock=MovedClock(), keep=DAY, new_id=new_id)
+    journal = await open_journal_at(path, events=log)
     recorder = OutboxRelay(journal, AuditFile(tmp_path / "audit.jsonl"), log)
     await recorder.start()
     await recorder.stop()
@@ -63,10 +67,10 @@ async def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert set(ended) <= {ending.image_id for ending in endings}
     assert [ending.seq for ending in endings] == [line["seq"] for line in lines] == list(range(1, len(endings) + 1))
     assert len({(ending.image_id, ending.rendition) for ending in endings}) == len(endings)
-    with JournalViews.open(tmp_path / "journal.db") as views:
+    with JournalViews.at(JournalPlace(path, *where, host=HOST)) as views:
         assert verify(tmp_path / "audit.jsonl", views).sound
         assert taken <= {image.id for image in views.images()}
-    assert not [event for event, _ in log.lines if event not in ENDINGS]
+    assert {event for event, _ in log.lines} - set(ENDINGS) <= {Event.CLUSTER_JOINED}
 
 
 def check_database(path: Path) -> None:

@@ -19,6 +19,8 @@ from watcher.records.outage import Outage
 from watcher.records.sqlite_engine import SqliteEngine
 from watcher.records.threads import WriteThread
 
+pytestmark = pytest.mark.journals("sqlite", reason="the thread is the same for both engines")
+
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
