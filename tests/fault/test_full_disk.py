@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.daemon import Daemon, command, read_audit, wait_until
 from tests.support.disks import SmallDisk, small_disk
+from tests.support.lives import Nursery
 from tests.support.standin import StandinProcess
 from tests.support.world import ENDINGS, KEY, World, sha1_of
 
@@ -62,6 +64,7 @@ def assert_each_stored_once(daemon: Daemon, world: World, files: list[Path]) -> 
     world.assert_audit_is_whole()
 
 
+@pytest.mark.journals("sqlite", reason="the journal is on the full disk")
 def test_a_full_disk_under_the_state_stops_taking_and_loses_nothing(
     tmp_path: Path, standin: StandinProcess, disk: SmallDisk
 ) -> None:
@@ -94,6 +97,38 @@ def test_a_full_disk_under_the_state_stops_taking_and_loses_nothing(
     assert "make room" in line["hint"]
     assert 0 == daemon.process.returncode
     assert_each_stored_once(daemon, world, files)
+
+
+@pytest.mark.journals("postgresql")
+def test_a_full_disk_under_the_state_beside_a_shared_journal(tmp_path: Path, standin: StandinProcess, disk: SmallDisk) -> None:
+    """Audit file and log are on it, and the journal is not: images are stored all the same, it is said once, and each line
+    follows; a stop and a start on the full disk make no difference."""
+    world = World(tmp_path, standin, changes={"state_dir": disk.path / "state"})
+    world.audit_path = disk.path / "state" / "audit.jsonl"
+    world.log = disk.path / "log.jsonl"
+    with Nursery() as nursery:
+        life = nursery.begin("run", "--config", world.config, log=world.log, environment=KEY)
+        files = [world.put("before.jpg")]
+        life.wait_for("image.stored")
+        wait_until(lambda: len(world.audit()) == 1)
+        disk.fill()
+        files += [world.put(f"first-{number}.jpg") for number in range(MANY)]
+        wait_until(lambda: len(world.paid()) == len(files))
+        life.signal(signal.SIGTERM)
+        assert 0 == life.wait(), life.errors()
+        assert len(world.audit()) < len(files)
+        life = nursery.begin("run", "--config", world.config, log=tmp_path / "second.jsonl", environment=KEY)
+        files += [world.put(f"then-{number}.jpg") for number in range(MANY)]
+        life.wait_for("journal.unavailable", what="audit")
+        wait_until(lambda: len(world.paid()) == len(files))
+        disk.free()
+        life.wait_for("journal.recovered", what="audit")
+        wait_until(lambda: len(world.audit()) == len(files))
+        assert 1 == len(life.events("journal.unavailable")) == len(life.events("journal.recovered"))
+        assert 0 == life.stop()
+    assert {(str(path), None): ["stored"] for path in files} == world.endings()
+    assert {1} == set(world.paid().values())
+    world.assert_audit_is_whole()
 
 
 def test_full_disks_under_the_audit_file_and_the_target_of_moves(

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,25 @@ class SmallDisk:
         """Give all room back."""
         self._filler.unlink()
 
+    @contextmanager
+    def kept_full(self) -> Iterator[None]:
+        """Leave nothing free, whatever others remove meanwhile; in the end give all room back."""
+        ended = threading.Event()
+
+        def keep() -> None:
+            while not ended.wait(0.005):
+                self.fill()
+
+        self.fill()
+        keeper = threading.Thread(target=keep)
+        keeper.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            keeper.join()
+            self.free()
+
     def _free(self) -> int:
         status = os.statvfs(self.path)
         return status.f_bavail * status.f_frsize
@@ -51,10 +71,10 @@ def make_disk(path: Path, size: int) -> None:
 
 
 @contextmanager
-def small_disk(path: Path, size: str = SIZE) -> Iterator[SmallDisk]:
-    """A small disk at this path, unmounted in the end. Skips where mounting is not allowed."""
+def small_disk(path: Path, size: str = SIZE, *, mode: str = "700") -> Iterator[SmallDisk]:
+    """A small disk at this path, unmounted in the end; `mode` is its folder's. Skips where mounting is not allowed."""
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(path)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode={mode}", "tmpfs", str(path)]
     mounted = subprocess.run(mount, capture_output=True, text=True)
     if mounted.returncode != 0:
         pytest.skip(f"needs the right to mount a small file system: {mounted.stderr.strip()}")

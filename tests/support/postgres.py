@@ -52,12 +52,23 @@ class Postgres:
         self._programs = programs
         self._as_user = _unprivileged()
         self._process: subprocess.Popen[bytes] | None = None
+        self._settings: dict[str, str] = {}
 
-    def make(self) -> None:
-        """The files of a new server."""
+    def make(self, *options: str) -> None:
+        """The files of a new server; further options are those of initdb."""
         if self._as_user:
             shutil.chown(self.folder, self._as_user[1])
-        self._run("initdb", "--no-sync", "--auth=trust", "--username=watcher", "--encoding=UTF8", "--locale=C", "-D", self.data)
+        self._run(
+            "initdb",
+            "--no-sync",
+            "--auth=trust",
+            "--username=watcher",
+            "--encoding=UTF8",
+            "--locale=C",
+            *options,
+            "-D",
+            self.data,
+        )
 
     def follow(self, port: int) -> None:
         """The files of a standby of the server behind this port; it is up when this returns."""
@@ -69,6 +80,7 @@ class Postgres:
 
     def start(self, **settings: str) -> None:
         """Have it take connections."""
+        self._settings = settings
         options = [f"-c{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
         arguments = ["-D", self.data, "-k", self.folder, "-p", str(self.port), *options]
         command = self._command("postgres", *arguments)
@@ -85,9 +97,25 @@ class Postgres:
         if self._process is None:
             return
         process, self._process = self._process, None
+        if process.poll() is not None:
+            return  # of itself, on a full disk say
         pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         os.kill(pid, number)
         process.wait(60)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its first process lives; whether it takes connections is another matter."""
+        return self._process is not None and self._process.poll() is None
+
+    def come_back(self) -> None:
+        """Start it again as a service manager does, if it ended of itself."""
+        deadline = time.monotonic() + 60
+        while self.is_up and subprocess.run(self._ready(), capture_output=True).returncode:
+            assert time.monotonic() < deadline, "the server neither comes up nor ends"
+            time.sleep(0.05)
+        if not self.is_up:
+            self.start(**self._settings)
 
     def database(self) -> str:
         """The URL of a new, empty database, over the socket's port on loopback."""
@@ -155,11 +183,16 @@ def _unprivileged() -> tuple[list[str], str] | None:
 @contextmanager
 def server() -> Iterator[Postgres]:
     """A server, up for as long as the context lasts. Skips where the programs are missing."""
+    require_server()
+    with running() as started:
+        yield started
+
+
+def require_server() -> None:
+    """Skips where the programs are missing."""
     pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `postgres`)")
     if programs() is None:
         pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
-    with running() as started:
-        yield started
 
 
 @contextmanager
@@ -174,16 +207,25 @@ def running(**settings: str) -> Iterator[Postgres]:
 @contextmanager
 def server_without_files() -> Iterator[Postgres]:
     """One that is not up, and has nothing yet."""
-    found = programs()
-    assert found is not None
     folder = Path(tempfile.mkdtemp(prefix="watcher-postgres-"))
     folder.chmod(0o755)
+    try:
+        with server_in(folder) as made:
+            yield made
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def server_in(folder: Path) -> Iterator[Postgres]:
+    """The same in a folder that is there and stays."""
+    found = programs()
+    assert found is not None
     made = Postgres(folder, found)
     try:
         yield made
     finally:
         made.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,15 @@ def recover(connection: Connection, now: float) -> int:
     for number, rendition in interrupted:
         image_rows.move(connection, number, rendition, ("requested",), "waiting", doubt=1, due_at=now)
         image_rows.add_history(connection, number, now, Event.IMAGE_RETRY, rendition, {"message": changes.INTERRUPTED})
+    bring_near(connection, now)
+    return len(interrupted)
+
+
+def bring_near(connection: Connection, now: float) -> None:
+    """What was put off under a clock that was far ahead is due now."""
     far, farthest = now + FAR_AHEAD_SECONDS, now + LONGEST_PUT_AWAY_SECONDS
     connection.execute("UPDATE outputs SET due_at = ? WHERE state IN ('waiting', 'enqueued') AND due_at > ?", (now, far))
     connection.execute("UPDATE images SET due_at = ? WHERE state = 'ended' AND due_at > ?", (now, farthest))
-    return len(interrupted)
 
 
 def retry(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import Unavailable
 from watcher.model import Event, ImageState, Observation
-from watcher.records import changes, image_rows
+from watcher.records import changes, image_rows, upkeep
 from watcher.records.reach import WITHIN_REACH, within_reach
 from watcher.records.rows import DUE, load_images, unsigned
 
@@ -59,6 +59,7 @@ def join(connection: Connection, instance: str, lease: float, now: float, *, abo
             "give each host its own [cluster] name; if that one is gone, wait until its lease has ended",
         )
     let_go(connection, name, now)
+    upkeep.bring_near(connection, now)
     connection.execute("DELETE FROM waiting WHERE host = here()")
     statement = """UPDATE hosts SET instance = ?, epoch = greatest(epoch, ?) + 1, joined_at = clock_timestamp(), lost_at = NULL,
                    alive_until = clock_timestamp() + make_interval(secs => ?) WHERE name = here() RETURNING epoch"""
@@ -117,6 +118,8 @@ def fence_dead(connection: Connection, now: float) -> list[tuple[str, int]]:
         statement = "UPDATE hosts SET epoch = epoch + 1, lost_at = alive_until, alive_until = NULL WHERE name = ?"
         connection.execute(statement, (name,))
         fenced.append((name, let_go(connection, name, now)))
+    if dead:
+        upkeep.bring_near(connection, now)  # the clock of one that is gone may have been wrong
     return fenced
 
 
