@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium")
 SECOND_MS = 1_000
+PATIENCE_MS = 60 * SECOND_MS
+"""How long a page is waited for: others use the machine as well."""
 
 
 @contextmanager
@@ -72,7 +74,7 @@ class Tab:
 def tab(browser: Browser, base: str, **options: Any) -> Iterator[Tab]:
     """A tab of its own, as wide as a desktop unless told otherwise."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-    context.set_default_timeout(10 * SECOND_MS)
+    context.set_default_timeout(PATIENCE_MS)
     try:
         yield Tab(context.new_page(), base)
     finally:

@@ -211,9 +211,16 @@ def _import_everything() -> None:
             importlib.import_module(module.name)
     for name in (*LAZY, "tests.support.standin"):
         importlib.import_module(name)
+    import typer.main
+
     from tests.support.drops import rules_for
+    from watcher.cli import app
+    from watcher.network.certificates import client_context
 
     rules_for([{"name": "any", "path": "/nowhere"}])  # compiles patterns, which re keeps
+    client_context()  # loads the certificates, which it keeps while they are the same
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    typer.main.get_command(app)  # the tree of commands, which takes as long to be made as all the rest of a short command
     assert "pyvips" not in sys.modules
     gc.freeze()  # no process's collector need look at it again
 
