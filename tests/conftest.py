@@ -34,10 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return  # of the same run: it has the environment of the process that began it
     outer = tempfile.gettempdir()
     for left in Path(outer).glob(f"{PLACE}*"):
-        if not Path(f"/proc/{left.name.removeprefix(PLACE)}").exists():
-            shutil.rmtree(left, ignore_errors=True)  # its run was killed
+        owner = left.name.removeprefix(PLACE)
+        if owner == str(os.getpid()) or not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(left, ignore_errors=True)  # its run was killed; in a container the next one may have its number
     place = Path(outer) / f"{PLACE}{os.getpid()}"
-    place.mkdir(exist_ok=True)
+    place.mkdir()
     place.chmod(0o1777)
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outer)
     os.environ["TMPDIR"] = tempfile.tempdir = str(place)
