@@ -56,7 +56,7 @@ soak: $(VENV)/.dev ## Every fault mixed in, ten minutes, and ten on a machine in
 corpus: $(VENV)/.dev ## Hold the engine against independent decoders over whole test collections (fetched with pip and apt-get)
 	$(BIN)/python -m pytest -m soak --timeout 1800 tests/fault/engine
 
-platforms: $(VENV)/.dev ## The container image, and fresh Debian 12 and 13, in roots made by mmdebstrap (as root)
+platforms: $(VENV)/.dev ## The container image, and fresh Debian 12, 13 and the next, in roots made by mmdebstrap (as root)
 	$(BIN)/python -m pytest -m platforms tests/platforms
 
 bench: $(VENV)/.dev ## Measure against the bars of docs/BENCHMARKS.md

@@ -1,4 +1,4 @@
-"""Fresh Debian 12 and 13: README's commands from a checkout, and the wheel alone, from `pip install` to a stored drop."""
+"""Debian 12, 13 and the next: README's commands from a checkout, and the wheel alone, from `pip install` to a stored drop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ pytestmark = [
     pytest.mark.timeout(3000),
     pytest.mark.skipif(bool(why_no_roots()), reason=why_no_roots() or "has all"),
 ]
-SUITES = ["bookworm", "trixie"]
+SUITES = ["bookworm", "trixie", "forky"]
+"""With Python 3.11, 3.13 and 3.14. The last is still being made."""
 README_PACKAGES = ("python3", "python3-venv", "make")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 MACHINES = ["x86_64", "aarch64"]
