@@ -23,6 +23,7 @@ from benchmarks import (
     memory,
     notifications,
     page,
+    prune,
     serving,
     start,
     throughput,
@@ -42,6 +43,7 @@ ALL = {
     "page": page.measure,
     "growth": growth.measure,
     "memory": memory.measure,
+    "prune": prune.measure,
     "cluster": cluster.measure,
     "commands": commands.measure,
 }

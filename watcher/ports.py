@@ -330,8 +330,8 @@ class Journal(Protocol):
         With its last ending (this, `unchanged`, `dismiss`) an image whose rule keeps every original is finished.
         """
 
-    async def finish(self, image_id: str, note: str, now: float) -> None:
-        """The image is finished: moved, deleted or left where it is (`note` says which)."""
+    async def finish(self, image_id: str, note: str, now: float, *, gone: bool = False) -> None:
+        """The image is finished: moved, deleted or left where it is (`note` says which). `gone`: not at its path any more."""
 
     async def finish_later(self, image_id: str, due_at: float, reason: str, now: float) -> None:
         """The original could not be moved or deleted now; again at `due_at` (Unix seconds)."""

@@ -354,6 +354,16 @@ class TestTurns:
             await journal.due(1e9, 10, ()),
         ) == ([ImageState.ENDED], [], [ImageState.ENDED], [])
 
+    @pytest.mark.parametrize("gone", [True, False])
+    async def test_a_file_that_was_put_away_is_known_no_more(self, journal: ThreadedJournal, gone: bool) -> None:
+        """No scan has to find out that it is not there; one of another name, or that stays, is known as before."""
+        image = await take_one(journal)
+        await take_one(journal, sighting(b"b.jpg"))
+        await journal.end(image.id, None, stored(image), 1_001.0)
+        await journal.finish(image.id, "deleted" if gone else "kept", 1_001.0, gone=gone)
+
+        assert set(await journal.known("products", b"")) == ({b"b.jpg"} if gone else {b"a.jpg", b"b.jpg"})
+
     async def test_what_is_put_off_again_and_again_is_one_step(self, journal: ThreadedJournal) -> None:
         """A move that never succeeds must not fill the history; another reason is another step."""
         image = await take_one(journal)

@@ -303,8 +303,8 @@ class FakeJournal:
     async def end(self, image_id: str, rendition: str | None, ending: Ending, now: float) -> bool:
         return self._change("end", rendition, ending)
 
-    async def finish(self, image_id: str, note: str, now: float) -> None:
-        self._change("finish", note)
+    async def finish(self, image_id: str, note: str, now: float, *, gone: bool = False) -> None:
+        self._change("finish", note, gone)
 
     async def finish_later(self, image_id: str, due_at: float, reason: str, now: float) -> None:
         self._change("finish_later", due_at - now, reason)

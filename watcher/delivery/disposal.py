@@ -77,7 +77,8 @@ class Disposal:
             await self._later(image, str(error), trouble)
         else:
             self._stuck.over(image.id, trouble)
-            await self._ports.journal.finish(image.id, note, self._ports.clock.now())
+            gone = action != "keep" and note != OTHER_VERSION
+            await self._ports.journal.finish(image.id, note, self._ports.clock.now(), gone=gone)
             if note == OTHER_VERSION:
                 self._ports.look_again(image.file)  # a chmod makes one, and no event tells of it
 

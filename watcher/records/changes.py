@@ -146,9 +146,12 @@ def end(connection: Connection, image_id: str, rendition: str | None, ending: En
     return True
 
 
-def finish(connection: Connection, image_id: str, note: str, now: float) -> None:
-    """ended -> finished."""
-    finish_image(connection, number_of(connection, image_id), note, now)
+def finish(connection: Connection, image_id: str, note: str, now: float, *, gone: bool = False) -> None:
+    """ended -> finished. A file that we put away is forgotten at once: there is nothing that a scan could compare with."""
+    number = number_of(connection, image_id)
+    finish_image(connection, number, note, now)
+    if gone:
+        forget_version(connection, number)
 
 
 def finish_later(connection: Connection, image_id: str, due_at: float, reason: str, now: float) -> None:

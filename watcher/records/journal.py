@@ -239,9 +239,9 @@ class ThreadedJournal:
             self.objects_changed.ring(ending.stored.folder)
         return done
 
-    async def finish(self, image_id: str, note: str, now: float) -> None:
+    async def finish(self, image_id: str, note: str, now: float, *, gone: bool = False) -> None:
         """See `Journal.finish`."""
-        await self._change(partial(changes.finish, image_id=image_id, note=note, now=now))
+        await self._change(partial(changes.finish, image_id=image_id, note=note, now=now, gone=gone))
 
     async def finish_later(self, image_id: str, due_at: float, reason: str, now: float) -> None:
         """The original of an ended image cannot be moved or deleted now: the image is due again at `due_at`."""

@@ -110,11 +110,11 @@ class TestDisposal:
         ],
     )
     async def test_what_the_rule_says_is_done(self, state: OutputState, action: Any, done: Any, note: str) -> None:
-        """For the right ending, and noted."""
+        """For the right ending, and noted; what is not there any more is forgotten."""
         world = FakeWorld()
         await Disposal(world.ports).dispose(self.ended(state, **action))
         assert world.originals.calls == ([done] if done else [])
-        assert world.journal.of("finish") == [[note]]
+        assert world.journal.of("finish") == [[note, done is not None]]
 
     async def test_a_rule_that_keeps_every_original_is_finished_already(self) -> None:
         """Its ending finished it: no second commit for each image."""
@@ -128,7 +128,7 @@ class TestDisposal:
         world = FakeWorld()
         world.originals.same_version = False
         await Disposal(world.ports).dispose(self.ended(on_success=action))
-        assert world.journal.of("finish") == [[OTHER_VERSION]]
+        assert world.journal.of("finish") == [[OTHER_VERSION, False]]
         assert len(world.looked_again) == 1
         assert world.events.lines == []
 
