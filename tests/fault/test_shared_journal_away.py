@@ -278,3 +278,35 @@ def test_sqlite_needs_no_driver(tmp_path: Path) -> None:
     words = f"import sys, {modules}\n"
     done = subprocess.run([sys.executable, "-c", words + "print('psycopg' in sys.modules)"], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_check_names_what_keeps_a_daemon_from_writing(tmp_path: Path, standin: StandinProcess, scene: Scene) -> None:
+    """Rights, a standby, an encoding that holds no names, a server that says nothing: each in one line, with what to do."""
+    name = scene.database
+    for statement in (
+        f"CREATE ROLE poor_{name} LOGIN",
+        f"CREATE DATABASE {name}_l ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'",
+    ):
+        scene.postgres.run_sql(statement, "postgres")
+    (host,) = Cluster(tmp_path, scene.postgres, standin, 1, journal=scene.url).hosts
+
+    def found(url: str) -> dict[str, object]:
+        done = command("check", "--json", "--config", host.write_config(journal=url), environment=KEY)
+        checks = json.loads(done.stdout)["checks"]
+        assert [each["state"] for each in checks if each["what"] == "state_dir"] == ["ok"]
+        (journal,) = [each for each in checks if each["what"] == "journal"]
+        return dict(journal)
+
+    assert found(scene.url)["state"] == "ok"
+    poor = found(scene.url.replace("watcher@", f"poor_{name}@"))
+    latin = found(scene.postgres.url(f"{name}_l"))
+    scene.read_only()
+    read_only = found(scene.url)
+    scene.swallow()
+    silent = found(f"{scene.url}?connect_timeout=2")
+
+    assert {each["state"] for each in (poor, latin, read_only, silent)} == {"fail"}
+    assert "GRANT CREATE" in str(poor["todo"])
+    assert "--encoding UTF8" in str(latin["todo"])
+    assert "name the primary" in str(read_only["todo"])
+    assert "timeout" in str(silent["found"])

@@ -136,6 +136,8 @@ def _follows(problem: str, left_out: set[str]) -> bool:
     """Whether a problem of the whole is there only since something unusable was left out, which is told already."""
     if receiver := re.match(r"(notify\.[^.:]+): needs exactly one of", problem):
         return any(f"{receiver[1]}.{way}" in left_out for way in WAYS)
+    if problem.endswith("set `journal` to a postgresql:// URL"):
+        return "journal" in left_out
     return any(re.search(rf"\b{re.escape(key)}:? is missing", problem) for key in left_out)
 
 

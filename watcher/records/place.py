@@ -66,6 +66,14 @@ class JournalPlace:
 
         return postgres.is_there(self.server)
 
+    def obstacle(self) -> tuple[str, str] | None:
+        """What keeps a daemon from writing into a database, and what to do. May wait for it. Raises Unavailable."""
+        if self.url is None:
+            return None
+        from watcher.records.postgres import database as postgres
+
+        return postgres.obstacle(self.server)
+
     def connect(self) -> Connection:
         """A connection that only reads. May wait for the database. Raises Unavailable."""
         if self.url is None:
@@ -80,9 +88,9 @@ class JournalPlace:
         """What its driver raises."""
         if self.url is None:
             return (sqlite3.Error,)
-        from watcher.records.postgres import database as postgres
+        from watcher.records.postgres import faults
 
-        return postgres.ERRORS
+        return faults.ERRORS
 
     def to_json(self) -> dict[str, Any]:
         """With the password, for a process of our own."""

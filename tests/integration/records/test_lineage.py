@@ -10,7 +10,7 @@ from tests.support.records import FACTS, ROOT, sighting, store_all, take_one
 from watcher.model import Event
 from watcher.records.audit_file import AuditFile
 from watcher.records.outbox import OutboxRelay
-from watcher.records.postgres import database
+from watcher.records.postgres import faults
 from watcher.records.postgres.database import Server
 from watcher.records.postgres.lineage import FormerPrimary, Line, Lineage
 from watcher.records.sightings import HostFolder
@@ -45,7 +45,7 @@ def test_a_server_that_was_left_is_refused(postgres: Postgres, tmp_path: Path) -
     later = Server(server.url, host="one", lineage=Lineage(file))
     with pytest.raises(FormerPrimary) as refused:
         later.connect()
-    fault = database.refusal(refused.value)
+    fault = faults.refusal(refused.value)
     connection.close()
 
     assert (first, again) == (False, False)

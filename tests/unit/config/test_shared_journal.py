@@ -35,8 +35,9 @@ def refused(environment: dict[str, str] | None = None, **tables: Any) -> str:
 )
 def test_a_url_that_cannot_be_used_is_refused(url: str, words: str) -> None:
     """With what to do, and without repeating it: it may hold a password."""
-    told = refused(journal=url)
+    told = refused(journal=url, cluster={"name": "scanner-1"}, journal_password=PASSWORD)
     assert words in told
+    assert "set `journal`" not in told, "what follows from it is not told as another problem"
     assert "horse" not in told
 
 

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 from watcher.commands.checks.apart import ChildLook
-from watcher.commands.checks.finding import fail, ok, skip, warn
+from watcher.commands.checks.finding import State, fail, ok, skip, warn
 from watcher.commands.checks.folders import RIGHTS_HINT, existing, file_system
 from watcher.config.units import human_size
 from watcher.errors import NotAnswering, Unavailable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STATE_PATIENCE_SECONDS: Final = 10.0
 """A journal in use on a slow disk takes its time."""
+DATABASE_PATIENCE_SECONDS: Final = 60.0
 LITTLE_BYTES: Final = 1_000_000_000
 TOO_LITTLE_BYTES: Final = 50_000_000
 _AUDIT_HINT: Final = f"{RIGHTS_HINT}, or set [log] audit"
@@ -34,31 +35,59 @@ _AUDIT_HINT: Final = f"{RIGHTS_HINT}, or set [log] audit"
 
 def look_at_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Finding]:
     """The lines about state folder, journal, daemon and audit file, seen with the rights of `user`, or with our own."""
-    return _look(settings, lambda: check_state(settings), user)
+    if settings.journal is None:
+        return _look(settings.state_dir, lambda: check_state(settings), user)
+    return [
+        *_look(settings.state_dir, lambda: check_files(settings), user),
+        *_look_at_database(lambda: check_journal(settings), user),
+    ]
 
 
 def look_at_engine_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Finding]:
     """The lines about state folder, engine and jobs where engines are on their own, seen alike."""
-    return _look(settings, lambda: check_engine_state(settings), user)
+    files = _look(settings.state_dir, lambda: check_engine_state(settings), user)
+    return [*files, *_look_at_database(lambda: _jobs(JournalPlace.of(settings), expected=True), user)]
 
 
-def _look(settings: Settings, check: Callable[[], Iterator[Finding]], user: pwd.struct_passwd | None) -> list[Finding]:
+def _look(path: Path, check: Callable[[], Iterator[Finding]], user: pwd.struct_passwd | None) -> list[Finding]:
     try:
-        return ChildLook(settings.state_dir, lambda _: list(check()), user).result(STATE_PATIENCE_SECONDS)
+        return ChildLook(path, lambda _: list(check()), user).result(STATE_PATIENCE_SECONDS)
     except NotAnswering as error:
         return [fail("state_dir", error.message, error.hint)]
 
 
+def _look_at_database(check: Callable[[], Iterator[Finding]], user: pwd.struct_passwd | None) -> list[Finding]:
+    """By itself: one that hangs says nothing of a disk. What is asked of it gives up well before this does."""
+    try:
+        return ChildLook("the journal", lambda _: list(check()), user).result(DATABASE_PATIENCE_SECONDS)
+    except NotAnswering as error:
+        return [fail("journal", error.message, "look at its server")]
+
+
 def check_state(settings: Settings) -> Iterator[Finding]:
     """The same, as this process sees it."""
+    yield from check_files(settings)
+    yield from check_journal(settings)
+
+
+def check_files(settings: Settings) -> Iterator[Finding]:
+    """State folder, daemon and audit file alone."""
     yield _state_dir(settings.state_dir)
     yield from _room("state_dir: disk", settings.state_dir)
     yield _daemon(settings.state_dir)
-    yield from _journal(JournalPlace.of(settings))
-    yield from _jobs(JournalPlace.of(settings), expected=False)
     yield _audit(settings)
     if settings.audit_path.parent != settings.state_dir:
         yield from _room("audit file: disk", settings.audit_path.parent)
+
+
+def check_journal(settings: Settings) -> Iterator[Finding]:
+    """The journal, and the jobs of engines beside it."""
+    place = JournalPlace.of(settings)
+    finding = _journal(place)
+    if finding is not None:
+        yield finding
+    if finding is None or finding.state is not State.FAIL:
+        yield from _jobs(place, expected=False)
 
 
 def check_engine_state(settings: Settings) -> Iterator[Finding]:
@@ -70,7 +99,6 @@ def check_engine_state(settings: Settings) -> Iterator[Finding]:
         yield ok("running engine", "none runs with this state" if pid is None else f"runs with this state (pid {pid})")
     except Unavailable as error:
         yield skip("running engine", error.message, error.hint)
-    yield from _jobs(JournalPlace.of(settings), expected=True)
 
 
 def _state_dir(path: Path) -> Finding:
@@ -115,19 +143,19 @@ def _daemon(state_dir: Path) -> Finding:
     return ok("daemon", f"runs with this state (pid {pid}): its port is asked, and none is opened here")
 
 
-def _journal(place: JournalPlace) -> Iterator[Finding]:
+def _journal(place: JournalPlace) -> Finding | None:
     if not place.is_shared and not os.path.lexists(place.path):
-        return
+        return None
     try:
+        if (obstacle := place.obstacle()) is not None:
+            return fail("journal", *obstacle)
         if not place.is_there():
-            yield ok("journal", f"{place.name} answers; the first daemon makes the tables")
-            return
+            return ok("journal", f"{place.name} answers; the first daemon makes the tables")
         with JournalViews.at(place) as journal:
             waiting = journal.totals().open
     except Unavailable as error:
-        yield fail("journal", error.message, error.hint)
-    else:
-        yield ok("journal", f"{waiting} outputs wait or are under way")
+        return fail("journal", error.message, error.hint)
+    return ok("journal", f"{waiting} outputs wait or are under way")
 
 
 def _jobs(place: JournalPlace, *, expected: bool) -> Iterator[Finding]:

@@ -104,9 +104,9 @@ class PostgresConnection:
         raw.adapters.register_loader("json", TextLoader)
 
     @classmethod
-    def connect(cls, conninfo: str, *, connect_timeout: int) -> PostgresConnection:
+    def connect(cls, conninfo: str) -> PostgresConnection:
         """Raises psycopg.Error."""
-        raw = _PatientConnection.connect(conninfo, autocommit=True, connect_timeout=connect_timeout)
+        raw = _PatientConnection.connect(conninfo, autocommit=True)
         return cls(raw)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Rows:

@@ -9,12 +9,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import psycopg
-from psycopg import conninfo, errors
+from psycopg import conninfo
 
 from watcher.errors import Away, Unavailable
 from watcher.records.commit import DatabaseFault
 from watcher.records.database import Schema
-from watcher.records.postgres.adapter import NoAnswer, PostgresConnection
+from watcher.records.postgres import faults
+from watcher.records.postgres.adapter import PostgresConnection
 from watcher.records.postgres.lineage import FormerPrimary, Lineage
 
 if TYPE_CHECKING:
@@ -24,12 +25,10 @@ Answer = TypeVar("Answer")
 
 NAMESPACE: Final = "compressor_watcher"
 """The schema of the database in which the tables lie: a database may be shared with others."""
-ERRORS: Final = (psycopg.Error,)
-"""What the driver raises."""
-CONNECT_SECONDS: Final = 10
+CONNECT_SECONDS: Final = "10"
+"""Unless the URL has a `connect_timeout` of its own."""
 POOLER_TRIES: Final = 3
 OLDEST_SERVER: Final = 130_000
-ADVICE: Final = "look at the PostgreSQL server and the way to it; work goes on by itself"
 _MIGRATION_LOCK: Final = 0x434D5057
 _SESSION: Final = """
 SELECT set_config('search_path', %s, false), set_config('watcher.host', %s, false), set_config('watcher.epoch', %s, false),
@@ -38,6 +37,7 @@ SELECT set_config('search_path', %s, false), set_config('watcher.host', %s, fals
        set_config('plan_cache_mode', 'force_custom_plan', false), set_config('jit', 'off', false)
 """
 """A plan that was made while the tables were empty, and kept, reads them whole when they are large."""
+_READ_ONLY: Final = "SELECT pg_is_in_recovery() OR CAST(current_setting('default_transaction_read_only') AS BOOLEAN)"
 _KEYED: Final = """
 SELECT set_config('plan_cache_mode', 'auto', false), set_config('enable_seqscan', 'off', false),
        set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false)
@@ -73,6 +73,11 @@ class Server:
         facts = self._facts()
         return f"{facts.get('dbname') or facts.get('user') or 'postgres'} at {facts.get('host') or 'this machine'}"
 
+    @property
+    def user(self) -> str:
+        """Who speaks to it."""
+        return self._facts().get("user") or "this user"
+
     def connect(self, epoch: int = 0) -> PostgresConnection:
         """Raises psycopg.Error. Where the first server that takes changes was left behind, the others of the URL are tried."""
         facts = self._facts()
@@ -87,8 +92,14 @@ class Server:
     def _connect(self, given: dict[str, str], epoch: int) -> PostgresConnection:
         own: dict[str, str] = {"password": self.password.value} if self.password.value else {}
         keepalives = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "15000"}
-        facts = {"application_name": f"compressor-watcher {self.host}".strip(), **keepalives, **given, **own}
-        connection = PostgresConnection.connect(conninfo.make_conninfo("", **facts), connect_timeout=CONNECT_SECONDS)
+        facts = {
+            "application_name": f"compressor-watcher {self.host}".strip(),
+            "connect_timeout": CONNECT_SECONDS,
+            **keepalives,
+            **given,
+            **own,
+        }
+        connection = PostgresConnection.connect(conninfo.make_conninfo("", **facts))
         try:
             if self.lineage is not None:
                 self.lineage.check(connection)
@@ -120,7 +131,7 @@ class Server:
         try:
             return {key: str(value) for key, value in conninfo.conninfo_to_dict(self.url).items() if value is not None}
         except psycopg.ProgrammingError as error:
-            raise Unavailable(f"the journal's URL cannot be used: {_words(error)}", "see the setting `journal`") from None
+            raise Unavailable(f"the journal's URL cannot be used: {faults.words(error)}", "see the setting `journal`") from None
 
 
 def _each_server(facts: dict[str, str]) -> Iterator[dict[str, str]]:
@@ -194,7 +205,7 @@ def _insist_on_sessions(connection: PostgresConnection, other: PostgresConnectio
     for _ in range(POOLER_TRIES):
         pids = [each.execute("SELECT pg_backend_pid()").fetchone()[0] for each in (connection, other)]
         if pids[0] == pids[1]:
-            raise Unavailable("a pooler in transaction mode is between this host and the journal", _POOLER)
+            raise Unavailable("a pooler in transaction mode is between this host and the journal", faults.POOLER)
 
 
 def _opened(
@@ -229,6 +240,31 @@ def is_there(server: Server) -> bool:
     return explained(server, look)
 
 
+def obstacle(server: Server) -> tuple[str, str] | None:
+    """What keeps a daemon from writing here, and what to do; None where nothing does. Raises Unavailable."""
+
+    def look() -> tuple[str, str] | None:
+        connection = server.connect()
+        try:
+            _check_server(connection, server)
+            if not _may_write(connection, server.namespace):
+                return f"{server.user} may not write in {server.name}", faults.RIGHTS_HINT
+            read_only = connection.execute(_READ_ONLY).fetchone()[0]
+            return (f"{server.name} takes no changes", faults.STANDBY_HINT) if read_only else None
+        finally:
+            connection.close()
+
+    return explained(server, look)
+
+
+def _may_write(connection: PostgresConnection, namespace: str) -> bool:
+    if connection.execute("SELECT to_regclass(?)", (f"{namespace}.journal",)).fetchone()[0] is None:
+        query = "SELECT has_database_privilege(current_database(), 'CREATE')"
+        return bool(connection.execute(query).fetchone()[0])
+    query = "SELECT has_table_privilege(?, 'INSERT') AND has_table_privilege(?, 'UPDATE')"
+    return bool(connection.execute(query, (f"{namespace}.journal",) * 2).fetchone()[0])
+
+
 class _Explained:
     """Makes the driver's errors our own."""
 
@@ -240,9 +276,9 @@ class _Explained:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, psycopg.Error):
-            found = refusal(error)
-            kind = Unavailable if found is None or _is_settled(error) else Away
-            found = found or DatabaseFault(_words(error), ADVICE)
+            found = faults.refusal(error)
+            kind = Unavailable if found is None or faults.is_settled(error) else Away
+            found = found or DatabaseFault(faults.words(error), faults.ADVICE)
             raise kind(f"the journal in {self._server.name} cannot be opened: {found.message}", found.hint) from None
 
 
@@ -250,8 +286,14 @@ class _Explained:
 
 
 def _check_server(connection: PostgresConnection, server: Server) -> None:
+    """Raises Unavailable. A journal that there is may be in another encoding: names that do not fit into it are refused."""
     if (version := connection.raw.info.server_version) < OLDEST_SERVER:
         raise Unavailable(f"the server of {server.name} is PostgreSQL {version // 10_000}", "version 13 or newer is needed")
+    encoding = connection.raw.info.parameter_status("server_encoding")
+    if encoding == "SQL_ASCII" or (encoding != "UTF8" and _versions(connection, server.namespace) is None):
+        raise Unavailable(
+            f"the database {server.name} is in {encoding}", "make one with: createdb --template template0 --encoding UTF8"
+        )
 
 
 def _migrate(connection: PostgresConnection, schema: Schema, server: Server) -> None:
@@ -310,98 +352,3 @@ def _check_version(found: tuple[int, int], schema: Schema, server: Server) -> No
             f"the journal in {server.name} was written by a newer version (its schema is {version}, not {schema.version})",
             "install the newer version on this host as well",
         )
-
-
-# --- errors -----------------------------------------------------------------------------------------------------------------
-
-_POOLER: Final = "where a pooler is in between it has to be in session mode (pgbouncer: pool_mode = session)"
-_KEYS_HINT: Final = "set WATCHER_JOURNAL_PASSWORD, a credential named journal_password (a reload reads it anew), or ~/.pgpass"
-_CONNECTIONS_HINT: Final = "raise max_connections; each daemon needs four"
-_HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
-    (errors.InvalidPassword, _KEYS_HINT),
-    (errors.InvalidAuthorizationSpecification, "look at user and password, and at pg_hba.conf of the server"),
-    (errors.InvalidCatalogName, "make the database (createdb), or name another one in `journal`"),
-    (errors.InsufficientPrivilege, "give the user the right to it: GRANT CREATE ON DATABASE, or make it the owner of the schema"),
-    (errors.TooManyConnections, _CONNECTIONS_HINT),
-    (
-        errors.ReadOnlySqlTransaction,
-        "the server takes no changes (a standby?); name the primary, or target_session_attrs",
-    ),
-    (
-        FormerPrimary,
-        "make it a standby of the new primary, or stop it; if it is the right one, remove `journal-server` in state_dir",
-    ),
-    (
-        errors.UndefinedTable,
-        "restore its tables, or restart: a new journal learns from the audit file what lies in the store",
-    ),
-    (errors.DiskFull, "make room on the server's disk; work goes on by itself"),
-    (errors.InvalidSqlStatementName, _POOLER),
-    (errors.DuplicatePreparedStatement, _POOLER),
-    (errors.UndefinedObject, _POOLER),
-)
-_HINTS_BY_WORDS: Final = (
-    (("password",), _KEYS_HINT),
-    (("FATAL:  database", "FATAL:  role"), "make the database (createdb) and the user (createuser), or name others in `journal`"),
-    (("too many clients", "connection slots", "too many connections"), _CONNECTIONS_HINT),
-)
-"""A refusal at the door has no code in the driver's error."""
-_AGAIN: Final = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    errors.ReadOnlySqlTransaction,
-    errors.InsufficientPrivilege,
-    errors.InvalidSqlStatementName,
-    errors.DuplicatePreparedStatement,
-    errors.UndefinedObject,
-    errors.UndefinedTable,
-    errors.InternalError_,
-    errors.IdleInTransactionSessionTimeout,
-)
-"""Where the database or the way to it is to blame, not a change."""
-_SOON: Final = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
-
-
-def refusal(error: Exception) -> DatabaseFault | None:
-    """What an error says of the database; None where a change is wrong in itself."""
-    if not isinstance(error, _AGAIN):
-        return None
-    hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), ADVICE)
-    hint = next((told for words, told in _HINTS_BY_WORDS if any(word in str(error) for word in words)), hint)
-    return DatabaseFault(_words(error), hint, passing=_is_cut(error))
-
-
-_SETTLED: Final = (errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName, errors.InsufficientPrivilege)
-_SETTLED_WORDS: Final = ("password", "does not exist", "pg_hba.conf", "certificate")
-
-
-def _is_settled(error: psycopg.Error) -> bool:
-    """Whether somebody has to do something before another try can go better."""
-    if isinstance(error, _SETTLED):
-        return True
-    said = str(error)
-    return error.sqlstate is None and any(word in said for word in _SETTLED_WORDS)
-
-
-def _is_cut(error: Exception) -> bool:
-    """Whether a connection was lost or refused at once: often it is there again in a moment, after a restart say."""
-    if isinstance(error, errors.AdminShutdown | errors.CrashShutdown | errors.CannotConnectNow):
-        return True
-    slow = isinstance(error, NoAnswer | FormerPrimary | errors.ConnectionTimeout)
-    return isinstance(error, psycopg.OperationalError) and error.sqlstate is None and not slow
-
-
-def takes_no_changes(error: Exception) -> bool:
-    """Whether the server only lets read, as one does that is a standby by now."""
-    return isinstance(error, errors.ReadOnlySqlTransaction)
-
-
-def is_contention(error: Exception) -> bool:
-    """Whether two hosts got into each other's way: the same once more will do."""
-    return isinstance(error, _SOON)
-
-
-def _words(error: psycopg.Error) -> str:
-    """One line of what the driver says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -10,7 +10,7 @@ import psycopg
 
 from watcher.model import Event
 from watcher.records.commit import DatabaseFault
-from watcher.records.postgres import claims, database
+from watcher.records.postgres import claims, faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ class PostgresEngine:
     """The Engine of `watcher.records.commit` for a command beside the daemons: it is no host, and holds no claims."""
 
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
-    advice = database.ADVICE
+    advice = faults.ADVICE
 
     def __init__(self, server: Server, connection: PostgresConnection) -> None:
         self._server = server
@@ -68,11 +68,11 @@ class PostgresEngine:
 
     def refusal(self, error: Exception) -> DatabaseFault | None:
         """See `Engine.refusal`."""
-        if database.takes_no_changes(error) and self._connection is not None:
+        if faults.takes_no_changes(error) and self._connection is not None:
             self._connection.close()  # the next one may lead to the server that took over
-        if database.is_contention(error):
+        if faults.is_contention(error):
             return DatabaseFault("other hosts are in the way", self.advice, passing=True)
-        return database.refusal(error)
+        return faults.refusal(error)
 
     def look_around(self) -> None:
         """Nothing has to be done now and then."""

@@ -12,7 +12,7 @@ import psycopg
 
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
-from watcher.records.postgres import database
+from watcher.records.postgres import faults
 from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, PASSING_TRIES, ReadThread
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class PatientReadThread(ReadThread):
         job.error = None
         super()._answer(job)
         error: BaseException | None = job.error
-        return database.refusal(error) if isinstance(error, psycopg.Error) else None
+        return faults.refusal(error) if isinstance(error, psycopg.Error) else None
 
 
 class Listener:

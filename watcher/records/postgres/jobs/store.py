@@ -15,7 +15,7 @@ from watcher.errors import Unavailable
 from watcher.model import Event
 from watcher.records.database import Schema
 from watcher.records.outage import Outage
-from watcher.records.postgres import database
+from watcher.records.postgres import database, faults
 from watcher.records.postgres.jobs import claims
 from watcher.records.postgres.jobs.claims import CHANNEL
 from watcher.records.postgres.jobs.engine import JobsEngine
@@ -210,7 +210,7 @@ class PostgresJobs:
     async def _soon(self, change: Callable[[Connection], Answer]) -> Answer:
         """The same for whoever cannot wait. Raises Unavailable; then it may have been made all the same, but never will be."""
         if self._outage.lasting:
-            raise Unavailable(_AWAY, database.ADVICE)
+            raise Unavailable(_AWAY, faults.ADVICE)
         given_up = threading.Event()
 
         def unless_given_up(connection: Connection) -> Answer | None:
@@ -220,7 +220,7 @@ class PostgresJobs:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return cast("Answer", await self._insist(unless_given_up))
         except TimeoutError:
-            raise Unavailable(_AWAY, database.ADVICE) from None
+            raise Unavailable(_AWAY, faults.ADVICE) from None
         finally:
             given_up.set()
 
