@@ -49,8 +49,14 @@ uninstall: ## Take the service away again (as root); configuration, state and lo
 
 soak: $(VENV)/.dev ## Every fault mixed in, ten minutes, and ten on a machine in trouble; memory, descriptors and threads must be flat
 	$(BIN)/python -m pytest -m soak --timeout 1800 --ignore tests/fault/engine
-	$(BIN)/python -m pytest --journal postgresql tests/fault/test_api_failures.py tests/fault/test_stopping.py -n $(JOBS)
+	$(BIN)/python -m pytest --journal postgresql -n $(JOBS) $(ON_POSTGRESQL)
+	$(BIN)/python -m pytest --journal postgresql -m soak --timeout 1800 tests/fault/test_crash.py
 	$(BIN)/python -m pytest --hypothesis-profile search --timeout 1800 tests/property
+
+# What keeps a journal and is not about hosts, which have theirs there anyway.
+ON_POSTGRESQL = $(filter-out %_hosts_at_random.py %_hosts_that_go.py %_failover.py %_shared_journal_away.py,$(wildcard tests/fault/test_*.py)) \
+  tests/fault/intake tests/fault/publish/test_staged_leftovers.py tests/fault/records \
+  tests/integration/test_*.py tests/integration/delivery tests/integration/intake tests/integration/service
 
 .PHONY: corpus
 corpus: $(VENV)/.dev ## Hold the engine against independent decoders over whole test collections (fetched with pip and apt-get)

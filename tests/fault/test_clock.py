@@ -49,6 +49,7 @@ def test_images_end_whatever_is_done_to_the_clock(
     world.assert_audit_is_whole()
 
 
+@pytest.mark.journals("sqlite", "postgresql")
 def test_what_was_put_off_under_a_clock_that_was_wrong_is_done_after_a_restart(
     tmp_path: Path, standin: StandinProcess, clock: SettableClock
 ) -> None:

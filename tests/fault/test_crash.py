@@ -85,12 +85,34 @@ def far() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.parametrize("ends", crashes(), ids=lambda ends: ", ".join(map(str, ends)))
+def words(ends: tuple[Crash, ...]) -> str:
+    """For the name of a test."""
+    return ", ".join(map(str, ends))
+
+
+@pytest.mark.parametrize("ends", crashes(), ids=words)
 def test_a_crash_at_any_point_leaves_one_ending_and_one_payment(
     tmp_path: Path, shared_standin: StandinProcess, nursery: Nursery, far: Path, ends: tuple[Crash, ...]
 ) -> None:
     """Whatever step the process dies before or after, the next run brings each output to its one ending, paid once."""
-    world = World(tmp_path, shared_standin, tmp_path.name.replace("_", "-"), {"compressor": {"concurrency": 1}})
+    crash_and_go_on(tmp_path, shared_standin, nursery, far, ends)
+
+
+SOME = [(Crash("journal.commit", "before", 7),), (Crash("journal.commit", "after", 10),), (Crash("journal.end", "before"),)]
+
+
+@pytest.mark.journals("postgresql")
+@pytest.mark.parametrize("ends", SOME, ids=words)
+def test_a_crash_beside_a_shared_journal(
+    tmp_path: Path, shared_standin: StandinProcess, nursery: Nursery, far: Path, ends: tuple[Crash, ...]
+) -> None:
+    """The same where the journal is on PostgreSQL; with all points by `--journal postgresql`."""
+    crash_and_go_on(tmp_path, shared_standin, nursery, far, ends)
+
+
+def crash_and_go_on(path: Path, shared_standin: StandinProcess, nursery: Nursery, far: Path, ends: tuple[Crash, ...]) -> None:
+    """A life for each of these ends, and one more."""
+    world = World(path, shared_standin, path.name.replace("_", "-"), {"compressor": {"concurrency": 1}})
     world.write_config(folders=folders_of(world, far))
     shared_standin.set_faults(
         Fault("status", status=422, file="bad*"),
@@ -102,11 +124,11 @@ def test_a_crash_at_any_point_leaves_one_ending_and_one_payment(
     kept = [world.put("a.jpg")]
     kept += [world.put("job.jpg")] if points & {"journal.enqueued", "api.job"} else []
     kept += [world.put("flaky.jpg")] if "journal.postponed" in points else []
-    deleted = [world.put("b.jpg", same, tmp_path / "deleted")]
-    moved = [world.put("sub/c.jpg", None, tmp_path / "moved")]
-    bad = [world.put("bad.jpg", None, tmp_path / "moved")]
-    away = [world.put("d.jpg", None, tmp_path / "far")]
-    content = {path.name: path.read_bytes() for path in (*moved, *bad, *away)}
+    deleted = [world.put("b.jpg", same, path / "deleted")]
+    moved = [world.put("sub/c.jpg", None, path / "moved")]
+    bad = [world.put("bad.jpg", None, path / "moved")]
+    away = [world.put("d.jpg", None, path / "far")]
+    content = {file.name: file.read_bytes() for file in (*moved, *bad, *away)}
     for end in ends:
         if end.point == "journal.unchanged":
             nursery.begin("once", "--config", world.config, log=world.log, environment=KEY).wait()
@@ -116,16 +138,16 @@ def test_a_crash_at_any_point_leaves_one_ending_and_one_payment(
     last = nursery.begin("once", "--config", world.config, log=world.log, environment=KEY)
     assert last.wait() in (0, 1), last.errors()
 
-    expected = {(str(path), None): ["stored"] for path in (*kept, *deleted, *moved, *away)}
-    expected |= {(str(path), "thumb"): ["stored"] for path in kept}
-    expected |= {(str(path), None): ["failed"] for path in bad}
+    expected = {(str(file), None): ["stored"] for file in (*kept, *deleted, *moved, *away)}
+    expected |= {(str(file), "thumb"): ["stored"] for file in kept}
+    expected |= {(str(file), None): ["failed"] for file in bad}
     assert expected == world.endings()
     assert set(world.paid().values()) == {1}
     assert len(world.paid()) == len(expected) - len(bad)
-    assert all(path.exists() for path in kept)
-    assert not any(path.exists() for path in (*deleted, *moved, *bad, *away))
-    for path, target in ((tmp_path / "done", {"c.jpg"}), (tmp_path / "rejected", {"bad.jpg"}), (far, {"d.jpg"})):
-        found = {each.name: each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    assert all(file.exists() for file in kept)
+    assert not any(file.exists() for file in (*deleted, *moved, *bad, *away))
+    for folder, target in ((path / "done", {"c.jpg"}), (path / "rejected", {"bad.jpg"}), (far, {"d.jpg"})):
+        found = {each.name: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
         assert {name: content[name] for name in target} == found
     world.assert_nothing_left_over()
     world.assert_audit_is_whole(nursery)

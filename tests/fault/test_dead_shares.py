@@ -152,6 +152,7 @@ def test_a_daemon_starts_and_reloads_beside_a_dead_share(world: World, share: Mo
     assert 0 == daemon.process.returncode
 
 
+@pytest.mark.journals("sqlite", "postgresql")
 def test_a_stop_beside_a_dead_share_ends(world: World, share: Mounted) -> None:
     """In order: whoever hangs on the share is left behind."""
     with Daemon(world.config, KEY) as daemon:

@@ -1,20 +1,19 @@
 """Everything that may go wrong, mixed at random, seeded: nothing is lost, nothing ends twice, and nothing grows.
 
-Ten minutes of it by `make soak` (another time or seed: WATCHER_SOAK_SECONDS, WATCHER_SOAK_SEED), three quarters of a minute of it
-with all other tests.
+Ten minutes of it on each engine of the journal by `make soak` (another time or seed: WATCHER_SOAK_SECONDS, WATCHER_SOAK_SEED),
+three quarters of a minute of it with all other tests.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.disks import small_disk
 from tests.support.fuse import UNCACHED, mounted
-from tests.support.postgres import Postgres
+from tests.support.journals import SQLITE
 from tests.support.soak import Soak, run, settings
 from tests.support.standin import StandinProcess
 from tests.support.troubles import Machine, TroubledSoak, troubled_settings
@@ -25,10 +24,10 @@ SEED = os.environ.get("WATCHER_SOAK_SEED")
 DISK_SIZE = "48m"
 
 
-def soak(path: Path, seconds: float, seed: int, **changes: Any) -> None:
+def soak(path: Path, seconds: float, seed: int) -> None:
     """So much time of everything, with this machine in order."""
     with StandinProcess(seed=seed) as standin:
-        run(Soak(World(path, standin, changes={**settings(), **changes}), said(seed)), seconds)
+        run(Soak(World(path, standin, changes=settings()), said(seed)), seconds)
 
 
 @pytest.mark.timeout(400)
@@ -39,16 +38,10 @@ def test_one_minute_of_everything(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_ten_minutes_of_everything(tmp_path: Path) -> None:
-    """The same for longer, with another seed."""
-    soak(tmp_path, SECONDS, seed=int(SEED or 2))
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(1800)
-def test_ten_minutes_with_the_journal_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
-    """All that on the other engine: files, storms, faults of the API, ends by every signal, reloads, rotations."""
-    soak(tmp_path, SECONDS, seed=int(SEED or 6), journal=postgres.database(), cluster={"name": "scanner", "lease": "5s"})
+@pytest.mark.journals("sqlite", "postgresql")
+def test_ten_minutes_of_everything(tmp_path: Path, journal_engine: str) -> None:
+    """The same for longer, with other seeds."""
+    soak(tmp_path, SECONDS, seed=int(SEED or (2 if journal_engine == SQLITE else 6)))
 
 
 @pytest.mark.soak

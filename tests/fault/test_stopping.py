@@ -65,6 +65,7 @@ def test_a_stop_waits_for_the_answers_on_their_way(tmp_path: Path, standin: Stan
     assert {"products/a.jpg": 1, "thumbs/a.jpg": 1} == dict(world.paid())
 
 
+@pytest.mark.journals("sqlite", "postgresql")
 def test_what_a_stop_cuts_off_is_said_and_asked_about_at_the_next_start(
     tmp_path: Path, standin: StandinProcess, nursery: Nursery
 ) -> None:

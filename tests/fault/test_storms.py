@@ -122,6 +122,7 @@ def test_three_hundred_folders_each_take_a_file(tmp_path: Path) -> None:
         assert set(world.paid().values()) == {1}
 
 
+@pytest.mark.journals("sqlite", "postgresql")
 def test_a_dead_observer_is_replaced_and_nothing_is_missed(world: World) -> None:
     """watchdog's reader dies of a KeyError when a directory is moved out, made again and removed, and says that it is alive."""
     aside = world.path / "aside"

@@ -355,6 +355,7 @@ def newer_stays(scene: Scene) -> None:
     assert len(deleted) == 1, "the newer one, after its own ending"
 
 
+@pytest.mark.journals("sqlite", "postgresql")
 def test_originals_are_put_away_after_their_endings(standin: StandinProcess, tmp_path: Path) -> None:
     """Deleted or moved, within the file system and to another one, never over what is there, and only the version that was
     taken; the folders are kept, and a target inside a watched folder is not watched."""

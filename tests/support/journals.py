@@ -27,15 +27,21 @@ class Journals:
 
     make_database: ClassVar[Callable[[], str] | None] = None
 
-    _urls: ClassVar[dict[Path, str]] = {}
+    _urls: ClassVar[dict[Path | str, str]] = {}
 
     @classmethod
-    def url_of(cls, path: Path) -> str:
+    def url_of(cls, path: Path | str) -> str:
         """Of the database that stands for a file."""
         assert cls.make_database is not None
         if path not in cls._urls:
             cls._urls[path] = cls.make_database()
         return cls._urls[path]
+
+    @classmethod
+    def end(cls) -> None:
+        """From now on SQLite again."""
+        cls.make_database = None
+        cls._urls.clear()
 
     @classmethod
     def tables(cls) -> dict[str, Any]:
@@ -45,7 +51,7 @@ class Journals:
         return {"journal": cls.make_database(), "cluster": {"name": "alone", "lease": "5s"}}
 
 
-async def open_journal_at(path: Path, **means: Any) -> ThreadedJournal:
+async def open_journal_at(path: Path | str, **means: Any) -> ThreadedJournal:
     """A journal of this process: in the file, or in the database that stands for it as long as the test lasts."""
     from tests.support.postgres import open_postgres
     from tests.support.records import open_journal
@@ -84,4 +90,4 @@ def journal_engine(request: pytest.FixtureRequest) -> Iterator[str]:
     if engine == POSTGRESQL:
         Journals.make_database = request.getfixturevalue("postgres").database
     yield engine
-    Journals.make_database = None
+    Journals.end()

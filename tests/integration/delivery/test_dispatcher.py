@@ -9,19 +9,20 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.journals import open_journal_at
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
-from tests.support.records import open_journal, rule, sighting, store_all
+from tests.support.records import rule, sighting, store_all
 from watcher.delivery.dispatcher import Dispatcher
 from watcher.errors import Unavailable
 from watcher.model import Event, Image, Subtree
-from watcher.records.sqlite_journal import SqliteJournal
+from watcher.records.journal import ThreadedJournal
 
 
 @dataclass
 class Turns:
     """A pipeline whose turns end when the test says so."""
 
-    journal: SqliteJournal
+    journal: ThreadedJournal
     running: dict[str, asyncio.Event] = field(default_factory=dict)
     broken: set[bytes] = field(default_factory=set)
     count: Counter[str] = field(default_factory=Counter)
@@ -55,7 +56,7 @@ class Turns:
 class Bench:
     """A dispatcher that runs, and what it needs."""
 
-    journal: SqliteJournal
+    journal: ThreadedJournal
     turns: Turns
     dispatcher: Dispatcher
     running: asyncio.Task[None]
@@ -71,7 +72,7 @@ class Bench:
 @asynccontextmanager
 async def bench(slots: int, away: Collection[Subtree] = ()) -> AsyncIterator[Bench]:
     log, clock = RecordedLog(), MovedClock()
-    journal = open_journal(clock=clock, events=log)
+    journal = await open_journal_at(":memory:", clock=clock, events=log)
     turns = Turns(journal)
     dispatcher = Dispatcher(
         journal, turns, log, clock, slots=slots, random=random.Random(1).random, out_of_reach=lambda: frozenset(away)
