@@ -18,7 +18,7 @@ from tests.support.standin import Fault, StandinProcess
 from tests.support.tcp_proxy import COMMITTED, TcpProxy
 from tests.support.world import KEY, World, said
 
-FILES = 40
+FILES = 25
 LEASE_SECONDS = 3.0
 
 

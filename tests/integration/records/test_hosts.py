@@ -1,15 +1,16 @@
 """Hosts on one journal, as each of them sees the others."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
 
 from tests.support.postgres import Postgres, open_postgres
 from tests.support.publishing import RecordedLog
-from tests.support.records import FACTS, TICKET, sighting, stored, take_one
+from tests.support.records import DAY, FACTS, TICKET, sighting, stored, take_one
 from watcher.errors import Fenced, Unavailable
-from watcher.model import Event, Observation
+from watcher.model import Event, Observation, Postponement
 from watcher.records.postgres.journal import PostgresJournal
 
 
@@ -147,3 +148,23 @@ async def test_places_for_requests_are_given_out_one_behind_the_other(postgres: 
     assert 2.5 < second < 4.1
     assert 4.5 < third < 6.1
     assert set_back <= 0.1
+
+
+async def test_what_a_host_with_a_clock_far_ahead_put_off_is_done_when_it_is_gone(postgres: Postgres) -> None:
+    """Whoever gives it up brings its images near: nobody waits for a year."""
+    url = postgres.database()
+    one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two", lease=1.0)
+    now, ahead = time.time(), time.time() + 365 * DAY
+    image = await take_one(one, sighting())
+    assert await two.take([sighting()]) == [image.id]
+    await one.postponed(image.id, None, Postponement(ahead + 5, 0, 1, doubt=False, reason="the API answered 500"), ahead)
+    await one.close()
+    assert await two.due(now + 3_600.0, 10, ()) == []
+    dead = "UPDATE compressor_watcher.hosts SET alive_until = clock_timestamp() - interval '1 s' WHERE name = 'one'"
+    postgres.run_sql(dead, url.rpartition("/")[2])
+
+    async with asyncio.timeout(20):
+        while not (found := await two.due(now + 60.0, 10, ())):
+            await asyncio.sleep(0.05)
+    assert [each.id for each in found] == [image.id]
+    await two.close()
