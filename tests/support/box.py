@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,9 @@ SOURCE = "/opt/source"
 WHEELS = "/opt/wheels"
 UNIT = "compressor-watcher"
 PYTHON = Path("/usr/bin/python3")
-LIFE_SECONDS = 900
+LIFE_SECONDS = 1800
+MAKE_SECONDS = 600
+"""Packages are installed, on a machine that others use as well."""
 ETC = "/etc/compressor-watcher"
 STATE = "/var/lib/compressor-watcher"
 AUDIT = "/var/log/compressor-watcher/audit.jsonl"
@@ -57,13 +60,11 @@ def wheels() -> Path:
     directory = REPOSITORY / ".cache" / f"wheels-{hashlib.sha256(locked.read_bytes()).hexdigest()[:12]}"
     if not directory.exists():
         making = directory.with_suffix(f".{os.getpid()}")
-        subprocess.run([PYTHON, "-m", "venv", making / "environment"], check=True)
-        make = [making / "environment/bin/python", "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        make += ["--require-hashes", "-r", locked, "--wheel-dir", making / "wheels"]
+        make: list[str | Path] = [sys.executable, "-m", "pip", "--python", PYTHON, "--disable-pip-version-check", "wheel"]
+        make += ["--quiet", "--no-deps", "--require-hashes", "-r", locked, "--wheel-dir", making]
         made = subprocess.run(make, text=True, capture_output=True)
         assert made.returncode == 0, f"no wheels could be made: {made.stderr}"
-        (making / "wheels").rename(directory)
-        shutil.rmtree(making)
+        making.rename(directory)
     return directory
 
 
@@ -92,7 +93,8 @@ class Box:
 
     def make(self, target: str, source: str = SOURCE, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`make install` or `make uninstall`, from the sources in the box."""
-        return self.sh("make", "--no-print-directory", "-C", source, target, f"WHEELS={WHEELS}", check=check)
+        words = ("make", "--no-print-directory", "-C", source, target, f"WHEELS={WHEELS}")
+        return self.sh(*words, check=check, timeout=MAKE_SECONDS)
 
     def path(self, inside: str) -> Path:
         """A file in the box, from here."""
@@ -120,6 +122,8 @@ def running_box(root: Path | None = None) -> Iterator[Box]:
     try:
         box.call("up", "--net", "host", *below, *(argument for bind in binds for argument in ("--bind-ro", bind)))
         box.pid = int(box.call("pid").stdout)
+        if root is None:  # what others write at home, browsers above all, would show there as written by us
+            box.sh("mount", "-t", "tmpfs", "-o", "mode=700", "home", "/root")
         yield box
     finally:
         box.call("down", check=False)

@@ -18,7 +18,7 @@ from tests.support.pictures import jpeg
 from tests.support.standin import StandinProcess
 from tests.system.service.conftest import Installation, listing
 
-pytestmark = pytest.mark.timeout(300)  # the first test waits for the machine to be built
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the machine to be built
 PUT = {
     "/opt/compressor-watcher",
     "/usr/local/bin/compressor-watcher",

@@ -14,7 +14,7 @@ from tests.support.daemon import wait_until
 from tests.support.pictures import encoded, jpeg, photograph
 from tests.support.standin import Fault, StandinProcess
 
-pytestmark = pytest.mark.timeout(300)  # the first test waits for the machine to be built
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the machine to be built
 CAP_LEASE = 1 << 28
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5" height="5"/></svg>'
 

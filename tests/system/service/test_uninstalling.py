@@ -10,7 +10,7 @@ from tests.support.box import AUDIT, ETC, STATE, UNIT, Service
 from tests.support.pictures import jpeg
 from tests.support.standin import StandinProcess
 
-pytestmark = pytest.mark.timeout(300)  # the first test waits for the machine to be built
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the machine to be built
 PUT = [
     "/opt/compressor-watcher",
     "/usr/local/bin/compressor-watcher",

@@ -17,7 +17,7 @@ from tests.support.pictures import jpeg
 from tests.support.standin import StandinProcess
 from tests.system.service.conftest import listing
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 RELEASES = "/opt/compressor-watcher/releases"
 
 
