@@ -103,11 +103,13 @@ class Lines:
     def __init__(self, path: Path, word: bytes) -> None:
         self._file = path.open("rb")
         self._word = word
+        self._begun = b""
         self.count = 0
 
     def reached(self, count: int) -> bool:
         """Whether there are so many by now."""
-        self.count += sum(self._word in line for line in self._file.read().splitlines())
+        *whole, self._begun = (self._begun + self._file.read()).split(b"\n")
+        self.count += sum(self._word in line for line in whole)
         return self.count >= count
 
     def close(self) -> None:
