@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from watcher.json_text import dumps
 from watcher.log import line_fields
 from watcher.model import Event, Notice
 
@@ -154,9 +155,17 @@ def printable(value: Any) -> Any:
 
 
 def _record(event: Event, image: Image, rendition: str | None, now: float, **fields: Any) -> Record:
-    whole = line_fields(event, now, id=image.id, **image.file.fields(), rendition=rendition, **fields)
-    record: Record = printable(whole)
-    return record
+    record: Record = line_fields(event, now, id=image.id, **image.file.fields(), rendition=rendition, **fields)
+    return record if _is_printable(record) else printable(record)
+
+
+def _is_printable(record: Record) -> bool:
+    """Whether all text in it is fit for UTF-8, as nearly always: a fifth of the work of making it so."""
+    try:
+        dumps(record)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _seconds(image: Image, now: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from watcher.compressor.wire import FetchRequest
@@ -149,9 +150,9 @@ class LostOriginal:
         """Nothing is open."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delivery:
-    """One output on its way: of which image, made of which bytes, to which key."""
+    """One output on its way: of which image, made of which bytes, to which key. What follows from that is worked out once."""
 
     image: Image
     facts: SourceFacts
@@ -159,12 +160,12 @@ class Delivery:
     key: str
     attempts: int
 
-    @property
+    @cached_property
     def rule(self) -> OutputRule:
         """What is asked for."""
         return self.image.output_rule(self.output.rendition)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Names this output among all that wait at the gate."""
         return f"{self.image.id}/{self.output.rendition or ''}"
@@ -189,7 +190,7 @@ class Delivery:
         """The region of that bucket."""
         return str(self.rule.store["region"])
 
-    @property
+    @cached_property
     def stored(self) -> StoredObject:
         """What will lie at the key when all went well."""
         file = self.image.file
