@@ -10,7 +10,7 @@ from typing import Final
 
 import pillow_heif
 import resvg_py
-from PIL import Image, ImageChops, ImageCms, ImageStat, TiffImagePlugin
+from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from watcher.formats.sniffing import sniff
 from watcher.model import Format
@@ -79,13 +79,11 @@ def _by_pillow(content: bytes) -> Image.Image | None:
 
 
 def _turned(picture: Image.Image) -> int:
-    """The orientation that Exif before the pixels says, or a TIFF's tag. Pillow itself asks XMP too, which no browser does."""
-    if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        said = picture.tag_v2.get(_ORIENTATION, 1)
-    else:
-        exif = Image.Exif()
+    """What Exif before the pixels says. Pillow itself asks XMP too, which no browser does; TIFFs it has turned by now."""
+    exif = Image.Exif()
+    if picture.format != "TIFF":
         exif.load(picture.info.get("exif", b""))
-        said = exif.get(_ORIENTATION, 1)
+    said = exif.get(_ORIENTATION, 1)
     return said if isinstance(said, int) else 1
 
 

@@ -20,6 +20,10 @@ SOME: Final = range(24)
 ALL: Final = range(650)
 
 
+HALVES: Final = {560: "a height of 53.7 pixels: resvg aligns to the foot of 54, Chromium and librsvg to that of 53.7"}
+"""Drawings of which only the size is compared."""
+
+
 def trouble(folder: Path, seed: int) -> str:
     """How the two drawings of a seed differ; nothing where they agree."""
     text = drawing(seed)
@@ -28,6 +32,8 @@ def trouble(folder: Path, seed: int) -> str:
     (width, height), (other_width, other_height) = theirs.size, ours.size
     if abs(width - other_width) > 1 or abs(height - other_height) > 1:
         return f"{ours.size}, not {theirs.size}"
+    if seed in HALVES:
+        return ""
     common = (0, 0, min(width, other_width), min(height, other_height))
     found = distance(theirs.crop(common), ours.crop(common))
     return f"differs by {found:.1f}" if found > TOLERANCE else ""
