@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import pyvips
+from PIL import ImageColor
 
 from watcher.engine import rasters
 from watcher.engine.refusal import unprocessable, unsupported
 from watcher.engine.tiff_kinds import visible_bands
+from watcher.formats import svg_styles
 from watcher.formats.gif import readable
+from watcher.formats.svg import find_start
 from watcher.formats.svg_lengths import has_calculated, in_pixels
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 MAX_SVG_BYTES: Final = 32_000_000
 _LARGE_SVG: Final = 9_000_000
 """libxml2 refuses longer texts unless told otherwise; librsvg then no longer counts references either."""
+_FROM_ELSEWHERE: Final = re.compile(rb"<!ENTITY\s[^>]*\s(?:SYSTEM|PUBLIC)\s")
 _CSS_DPI: Final = 96.0
 _VIPS_DPI: Final = 72.0
 _PLAIN: Final = {"fail_on": "error", "access": "sequential"}
@@ -78,18 +83,34 @@ def _gif(path: Path, frames: int) -> pyvips.Image:
 
 def svg(path: Path, scale: float) -> pyvips.Image:
     """In CSS pixels times `scale`. From memory, so that it has no base address: librsvg then refuses references to files."""
-    text = svg_bytes(path)
+    text = svg_styles.resolved(svg_bytes(path))
     if has_calculated(text):
         raise unsupported("an SVG with lengths that are calculated (calc): export it with plain lengths")
+    if svg_styles.has_unknown(text):
+        raise unsupported(
+            "an SVG with clip-path shapes or transform-origin in its CSS: export it with plain paths and transforms"
+        )
     options: dict[str, Any] = {"dpi": _CSS_DPI, "scale": max(scale, 1e-6) * _VIPS_DPI / _CSS_DPI}
     if len(text) > _LARGE_SVG and b"<!ENTITY" not in text.replace(b"\0", b""):  # bombs get no further allowance
         options["unlimited"] = True
     try:
-        return pyvips.Image.svgload_buffer(in_pixels(text), **options)
+        return _on_its_ground(pyvips.Image.svgload_buffer(in_pixels(text), **options), text)
     except pyvips.Error as error:
+        if _FROM_ELSEWHERE.search(text.replace(b"\0", b"")):
+            raise unsupported("an SVG with parts in other files (entities): export it as one file") from None
         if "bad dimensions" not in error.detail:
             raise
         raise unsupported("an SVG that says no size and draws nothing: give it a width and a height, or a view box") from None
+
+
+def _on_its_ground(image: pyvips.Image, text: bytes) -> pyvips.Image:
+    """On the colour that the root's style says, as in browsers."""
+    start = find_start(text)
+    try:
+        colour = ImageColor.getrgb(svg_styles.background(start.root) if start is not None else "")
+    except ValueError:
+        return image
+    return image.flatten(background=list(colour)) if len(colour) == 3 and image.hasalpha() else image
 
 
 def svg_bytes(path: Path) -> bytes:

@@ -293,6 +293,11 @@ def font_size(root: Root) -> float | None:
     return float(match[1]) * factor
 
 
+def has_view_box(root: Root) -> bool:
+    """Whether the root says which part of the drawing is shown."""
+    return _view_box(root) is not None
+
+
 def _view_box(root: Root) -> tuple[float, float] | None:
     try:
         _, _, width, height = (float(each) for each in _NUMBERS.split(root.attributes.get("viewBox", "").strip()))

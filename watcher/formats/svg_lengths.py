@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from watcher.formats.bounded_reading import Bytes
-from watcher.formats.svg import BROWSERS_FONT_SIZE, find_start, font_size, side, size
+from watcher.formats.svg import BROWSERS_FONT_SIZE, find_start, font_size, has_view_box, side, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,13 @@ _CALCULATED: Final = re.compile(
     rb"""(?:\s%(measures)s\s*=\s*["']|["';{]\s*%(measures)s\s*:)\s*(?:calc|min|max|clamp)\(""" % {b"measures": _MEASURES},
     re.IGNORECASE,
 )
+_RELATIVE: Final = re.compile(
+    rb"<(?:\w+:)?(?:rect|circle|ellipse|line|image|use|svg|text|foreignObject)\s(?:[^>]*\s)?"
+    rb"(?:x|y|width|height|rx?|ry|cx|cy|[xy][12])\s*=\s*[\"']\s*[\d.]+%"
+)
+"""A shape that is measured by the picture's size."""
+BROWSERS_SIDES: Final = {"width": 300, "height": 150}
+"""Of a picture that says none."""
 _MOST_TAG: Final = 1 << 20
 
 
@@ -61,11 +68,16 @@ def in_pixels(text: bytes) -> bytes:
     rest = text[place : place + unit * _MOST_TAG].decode(codec, "surrogatepass")
     end = _START_TAG.match(rest)
     tag = rest[: end.end()] if end is not None else rest
+    behind = place + len(tag.encode(codec, "surrogatepass"))
     sized = _SIDE.sub(lambda match: _side(match, root), tag)
+    if size(_bytes(text)) is None and not has_view_box(root) and _RELATIVE.search(text[behind:].replace(b"\0", b"")):
+        sized = _SIDE.sub("", sized)
+        sides = (f'{each}="{side(root, each) or usual:.6g}px"' for each, usual in BROWSERS_SIDES.items())
+        opening = len(f"<{name}")
+        sized = f"{sized[:opening]} {' '.join(sides)}{sized[opening:]}"
     if "font-size" not in root.attributes:
         opening = len(f"<{name}")
         sized = f'{sized[:opening]} font-size="{BROWSERS_FONT_SIZE}px"{sized[opening:]}'
-    behind = place + len(tag.encode(codec, "surrogatepass"))
     whole = text[:place] + sized.encode(codec, "surrogatepass") + text[behind:]
     return _without_unknown(whole, codec, _scale(text, root)) if _HINT.search(whole.replace(b"\0", b"")) else whole
 
@@ -81,12 +93,16 @@ def _side(match: re.Match[str], root: Root) -> str:
     return match[0] if re.search(r"\d(?:em|ex|ch)\s*.\Z", match[2], re.IGNORECASE) else ""
 
 
+def _bytes(text: bytes) -> Bytes:
+    return Bytes(lambda offset, count: text[offset : offset + count], len(text))
+
+
 def _scale(text: bytes, root: Root) -> _Scale:
     own = font_size(root)
     units = {"q": 96 / 101.6}
     if own is not None:
         units["rem"] = own
-    if (canvas := size(Bytes(lambda offset, count: text[offset : offset + count], len(text)))) is not None:
+    if (canvas := size(_bytes(text))) is not None:
         width, height = canvas[0] / 100, canvas[1] / 100
         units.update(vw=width, vh=height, vmin=min(width, height), vmax=max(width, height))
     return _Scale(units)

@@ -244,3 +244,38 @@ def test_frames_that_lie_anywhere_on_the_screen_stay(tmp_path: Path, resize: Res
     assert [duration for _, duration in frames] == [70] * 3
     assert [alpha.getpixel((0, 0)) for alpha, _ in frames] == [0] * 3
     assert [bool(alpha.getbbox()) for alpha, _ in frames] == [True] * 3
+
+
+# --- SVG ------------------------------------------------------------------------------------------------------------------------
+
+
+def drawn(folder: Path, attributes: str, body: str) -> Image.Image:
+    text = f'<svg xmlns="http://www.w3.org/2000/svg" {attributes}>{body}</svg>'
+    return make(folder, text.encode(), "medium").picture.convert("RGBA")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size"), [("", (300, 150)), ('width="100%" height="100%"', (300, 150)), ('width="90"', (90, 150))]
+)
+def test_shapes_measured_by_a_size_that_is_not_said(tmp_path: Path, attributes: str, size: tuple[int, int]) -> None:
+    """They came out as one pixel. Browsers take 300 x 150 for what is not said."""
+    picture = drawn(tmp_path, attributes, '<rect width="50%" height="50%" fill="#c83c28"/>')
+
+    assert picture.size == size
+    assert picture.getbbox() == (0, 0, size[0] // 2, size[1] // 2)
+
+
+def test_css_of_drawing_programs_counts(tmp_path: Path) -> None:
+    """The background of the root was transparent, and shapes in the colour of a variable were black or not there."""
+    body = "<style>:root{--ink:#c83c28} rect{fill:var(--ink)}</style><rect width='20' height='20'/>"
+    style = 'style="background: #fff; background-color: light-dark(#ddeeff, var(--dark, #121212))"'
+    picture = drawn(tmp_path, f'width="40" height="40" {style}', body)
+
+    assert [picture.getpixel(place) for place in ((9, 9), (30, 30))] == [(200, 60, 40, 255), (221, 238, 255, 255)]
+
+
+def test_what_an_svg_would_have_from_other_files_is_named(tmp_path: Path) -> None:
+    content = b'<!DOCTYPE svg [<!ENTITY x SYSTEM "x.txt">]><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">&x;</svg>'
+
+    assert "(entities)" in refusal(tmp_path, content)
+    assert "clip-path" in refusal(tmp_path, content.replace(b"&x;", b'<path style="clip-path:circle(2px)"/>'))
