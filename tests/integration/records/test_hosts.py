@@ -9,6 +9,7 @@ import pytest
 from tests.support.postgres import Postgres, open_postgres
 from tests.support.publishing import RecordedLog
 from tests.support.records import DAY, FACTS, TICKET, sighting, stored, take_one
+from tests.support.tcp_proxy import COMMITTED, TcpProxy
 from watcher.errors import Fenced, Unavailable
 from watcher.model import Event, Observation, Postponement
 from watcher.records.postgres.journal import PostgresJournal
@@ -168,3 +169,26 @@ async def test_what_a_host_with_a_clock_far_ahead_put_off_is_done_when_it_is_gon
             await asyncio.sleep(0.05)
     assert [each.id for each in found] == [image.id]
     await two.close()
+
+
+async def test_a_lease_whose_renewal_got_no_answer_swallows_no_change(postgres: Postgres) -> None:
+    """The server has renewed it, and the connection was cut before it could say so: the changes that follow are made."""
+    lost = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def loses(answer: bytes) -> bool:
+        if COMMITTED not in answer or lost.is_set():
+            return False
+        loop.call_soon_threadsafe(lost.set)
+        return True
+
+    with TcpProxy(postgres.port) as proxy:
+        url = postgres.url(postgres.database().rpartition("/")[2], proxy.port)
+        journal = await open_postgres(url, host="one", lease=0.9)
+        proxy.loses = loses
+        await asyncio.wait_for(lost.wait(), 20)  # nothing is to be written: it can only be the lease
+        (taken,) = await journal.take([sighting()])
+        (image,) = await journal.due(2_000.0, 10, ())
+        await journal.close()
+
+    assert taken == image.id

@@ -166,6 +166,7 @@ class MemberEngine(PostgresEngine):
         except psycopg.Error:
             # nobody waits for anything now; the next change meets the same trouble and says so
             self.rollback()
+            self._unsure = None  # whether it went through or not: what follows is another transaction
             self._renewed_at = self._clock.monotonic() - self._server.lease / RENEWALS + 1.0
 
     def close(self) -> None:
