@@ -192,3 +192,24 @@ async def test_a_lease_whose_renewal_got_no_answer_swallows_no_change(postgres: 
         await journal.close()
 
     assert taken == image.id
+
+
+async def test_a_change_whose_fate_cannot_be_asked_at_once_is_made_once(postgres: Postgres) -> None:
+    """The answer to its commit is lost, and then the answer to the question whether it went through."""
+    lost: list[bytes] = []
+
+    def loses(answer: bytes) -> bool:
+        is_lost = len(lost) < 2 and (b"?column?" if lost else COMMITTED) in answer
+        lost.extend([answer] * is_lost)
+        return is_lost
+
+    with TcpProxy(postgres.port) as proxy:
+        url = postgres.url(postgres.database().rpartition("/")[2], proxy.port)
+        journal = await open_postgres(url, host="one")
+        image = await take_one(journal, sighting())
+        proxy.loses = loses
+        is_requested = await journal.requested(image.id, None, ("bucket", "key"), 1_000.0)
+        await journal.close()
+
+    assert len(lost) == 2
+    assert is_requested

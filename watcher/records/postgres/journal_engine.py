@@ -128,9 +128,7 @@ class MemberEngine(PostgresEngine):
     def begin(self) -> PostgresConnection | None:
         """See `Engine.begin`. Every transaction renews the lease, and none goes through without it."""
         connection = self._ready()
-        unsure, self._unsure = self._unsure, None
-        if unsure is not None and self._went_through(connection, unsure):
-            self._durable = unsure
+        if self._unsure is not None and self._is_settled(connection, self._unsure):
             return None
         if self._is_new:
             self._greet(connection)
@@ -195,6 +193,17 @@ class MemberEngine(PostgresEngine):
     def _greet(self, connection: PostgresConnection) -> None:
         """A new connection may lead to another server."""
         self._server.adopt(connection)
+
+    def _is_settled(self, connection: PostgresConnection, unsure: int) -> bool:
+        """Whether the last transaction has gone through after all. While nobody can tell, it is to be asked again."""
+        try:
+            went_through = self._went_through(connection, unsure)
+        except psycopg.Error:
+            connection.close()
+            raise
+        self._unsure = None
+        self._durable = unsure if went_through else self._durable
+        return went_through
 
     def _begin_as_member(self, connection: PostgresConnection) -> None:
         self._batch += 1
