@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -19,7 +20,7 @@ from tests.support.pgbouncer import pgbouncer
 from tests.support.postgres import Postgres
 from tests.support.standin import StandinProcess
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.world import KEY
+from tests.support.world import KEY, free_address
 
 
 @pytest.fixture
@@ -310,3 +311,32 @@ def test_check_names_what_keeps_a_daemon_from_writing(tmp_path: Path, standin: S
     assert "--encoding UTF8" in str(latin["todo"])
     assert "name the primary" in str(read_only["todo"])
     assert "timeout" in str(silent["found"])
+
+
+def test_a_database_that_is_dropped_is_named_and_the_next_one_learns(
+    tmp_path: Path, standin: StandinProcess, scene: Scene
+) -> None:
+    """The admin port answers meanwhile; an empty database in its place learns from the audit file, so nothing is paid twice."""
+    address = free_address()
+    hosts = Cluster(tmp_path, scene.postgres, standin, 1, journal=scene.url, admin={"listen": address})
+    scene.stack.callback(hosts.stop)
+    (host,) = hosts.hosts
+    daemon = host.start()
+    names = hosts.drop(2)
+    wait_until(lambda: sorted(hosts.ended()) == names)
+    scene.postgres.run_sql(f"DROP DATABASE {scene.database} WITH (FORCE)", "postgres")
+    names += hosts.drop(1)
+    (line,) = daemon.wait_for("journal.unavailable", seconds=60)
+    metrics = httpx.get(f"http://{address}/metrics", timeout=30)
+    of_host = httpx.get(f"http://{address}/metrics?host=scanner-1", timeout=30)
+    scene.postgres.run_sql(f"CREATE DATABASE {scene.database}", "postgres")
+    host.stop()
+    host.start()
+    wait_until(lambda: sorted(hosts.ended()) == names)
+
+    assert "does not exist" in line["message"]
+    assert "createdb" in line["hint"]
+    assert "compressor_watcher_journal_available 0.0" in metrics.text
+    assert of_host.status_code == 503
+    assert set(hosts.paid().values()) == {1}
+    host.assert_audit_is_whole()

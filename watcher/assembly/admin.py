@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from watcher import __version__
-from watcher.assembly.page import PageView
+from watcher.assembly.page import PATIENCE_SECONDS, PageView
 from watcher.assembly.reports import daemon_report
 from watcher.config.values import split_address
 from watcher.network.listening import origin
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS: Final = 1.0
 """So long the figures are kept: however many look, they are worked out once a second."""
-PATIENCE_SECONDS: Final = 2.0
-"""So long the journal's server is waited for."""
 USABLE: Final = ("reachable", "throttled")
 
 
@@ -90,7 +88,7 @@ class Overview:
         """See `watcher.service.admin.Source`."""
         async with self._one_at_a_time:
             seen = await self._view().picture_of_host(host)
-            hosts = [each for each in await self.records.journal.hosts() if each.name == host]
+            hosts = [each for each in (await self._figures())[1] if each.name == host]
         return None if seen is None else replace(seen.status, hosts=hosts)
 
     def _view(self) -> PageView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from watcher.shown.hours import Hour
     from watcher.shown.images import Found, ShownStory
 
+PATIENCE_SECONDS: Final = 2.0
+"""So long the journal's server is waited for."""
 PLOTTED_SECONDS: Final = 32 * 86_400.0
 
 
@@ -57,7 +60,11 @@ class PageView:
     async def picture_of_host(self, host: str) -> Snapshot | None:
         """See `PageSource.picture_of_host`."""
         now = self.context.clock.now()
-        hosts = {each.name: each for each in await self.records.journal.hosts()}
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                hosts = {each.name: each for each in await self.records.journal.hosts()}
+        except TimeoutError:
+            raise Unavailable("the journal's server does not answer", "look at it; work goes on by itself") from None
         if host not in hosts:
             return None
         looking = Viewing(JournalPlace.of(self.context.settings).of_host(host))

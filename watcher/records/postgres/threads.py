@@ -12,13 +12,13 @@ import psycopg
 
 from watcher.backoff import exponential
 from watcher.errors import Unavailable
+from watcher.records.commit import DatabaseFault
 from watcher.records.postgres import faults
 from watcher.records.threads import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, PASSING_TRIES, ReadThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcher.records.commit import DatabaseFault
     from watcher.records.outage import Outage
     from watcher.records.postgres.adapter import PostgresConnection
     from watcher.records.postgres.database import Server
@@ -35,6 +35,7 @@ class PatientReadThread(ReadThread):
         self._server = server
         self._outage = outage
         self._stopping = threading.Event()
+        self._is_lost = False
         super().__init__(connection)
 
     def accept_no_more(self) -> None:
@@ -44,22 +45,27 @@ class PatientReadThread(ReadThread):
 
     def _answer(self, job: ThreadJob) -> None:
         tries = 0
-        while True:
-            try:
-                refused = self._refused(job)
-                if refused is None:
-                    self._outage.over("questions")
-                    return
-                self._connection.close()
-                tries += 1
-                if not refused.passing or tries > PASSING_TRIES:
-                    self._outage.lasts("questions", f"the journal cannot be read: {refused.message}", refused.hint)
-                if self._stopping.wait(exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries)):
-                    job.error = Unavailable("the journal cannot be read", refused.hint)
-                    return
-                self._connection = self._server.connect()
-            except psycopg.Error as error:
-                job.error = error
+        while (refused := self._tried(job)) is not None:
+            tries += 1
+            if not refused.passing or tries > PASSING_TRIES:
+                self._outage.lasts("questions", f"the journal cannot be read: {refused.message}", refused.hint)
+            if self._stopping.wait(exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries)):
+                job.error = Unavailable("the journal cannot be read", refused.hint)
+                return
+        self._outage.over("questions")
+
+    def _tried(self, job: ThreadJob) -> DatabaseFault | None:
+        """Answer, on a new connection where the last one was of no use; gives what the database says instead, if it does."""
+        try:
+            if self._is_lost:
+                self._connection, self._is_lost = self._server.connect(), False
+            refused = self._refused(job)
+        except psycopg.Error as error:
+            return faults.refusal(error) or DatabaseFault(faults.words(error), faults.ADVICE)
+        if refused is not None:
+            self._connection.close()
+            self._is_lost = True
+        return refused
 
     def _refused(self, job: ThreadJob) -> DatabaseFault | None:
         """Answer, and give what the database says instead, if it does."""
