@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Self
 
@@ -25,6 +26,8 @@ class TcpProxy:
         self._sockets: list[socket.socket] = []
         self.loses: Callable[[bytes], bool] | None = None
         """Of an answer of the far side: where it says so the answer is lost, and the connection is cut."""
+        self.holds: Callable[[bytes], float] | None = None
+        """Of what is sent to the far side: it comes so many seconds late, and who sent it is cut off at once."""
         self.hears_of_ends = True
         """Whether the far side is told when a connection ends; it is not where a machine loses its power."""
 
@@ -87,6 +90,9 @@ class TcpProxy:
             while data := one.recv(65_536):
                 if is_answer and self.loses is not None and self.loses(data):
                     break
+                if not is_answer and self.holds is not None and (seconds := self.holds(data)):
+                    one.shutdown(socket.SHUT_RDWR)
+                    time.sleep(seconds)
                 if self._flows.is_set():
                     other.sendall(data)
         if not self.hears_of_ends and not is_answer:

@@ -199,7 +199,7 @@ async def test_a_change_whose_fate_cannot_be_asked_at_once_is_made_once(postgres
     lost: list[bytes] = []
 
     def loses(answer: bytes) -> bool:
-        is_lost = len(lost) < 2 and (b"?column?" if lost else COMMITTED) in answer
+        is_lost = len(lost) < 2 and (b"batch\x00" if lost else COMMITTED) in answer
         lost.extend([answer] * is_lost)
         return is_lost
 
@@ -212,4 +212,25 @@ async def test_a_change_whose_fate_cannot_be_asked_at_once_is_made_once(postgres
         await journal.close()
 
     assert len(lost) == 2
+    assert is_requested
+
+
+async def test_a_commit_that_is_on_its_way_still_is_waited_for(postgres: Postgres) -> None:
+    """The connection is cut, and the server hears the COMMIT a moment after the host is back: the change is made once."""
+    held: list[bytes] = []
+
+    def holds(sent: bytes) -> float:
+        is_held = not held and b"COMMIT" in sent
+        held.extend([sent] * is_held)
+        return float(is_held)
+
+    with TcpProxy(postgres.port) as proxy:
+        url = postgres.url(postgres.database().rpartition("/")[2], proxy.port)
+        journal = await open_postgres(url, host="one")
+        image = await take_one(journal, sighting())
+        proxy.holds = holds
+        is_requested = await journal.requested(image.id, None, ("bucket", "key"), 1_000.0)
+        await journal.close()
+
+    assert held
     assert is_requested

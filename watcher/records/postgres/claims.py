@@ -98,8 +98,9 @@ def leases_of_others(connection: Connection) -> dict[str, object]:
 
 
 def went_through(connection: Connection, batch: int) -> bool:
-    """Whether the transaction of this name was committed."""
-    return connection.execute("SELECT 1 FROM hosts WHERE name = here() AND batch = ?", (batch,)).fetchone() is not None
+    """Whether the transaction of this name was committed. Waits for one that is on its way still: it holds the host's row."""
+    row = connection.execute("SELECT batch FROM hosts WHERE name = here() FOR NO KEY UPDATE").fetchone()
+    return row is not None and row[0] == batch
 
 
 def count_alive(connection: Connection) -> int:

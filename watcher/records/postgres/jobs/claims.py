@@ -69,9 +69,9 @@ def stamp(connection: Connection, number: int, instance: str, batch: int, lease:
 
 
 def went_through(connection: Connection, number: int, batch: int) -> bool:
-    """Whether the transaction of this name was committed."""
-    query = "SELECT 1 FROM engines WHERE number = ? AND batch = ?"
-    return connection.execute(query, (number, batch)).fetchone() is not None
+    """Whether the transaction of this name was committed. Waits for one that is on its way still: it holds the engine's row."""
+    row = connection.execute("SELECT batch FROM engines WHERE number = ? FOR NO KEY UPDATE", (number,)).fetchone()
+    return row is not None and row[0] == batch
 
 
 def count_alive(connection: Connection, number: int) -> int:
