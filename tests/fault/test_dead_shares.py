@@ -115,9 +115,13 @@ def test_images_of_a_dead_share_wait_and_others_do_not(world: World, share: Moun
     assert 1 == max(world.paid().values())
 
 
-def test_requests_whose_originals_hang_hold_up_no_others(world: World, share: Mounted) -> None:
-    """All that may be in flight are for images of the share when it begins to hang: others are sent all the same."""
-    world.standin.set_faults(Fault("delay", seconds=2.0, file="*-nas.jpg"))
+@pytest.mark.parametrize("fetched_after", [0.4, 2.0])
+def test_requests_whose_originals_hang_hold_up_no_others(world: World, share: Mounted, fetched_after: float) -> None:
+    """All that may be in flight are for images of the share when it begins to hang: others are sent all the same.
+
+    The API asks for the originals before it turns out that the share hangs, or afterwards.
+    """
+    world.standin.set_faults(Fault("delay", seconds=fetched_after, file="*-nas.jpg"))
     config = world.write_config(log={"level": "debug"}, compressor={"concurrency": 2})
     with Daemon(config, KEY) as daemon:
         for number in range(6):

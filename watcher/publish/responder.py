@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -27,6 +26,7 @@ from watcher.publish.answers import Representation, ResponsePlan, answer, shown_
 from watcher.publish.connections import Connections, connection_limit
 from watcher.publish.denials import Denial, DenialReport, Denials
 from watcher.publish.register import Published, Register, is_equal
+from watcher.publish.sending import Pinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,7 +103,7 @@ class Responder:
             found.traffic.turned_away += 1  # whatever it was, it was ours; the server's log tells of it
             raise
         finally:
-            if isinstance(pinned, io.FileIO):
+            if isinstance(pinned, Pinned):
                 found.source.start(pinned.close)
 
     def _judge(self, request: web.BaseRequest, token: str) -> Published | Denial:
@@ -134,7 +134,7 @@ class Responder:
                 Event.SERVE_DENIED, reason=str(report.reason), count=report.count, remote=report.remote, hint=report.reason.hint
             )
 
-    async def _serve(self, request: web.BaseRequest, published: Published, pinned: io.FileIO | bytes) -> web.StreamResponse:
+    async def _serve(self, request: web.BaseRequest, published: Published, pinned: Pinned | bytes) -> web.StreamResponse:
         if (denial := await self._look(published, pinned)) is not None:
             published.traffic.turned_away += denial in (Denial.SHARE_HANGS, Denial.BUSY)
             return self._refuse(request, denial)
@@ -151,7 +151,7 @@ class Responder:
         return response
 
     @staticmethod
-    async def _look(published: Published, pinned: io.FileIO | bytes) -> Denial | None:
+    async def _look(published: Published, pinned: Pinned | bytes) -> Denial | None:
         """Why the original is not served, if so; asked in a thread that may wait for it. What is held needs no share for that,
         and is not asked after where its path was looked at just now."""
         if isinstance(pinned, bytes) and published.source.seen_within(FRESH_SECONDS):
@@ -169,7 +169,7 @@ class Responder:
         request: web.BaseRequest,
         response: web.StreamResponse,
         published: Published,
-        pinned: io.FileIO | bytes,
+        pinned: Pinned | bytes,
         span: ResponsePlan,
     ) -> None:
         """Send the span. A client that went away or stalls ends it without a word; the connection is closed then."""
@@ -218,15 +218,13 @@ def _without_key(given: str | None, ticket: Ticket) -> Denial | None:
     return None if is_equal(given, ticket.secret) else Denial.KEY_WRONG
 
 
-def _pin(published: Published) -> io.FileIO | bytes | Denial:
+def _pin(published: Published) -> Pinned | bytes | Denial:
     """The source's bytes, or an own descriptor of them, or why there is none. Does not wait."""
     if (held := published.source.held) is not None:
         return held
     try:
-        return io.FileIO(os.dup(published.source.fileno()))
-    except ValueError:  # the source is closed
-        return Denial.CHANGED
-    except OSError as error:
+        return Pinned(os.dup(published.source.fileno()))
+    except OSError as error:  # EBADF: the source is closed
         return Denial.CHANGED if error.errno == errno.EBADF else Denial.BUSY
 
 
@@ -235,7 +233,7 @@ def cannot_tell(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in CANNOT_TELL
 
 
-def _is_intact(published: Published, pinned: io.FileIO | bytes) -> bool:
+def _is_intact(published: Published, pinned: Pinned | bytes) -> bool:
     """May wait for the disk."""
     source = published.source
     if isinstance(pinned, bytes):
@@ -245,7 +243,7 @@ def _is_intact(published: Published, pinned: io.FileIO | bytes) -> bool:
     return same and source.is_intact()
 
 
-def _response(decided: ResponsePlan, headers: dict[str, str], pinned: io.FileIO | bytes) -> web.StreamResponse:
+def _response(decided: ResponsePlan, headers: dict[str, str], pinned: Pinned | bytes) -> web.StreamResponse:
     """What is held goes along with it: headers and bytes are one write."""
     if isinstance(pinned, bytes):
         return web.Response(status=decided.status, headers=headers, body=pinned[decided.start : decided.start + decided.count])

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final
 from watcher.publish.traffic import Download
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Callable, Iterator
 
     from aiohttp import web
@@ -39,6 +38,29 @@ _SLICE_BYTES: Final = 8 * 1024 * 1024
 _NO_SENDFILE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSOCK})
 _ACKNOWLEDGED: Final = struct.Struct("=120xQ")
 """`tcpi_bytes_acked` in Linux's struct tcp_info."""
+
+
+class Pinned:
+    """A descriptor of one's own of an original. To make one touches the descriptor alone, never the disk or the share behind it.
+
+    A file object would ask for the file's kind, and hang with its share.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once it is closed."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Give it back. May wait for the share."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 @contextmanager
@@ -92,7 +114,7 @@ async def send(
     request: web.BaseRequest,
     response: web.StreamResponse,
     source: Source,
-    original: io.FileIO | bytes,
+    original: Pinned | bytes,
     span: ResponsePlan,
     note: Callable[[int], None],
 ) -> None:
@@ -137,7 +159,7 @@ def _takes_bytes_itself(transport: asyncio.Transport) -> bool:
 async def _send_by_kernel(
     transport: asyncio.Transport,
     source: Source,
-    file: io.FileIO,
+    file: Pinned,
     span: tuple[int, int],
     note: Callable[[int], None],
 ) -> int:
