@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import warnings
 import zlib
+from contextlib import suppress
 from typing import Final
 
 import pillow_heif
@@ -81,8 +83,9 @@ def _by_pillow(content: bytes) -> Image.Image | None:
 def _turned(picture: Image.Image) -> int:
     """What Exif before the pixels says. Pillow itself asks XMP too, which no browser does; TIFFs it has turned by now."""
     exif = Image.Exif()
-    if picture.format != "TIFF":
-        exif.load(picture.info.get("exif", b""))
+    with suppress(struct.error, *_DAMAGE):
+        if picture.format != "TIFF":
+            exif.load(picture.info.get("exif", b""))
     said = exif.get(_ORIENTATION, 1)
     return said if isinstance(said, int) else 1
 
