@@ -184,7 +184,7 @@ def _is_lossless_webp(path: Path) -> bool:
 
 def _plain_rights(path: Path, format_name: str, header: pyvips.Image, exif: bytes) -> Rights:
     if format_name == "gif":
-        return merged(_gif_rights(path), from_xmp(_blob(header, "xmp-data") or b""))
+        return _gif_rights(path)
     with reading(path) as data:
         texts = from_png(data) if format_name == "png" else ()
     return merged(read_rights(exif), _blob_rights(header), texts)
@@ -195,10 +195,11 @@ def _blob_rights(header: pyvips.Image) -> Rights:
 
 
 def _gif_rights(path: Path) -> Rights:
-    """Comments that say whose the picture is."""
-    with reading(path) as data:
-        texts = [text for text in gif.comments(data) if any(word in text.lower() for word in _SAYS_RIGHTS)]
-    return tuple((COPYRIGHT, text) for text in texts)
+    """Comments that say whose the picture is, else what XMP says."""
+    content = path.read_bytes()
+    data = Bytes(lambda offset, count: content[offset : offset + count], len(content))
+    texts = [text for text in gif.comments(data) if any(word in text.lower() for word in _SAYS_RIGHTS)]
+    return merged(tuple((COPYRIGHT, text) for text in texts), from_xmp(gif.xmp(data)))
 
 
 # --- HEIC, AVIF -------------------------------------------------------------------------------------------------------------

@@ -200,6 +200,8 @@ def _kept(picture: PictureHeader, original: bytes) -> bytes | None:
         return None
     if stripped is None and not picture.metadata:
         return original
+    if stripped is not None and picture.format == "gif":
+        return with_rights("gif", stripped, picture.rights)
     if stripped is not None and picture.format == "tiff" and (lost := _beyond(picture.rights, read_rights(stripped))):
         return with_rights("tiff", stripped, lost)
     return stripped

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.engine.rights import exif_block
 from watcher.engine.scrub import DamagedContainer, scrub_heif, scrub_tiff, with_tiff_tags
-from watcher.formats import webp
-from watcher.formats.bounded_reading import Bytes
+from watcher.formats import gif, webp
+from watcher.formats.bounded_reading import Bytes, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +43,8 @@ def without_metadata(format_name: str, content: bytes, exif: bytes = b"") -> byt
         return scrub_tiff(content)
     if format_name in ("heic", "avif"):
         return scrub_heif(content, exif)
+    if format_name == "gif":  # `with_rights` puts a notice in
+        return _strip_gif(content)
     if format_name not in _STRIPPERS:
         return None
     strip, insert = _STRIPPERS[format_name]
@@ -61,6 +63,13 @@ def with_rights(format_name: str, content: bytes, rights: Rights) -> bytes:
     if format_name in _STRIPPERS:
         return _STRIPPERS[format_name][1](content, exif_block(rights))
     return content
+
+
+def _strip_gif(content: bytes) -> bytes:
+    try:
+        return gif.without_metadata(content)
+    except Cut:
+        raise DamagedContainer("its blocks are damaged") from None
 
 
 def _strip_jpeg(content: bytes) -> bytes:

@@ -17,7 +17,11 @@ _NO_TRAILER: Final = "the trailer is missing"
 _DAMAGED: Final = "its blocks are damaged"
 _TRAILER, _IMAGE, _EXTENSION, _PADDING = 0x3B, 0x2C, 0x21, 0x00
 _GRAPHIC_CONTROL: Final = 0xF9
-_COMMENT: Final = 0xFE
+_COMMENT, _APPLICATION = 0xFE, 0xFF
+_NEEDED: Final = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
+"""Programs whose blocks say how often to repeat, and which colours are meant."""
+_XMP: Final = b"\x21\xff\x0bXMP DataXMP"
+_XMP_CLOSING: Final = 258
 _ROOM: Final = b"\1\0"
 
 
@@ -101,6 +105,29 @@ def comments(data: Bytes) -> list[bytes]:
             found.append(_joined(data, position + 2))
         position = end
     return found
+
+
+def xmp(data: Bytes) -> bytes:
+    """The XMP packet that stands in the file as it is, before a row of bytes that closes it; empty where there is none."""
+    with suppress(Cut):
+        for kind, start, end in _blocks(data):
+            if kind == _EXTENSION and data.some(start, len(_XMP)) == _XMP:
+                return data.some(start + len(_XMP), max(end - start - len(_XMP) - _XMP_CLOSING, 0))
+    return b""
+
+
+def without_metadata(content: bytes) -> bytes:
+    """Without comments, metadata of programs and what stands behind the trailer. Raises Cut where the blocks are damaged."""
+    data = Bytes(lambda offset, size: content[offset : offset + size], len(content))
+    kept, done = [content[: _behind_screen(data)]], _behind_screen(data)
+    for kind, start, end in _blocks(data):
+        label, program = content[start + 1], content[start + 3 : start + 14]
+        if kind != _EXTENSION or (label != _COMMENT and (label != _APPLICATION or program in _NEEDED)):
+            kept.append(content[start:end])
+        done = end
+    if content[done : done + 1] != bytes([_TRAILER]):
+        raise Cut(_NO_TRAILER)
+    return b"".join([*kept, bytes([_TRAILER])])
 
 
 def _joined(data: Bytes, position: int) -> bytes:

@@ -15,6 +15,7 @@ from tests.support.engine_images import make
 from tests.support.odd_files import chunk, with_chunks
 from tests.support.pictures import encoded, photograph
 from watcher.engine.geometry import Resize
+from watcher.engine.lossless import without_metadata
 from watcher.engine.notices import from_iptc, from_xmp, merged
 from watcher.engine.rights import ARTIST, COPYRIGHT, PREFIX, exif_block
 from watcher.engine.work import Limits, OutputOrder
@@ -55,7 +56,16 @@ def text_png(kind: bytes, *, picture: Image.Image = PHOTO, before: bytes = b"IDA
     return with_chunks(encoded(picture, "PNG"), text(b"Author", AUTHOR), text(b"Copyright", NOTICE), before=before)
 
 
+def xmp_gif(picture: Image.Image = PHOTO, comment: bytes = b"") -> bytes:
+    """A GIF as other programs write XMP into it: whole, and a row of bytes behind it that ends it for all readers of blocks."""
+    content = encoded(picture.convert("L").quantize(4), "GIF", comment=comment or b"a place that must go")
+    place = 13 + (3 << (content[10] & 7) + 1)
+    block = b"\x21\xff\x0bXMP DataXMP" + XMP + b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    return content[:place] + block + content[place:]
+
+
 SOURCES = {
+    "gif, XMP": xmp_gif,
     "jpeg, XMP": lambda: encoded(PHOTO, "JPEG", quality=95, xmp=XMP),
     "png, XMP": lambda: with_chunks(encoded(PHOTO, "PNG"), chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)),
     "webp, XMP": lambda: encoded(PHOTO, "WEBP", quality=95, xmp=XMP),
@@ -143,3 +153,15 @@ def test_what_is_cropped_at_once_counts_for_nothing(tmp_path: Path) -> None:
     made = make(tmp_path, content, resize=Resize(600, 400, "fit"), limits=Limits(pixels=600_000, frames=1))
 
     assert Image.open(io.BytesIO(made.content)).size == (600, 400)
+
+
+def test_a_gif_that_stays_as_it_is_loses_its_metadata(tmp_path: Path) -> None:
+    """Its comment and XMP were stored with it. How often it repeats, and what each frame does, stay."""
+    frames = [Image.new("L", (9, 9), grey) for grey in (3, 90, 200)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], loop=3, duration=70)
+    place = content.index(b"\x21\xff\x0bNETSCAPE2.0")
+    private = b"\x21\xfe\x06secret\0\x21\xff\x0bXMP DataXMP" + XMP + b"\1" + bytes(range(255, -1, -1)) + b"\0"
+
+    assert without_metadata("gif", content[:place] + private + content[place:] + b"behind") == content
+    assert without_metadata("gif", content[:place] + content[place:]) == content
+    assert NOTICE.encode() in make(tmp_path, content[:place] + private + content[place:]).content
