@@ -10,6 +10,7 @@ now and then, and how long he waits is said.
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import sys
 import tempfile
@@ -78,6 +79,7 @@ async def prune(path: Path, count: int) -> tuple[float, float]:
     """Milliseconds of the processor that the longest commit took, and seconds that all of it took."""
     now, clock = time.time(), SystemClock()
     await fill(path, count, now)
+    os.sync()  # else the first checkpoint has all of it to write
     schema = database.schema()
     engine = TimedEngine(database.open_own(path, schema, now).connection)
     writer = WriteThread(engine, outage=Outage(Silent(), clock), clock=clock)
