@@ -84,6 +84,7 @@ def test_commits_that_the_standby_never_had_are_put_back(
     scene.assert_each_ended_once()
 
 
+@pytest.mark.soak
 def test_a_synchronous_standby_has_all_that_was_said_to_be_written(
     tmp_path: Path, standin: StandinProcess, postgres: Postgres, stack: ExitStack
 ) -> None:

@@ -315,6 +315,7 @@ def test_check_names_what_keeps_a_daemon_from_writing(tmp_path: Path, standin: S
     assert "timeout" in str(silent["found"])
 
 
+@pytest.mark.soak
 def test_a_database_that_is_dropped_is_named_and_the_next_one_learns(
     tmp_path: Path, standin: StandinProcess, scene: Scene
 ) -> None:
