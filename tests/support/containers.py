@@ -100,9 +100,15 @@ class Container:
     """A running one: process 1 of its own namespaces, on a read-only root, as the image's user."""
 
     def __init__(
-        self, image: Image, mounts: dict[Path, str], *, environment: dict[str, str] | None = None, tmpfs: bool = False
+        self,
+        image: Image,
+        mounts: dict[Path, str],
+        *,
+        environment: dict[str, str] | None = None,
+        tmpfs: bool = False,
+        name: str = "container",
     ) -> None:
-        """`mounts` are bound in; what ends with ":ro" cannot be written to."""
+        """`mounts` are bound in; what ends with ":ro" cannot be written to. `name` tells several of one image apart."""
         self.image = image
         root = image.root
         lines = [f"mount --bind {root} {root}", f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
@@ -134,7 +140,7 @@ class Container:
         script = "\n".join(lines)
         command = [*self._as_user, *image.entrypoint, *image.command]
         namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
-        self.log = (root.parent / "container.log").open("wb")
+        self.log = (root.parent / f"{name}.log").open("wb")
         self.process = subprocess.Popen(
             [*namespaces, "sh", "-ec", script, root, *command], stdout=self.log, stderr=subprocess.STDOUT
         )
