@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 PORTION_SECONDS: Final = 0.01
 """A portion aims to be durable within so long."""
 FIRST_PORTION: Final = 50
-LARGEST_PORTION: Final = 200
-"""Each row takes a dozen pages with it in a large journal, which the commit has to write."""
+LARGEST_PORTION: Final = 500
 IMAGES_FOR_RULES: Final = 20_000
 """Rules are compared with the images only where there are no more than so many: every one of them is looked at for it."""
 
