@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,25 +28,47 @@ def dead_share() -> Iterator[threading.Event]:
     event.set()
 
 
+class Patience:
+    """A clock that stands still when a test says so: what is to be done in time then has all the time of a busy machine."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def __call__(self) -> float:
+        return time.monotonic() if self._since is None else self._since
+
+    def hold(self) -> None:
+        self._since = time.monotonic()
+
+    def let_go(self) -> None:
+        self._since = None
+
+
 @pytest.fixture
-def pools() -> Iterator[RootPools]:
+def clock() -> Patience:
+    """The clock of the pools of little patience."""
+    return Patience()
+
+
+@pytest.fixture
+def pools(clock: Patience) -> Iterator[RootPools]:
     """Pools of little patience."""
-    with contextlib.closing(RootPools(patience=0.05)) as made:
+    with contextlib.closing(RootPools(0.05, clock)) as made:
         yield made
 
 
 @pytest.fixture
 def patient_pools() -> Iterator[RootPools]:
     """Pools whose patience a busy machine does not use up."""
-    with contextlib.closing(RootPools(patience=1.0)) as made:
+    with contextlib.closing(RootPools(patience=30.0)) as made:
         yield made
 
 
-async def test_results_and_errors_come_back(pools: RootPools) -> None:
+async def test_results_and_errors_come_back(patient_pools: RootPools) -> None:
     """What the work returns or raises is what the caller gets."""
-    assert await pools.run(LOCAL, Lane.INTAKE, lambda: 42) == 42
+    assert await patient_pools.run(LOCAL, Lane.INTAKE, lambda: 42) == 42
     with pytest.raises(FileNotFoundError):
-        await pools.run(LOCAL, Lane.INTAKE, lambda: open("/nowhere/at/all").close())
+        await patient_pools.run(LOCAL, Lane.INTAKE, lambda: open("/nowhere/at/all").close())
 
 
 async def test_a_call_that_hangs_is_given_up(pools: RootPools, dead_share: threading.Event) -> None:
@@ -72,22 +95,25 @@ async def test_a_folder_hangs_while_a_call_of_it_makes_no_progress(pools: RootPo
     await wait_until(lambda: not pools.hangs(NAS, 0.01))
 
 
-async def test_other_folders_do_not_notice(pools: RootPools, dead_share: threading.Event) -> None:
+async def test_other_folders_do_not_notice(pools: RootPools, clock: Patience, dead_share: threading.Event) -> None:
     """All threads of one folder hang, in every lane: another folder's work is done as ever."""
+    clock.hold()
     hanging = [pools.run(NAS, lane, dead_share.wait) for lane in Lane for _ in range(WIDTHS[lane] + 3)]
     ended = asyncio.gather(*hanging, return_exceptions=True)
     assert [await pools.run(LOCAL, lane, lambda: "done") for lane in Lane] == ["done"] * len(Lane)
+    clock.let_go()
     assert {type(each) for each in await ended} == {NotAnswering}
     assert pools.answers(LOCAL)
 
 
-async def test_a_share_that_comes_back_is_used_again(pools: RootPools, dead_share: threading.Event) -> None:
+async def test_a_share_that_comes_back_is_used_again(pools: RootPools, clock: Patience, dead_share: threading.Event) -> None:
     """Its threads go on as soon as the calls return; what came too late is undone."""
     undone: list[object] = []
     with pytest.raises(NotAnswering):
         await pools.run(NAS, Lane.PROBE, dead_share.wait, undo=undone.append)
     dead_share.set()
     await wait_until(lambda: undone and pools.answers(NAS))
+    clock.hold()
     assert await pools.run(NAS, Lane.PROBE, lambda: "back") == "back"
 
 
