@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from tests.support.publishing import MovedClock
+from tests.support.fakes import StillClock
 from tests.support.settled import settled
 from watcher.compressor.pacing import BLOCK_SECONDS, Pace, SharedPace
 from watcher.errors import Unavailable
@@ -14,7 +14,7 @@ from watcher.errors import Unavailable
 class Places:
     """What the journal gives out: one place behind the other, whoever asks."""
 
-    def __init__(self, clock: MovedClock) -> None:
+    def __init__(self, clock: StillClock) -> None:
         self._clock = clock
         self.until = 0.0
         self.blocks: list[int] = []
@@ -36,7 +36,7 @@ def test_one_host_spaces_evenly() -> None:
 
 async def test_hosts_never_share_a_place() -> None:
     """Two hosts of ten each at twenty a second: all places are apart, and none of either's waits for more than its block."""
-    clock = MovedClock()
+    clock = StillClock()
     places = Places(clock)
     hosts = [SharedPace(places.take, Pace(20.0), clock) for _ in range(2)]
     waits = sorted(await asyncio.gather(*(host.reserve() for host in hosts for _ in range(10))))
@@ -49,7 +49,7 @@ async def test_hosts_never_share_a_place() -> None:
 
 async def test_one_busy_host_gets_all_places() -> None:
     """The others have nothing to send: the limit is not divided by their number."""
-    clock = MovedClock()
+    clock = StillClock()
     places = Places(clock)
     busy, _idle = (SharedPace(places.take, Pace(20.0), clock) for _ in range(2))
     waits = [await busy.reserve() for _ in range(20)]
@@ -62,14 +62,14 @@ async def test_without_the_journal_a_host_paces_itself() -> None:
     async def closed(count: int, each: float) -> float:
         raise Unavailable("the journal is closed")
 
-    pace = SharedPace(closed, Pace(10.0), MovedClock())
+    pace = SharedPace(closed, Pace(10.0), StillClock())
     waits = [round(await pace.reserve(), 3) for _ in range(3)]
     assert waits == [-0.1, 0.0, 0.1]
 
 
 async def test_no_limit_asks_nobody() -> None:
     """Nor does it wait."""
-    clock = MovedClock()
+    clock = StillClock()
     places = Places(clock)
     assert await SharedPace(places.take, Pace(None), clock).reserve() == 0.0
     assert places.blocks == []
