@@ -20,10 +20,8 @@ settings.register_profile("suite", deadline=None, derandomize=True, suppress_hea
 settings.register_profile("search", deadline=None, suppress_health_check=SLOW)
 settings.load_profile("suite")  # the same examples in each run; `make soak` searches among others
 
-LONG_FIRST = ("tests/system/service", "tests/fault", "tests/property", "tests/system")
-"""Where the tests lie that take longest, and wait more than they compute: they begin first."""
-LONG_UNTIL = 0.6
-"""At this part of the others the last of the long ones begins, so that none runs alone in the end."""
+LONG_FIRST = ("tests/system/service", "tests/fault", "tests/system", "tests/property")
+"""Where the tests lie that take longest: side by side with others they have to begin first."""
 
 
 PLACE = "compressor-watcher-tests-"
@@ -59,17 +57,8 @@ def pytest_collection() -> Generator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits and what computes side by side, file by file: the processor never rests, and the long ones end first."""
-    files = list(dict.fromkeys(_file(item.nodeid) for item in sorted(items, key=lambda item: _length(item.nodeid))))
-    long = [file for file in files if _length(file) < len(LONG_FIRST)]
-    short = [file for file in files if _length(file) == len(LONG_FIRST)]
-    places = {file: LONG_UNTIL * place / len(long) for place, file in enumerate(long)}
-    places |= {file: place / len(short) for place, file in enumerate(short)}
-    items.sort(key=lambda item: places[_file(item.nodeid)])
-
-
-def _file(nodeid: str) -> str:
-    return nodeid.split("::", 1)[0]
+    """The long ones first."""
+    items.sort(key=lambda item: _length(item.nodeid))
 
 
 def _length(nodeid: str) -> int:
@@ -83,7 +72,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            path = _file(nodeid)
+            path = nodeid.split("::", 1)[0]
             return LONG_FIRST[0] if path.startswith(LONG_FIRST[0]) else path
 
     return Scheduling(config, log)
