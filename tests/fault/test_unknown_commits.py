@@ -120,6 +120,7 @@ def test_a_transaction_of_a_machine_that_lost_its_power_holds_nobody_up(world: W
         wait_until(lambda: len(world.endings()) == 5)
         print(f"after {time.monotonic() - began:.1f} s")
         wait_until(lambda: not any((world.path / "moved").iterdir()))
+        life.wait_for("service.started")
         assert 0 == life.stop()
     assert_each_once(world, kept, moved, [])
 

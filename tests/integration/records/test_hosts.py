@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from tests.support.postgres import Postgres, open_postgres
@@ -33,6 +34,27 @@ async def test_hosts_count_each_other(postgres: Postgres) -> None:
     await two.close()
     await until(one, 1)
     await one.close()
+
+
+async def test_a_transaction_that_was_left_behind_is_ended(postgres: Postgres) -> None:
+    """A machine lost its power, and the server still holds its rows: whoever connects for changes next ends it, no other's."""
+    url = postgres.database()
+    journal = await open_postgres(url, host="one", lease=1.0)
+    name = "application_name=compressor-watcher"
+    left, lively = [await asyncio.to_thread(psycopg.connect, url, options=f"-c {name}") for _ in range(2)]
+    left.execute("SELECT pg_advisory_xact_lock(1)")
+    await asyncio.sleep(2.5)  # the server's clock is asked: twice the second after which it should have ended it
+    lively.execute("SELECT pg_advisory_xact_lock(2)")
+    other = await open_postgres(url, host="two", lease=1.0)
+
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        left.execute("SELECT 1")
+    assert lively.execute("SELECT 1").fetchone() == (1,)
+    await journal.take([sighting()])
+    for each in (left, lively):
+        each.close()
+    for host in (journal, other):
+        await host.close()
 
 
 async def test_a_version_is_taken_once_whatever_its_inode_is(postgres: Postgres) -> None:

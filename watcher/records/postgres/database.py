@@ -44,6 +44,13 @@ SELECT set_config('plan_cache_mode', 'auto', false), set_config('enable_seqscan'
 """
 """For changes: each finds its rows by a key, so these plans are right however little the server knows of the tables."""
 
+_END_ABANDONED: Final = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name LIKE 'compressor-watcher%%'
+AND state LIKE 'idle in transaction%%' AND state_change < clock_timestamp() - %s * interval '1 ms' AND pid <> pg_backend_pid()
+"""
+"""Of machines that lost their power. The server should have ended them by itself: PostgreSQL 15 was seen not to, for a minute."""
+
 
 @dataclass(slots=True)
 class Password:
@@ -114,6 +121,7 @@ class Server:
         connection = self.connect(epoch)
         try:
             connection.raw.execute(_KEYED)
+            connection.raw.execute(_END_ABANDONED, (2 * self._idle_ms,))
         except BaseException:  # nobody else knows of it
             connection.close()
             raise
@@ -124,8 +132,12 @@ class Server:
         return self.lineage is not None and self.lineage.adopt(connection)
 
     def _introduce(self, connection: PostgresConnection, epoch: int) -> None:
-        idle = str(max(1_000, min(10_000, int(self.lease * 1000 / 3))))
-        connection.raw.execute(_SESSION, (self.namespace, self.host, str(epoch), idle, "20s"))
+        connection.raw.execute(_SESSION, (self.namespace, self.host, str(epoch), str(self._idle_ms), "20s"))
+
+    @property
+    def _idle_ms(self) -> int:
+        """A transaction in which nothing happens for so long is ended by the server."""
+        return max(1_000, min(10_000, int(self.lease * 1000 / 3)))
 
     def _facts(self) -> dict[str, str]:
         try:
