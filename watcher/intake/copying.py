@@ -33,9 +33,19 @@ def copied(source: bytes, observation: Observation, target: bytes) -> bytes | No
     partial = os.path.join(os.path.dirname(target), OWN_PREFIX + mark + b".part")
     unlink_if_there(partial)
     try:
-        return place(partial, target) if _copy(source, observation, partial) else None
+        made = place(partial, target) if _copy(source, observation, partial) else None
     finally:
         unlink_if_there(partial)
+    if made is not None:
+        _see_to_its_time(made, observation)
+    return made
+
+
+def _see_to_its_time(copy: bytes, observation: Observation) -> None:
+    """Give it the original's time once more, where the file system had not done with writing: rclone sets its own at times."""
+    status = os.lstat(copy)
+    if not is_like(status, observation):
+        _tried(lambda: os.utime(copy, ns=(status.st_atime_ns, observation.mtime_ns)))
 
 
 def copied_before(source: bytes, observation: Observation, target: bytes) -> bytes | None:
