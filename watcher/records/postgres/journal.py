@@ -108,20 +108,23 @@ class PostgresJournal(ThreadedJournal):
 
         joining = asyncio.to_thread(prepare) if waits is None else once_there(prepare, outage, clock, waits)
         connection, reading, joined = await joining
-        engine = HostEngine(
-            server, connection, instance=instance, epoch=joined.epoch, clock=clock, tell=outage.tell, put_back=restore
-        )
-        if joined.lacked or joined.has_moved:
-            engine.look_out(joined.others)
+        tools: dict[str, Any] = {"instance": instance, "clock": clock, "tell": outage.tell, "put_back": restore}
+        engine = HostEngine(server, connection, epoch=joined.epoch, **tools)
         means: dict[str, Any] = {"events": events, "clock": clock, "keep": keep, "new_id": new_id}
         journal = cls(server, engine, reading, outage=outage, **means, folders=folders)
-        engine.on_move = journal._moved
-        journal.listen(server)
-        journal.views = Viewing(_place(server))
-        events.event(Event.CLUSTER_JOINED, host=server.host)
+        journal._begin(engine, joined)
+        return journal
+
+    def _begin(self, engine: HostEngine, joined: _Joined) -> None:
+        """Work as a host that has joined."""
+        if joined.lacked or joined.has_moved:
+            engine.look_out(joined.others)
+        engine.on_move = self._moved
+        self.listen(self._server)
+        self.views = Viewing(_place(self._server))
+        self._events.event(Event.CLUSTER_JOINED, host=self._host)
         if joined.lacked:
             engine.tell_set_back(joined.lacked)
-        return journal
 
     @classmethod
     async def attach(
