@@ -25,6 +25,8 @@ class DatabaseFault:
     damaged: bool = False
     passing: bool = False
     """It is over in a moment, and not worth a word before it was tried a few times."""
+    comes_and_goes: bool = False
+    """What is small goes through now and then, and says little of what follows."""
 
 
 class JournalEngine(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from watcher.model import Event
 from watcher.records.thread_jobs import call
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import asyncio
 
     from watcher.ports import Clock, EventLog
+
+STEADY_SECONDS: Final = 10.0
+"""An outage that comes and goes is over when all went well for so long."""
 
 
 class Outage:
@@ -22,6 +25,8 @@ class Outage:
         self._clock = clock
         self._lock = threading.Lock()
         self._since: float | None = None
+        self._well_since: float | None = None
+        self._comes_and_goes = False
         self._met_by: set[str] = set()
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -30,10 +35,12 @@ class Outage:
         """Whether there is one now."""
         return self._since is not None
 
-    def lasts(self, who: str, message: str, hint: str) -> None:
-        """`who` cannot do its work; `message` says why."""
+    def lasts(self, who: str, message: str, hint: str, *, comes_and_goes: bool = False) -> None:
+        """`who` cannot do its work; `message` says why. `comes_and_goes`: now and then it can, and that is not the end of it."""
         with self._lock:
             self._met_by.add(who)
+            self._well_since = None
+            self._comes_and_goes |= comes_and_goes
             if self._since is not None:
                 return
             self._since = self._clock.monotonic()
@@ -47,8 +54,18 @@ class Outage:
             self._met_by.discard(who)
             if self._met_by or self._since is None:
                 return
-            lasted, self._since = self._clock.monotonic() - self._since, None
+            now = self._clock.monotonic()
+            self._well_since = now if self._well_since is None else self._well_since
+            if self._comes_and_goes and now - self._well_since < STEADY_SECONDS:
+                return
+            lasted = self._well_since - self._since
+            self._since, self._well_since, self._comes_and_goes = None, None, False
         self.tell(Event.JOURNAL_RECOVERED, message="the journal can be written again", seconds=round(lasted, 3))
+
+    def look(self) -> None:
+        """Whether it is over by now, though nobody has any work. To be called now and then."""
+        if self._well_since is not None:
+            self.over("")
 
     def tell(self, event: Event, **fields: object) -> None:
         """Write a line, from any thread."""

@@ -124,6 +124,7 @@ class WriteThread:
         batch, last = self._gather()
         if not batch:
             self._engine.look_around()
+            self._outage.look()
             return not last
         return self._write(batch) and not last
 
@@ -173,7 +174,8 @@ class WriteThread:
         refusal = self._engine.refusal(error) or DatabaseFault(str(error), self._engine.advice)
         self._damaged = refusal.damaged
         if not refusal.passing or tries > PASSING_TRIES:
-            self._outage.lasts("changes", f"the journal cannot be written: {refusal.message}", refusal.hint)
+            words = f"the journal cannot be written: {refusal.message}"
+            self._outage.lasts("changes", words, refusal.hint, comes_and_goes=refusal.comes_and_goes)
         pause = exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries)
         self._beat = self._clock.monotonic()
         return not self._abandoned.wait(pause)

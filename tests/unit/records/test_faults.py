@@ -63,6 +63,7 @@ def test_a_refusal_of_work(error: psycopg.Error, hint: str) -> None:
     fault = faults.refusal(error)
     assert fault is not None
     assert hint in fault.hint
+    assert fault.comes_and_goes is isinstance(error, errors.DiskFull)
 
 
 def test_each_of_several_servers_is_told() -> None:

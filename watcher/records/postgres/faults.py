@@ -81,7 +81,8 @@ def refusal(error: Exception) -> DatabaseFault | None:
         return None
     hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), ADVICE)
     hint = next((told for words, told in _HINTS_BY_WORDS if any(word in str(error) for word in words)), hint)
-    return DatabaseFault(words(error), hint, passing=_is_cut(error))
+    full = isinstance(error, errors.DiskFull)  # there is room in the files for something small now and then
+    return DatabaseFault(words(error), hint, passing=_is_cut(error), comes_and_goes=full)
 
 
 def is_settled(error: psycopg.Error) -> bool:

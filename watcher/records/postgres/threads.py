@@ -48,7 +48,8 @@ class PatientReadThread(ReadThread):
         while (refused := self._tried(job)) is not None:
             tries += 1
             if not refused.passing or tries > PASSING_TRIES:
-                self._outage.lasts("questions", f"the journal cannot be read: {refused.message}", refused.hint)
+                words = f"the journal cannot be read: {refused.message}"
+                self._outage.lasts("questions", words, refused.hint, comes_and_goes=refused.comes_and_goes)
             if self._stopping.wait(exponential(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, tries)):
                 job.error = Unavailable("the journal cannot be read", refused.hint)
                 return
