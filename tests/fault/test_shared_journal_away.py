@@ -343,3 +343,32 @@ def test_a_database_that_is_dropped_is_named_and_the_next_one_learns(
     assert of_host.status_code == 503
     assert set(hosts.paid().values()) == {1}
     host.assert_audit_is_whole()
+
+
+@pytest.mark.soak
+def test_a_database_that_is_made_anew_needs_no_restart(tmp_path: Path, standin: StandinProcess, scene: Scene) -> None:
+    """It is dropped while images are on their way, and comes back empty: hosts begin a new journal, whose files end once and are
+    paid for once, those included whose endings were in the lost one alone."""
+    standin.set_options(work_seconds=0.2)
+    hosts = Cluster(tmp_path, scene.postgres, standin, 2, journal=scene.url, compressor={"concurrency": 4})
+    scene.stack.callback(hosts.stop)
+    daemons = [host.start() for host in hosts.hosts]
+    names = hosts.drop(60)
+    wait_until(lambda: len(hosts.ended()) >= 20)
+    scene.postgres.run_sql(f"DROP DATABASE {scene.database} WITH (FORCE)", "postgres")
+    for daemon in daemons:
+        daemon.wait_for("journal.unavailable", seconds=60)
+    names += hosts.drop(20)
+    scene.postgres.run_sql(f"CREATE DATABASE {scene.database}", "postgres")
+    wait_until(lambda: sorted(hosts.ended()) == names, 180)
+    for daemon in daemons:
+        daemon.wait_for("journal.recovered")
+        (line,) = daemon.events("cluster.fenced")
+        assert "a new one was begun" in line["message"]
+        assert len(daemon.events("journal.unavailable")) == len(daemon.events("journal.recovered")) == 1
+    names += hosts.drop(20)
+    wait_until(lambda: sorted(hosts.ended()) == names, 60)
+
+    assert set(hosts.ended().values()) == {1}
+    assert set(hosts.paid().values()) == {1}
+    hosts.assert_audit_is_whole()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 JOURNALS = (("watcher.records.sqlite_journal", "SqliteJournal"), ("watcher.records.postgres.journal", "PostgresJournal"))
-ENGINES = (("watcher.records.sqlite_engine", "SqliteEngine"), ("watcher.records.postgres.journal_engine", "HostEngine"))
+ENGINES = (("watcher.records.sqlite_engine", "SqliteEngine"), ("watcher.records.postgres.host_engine", "HostEngine"))
 """On either of them a journal is kept: a point of the journal is a method of both."""
 
 Place = tuple[str, str]

@@ -254,3 +254,22 @@ async def test_a_number_that_is_another_engines_by_now_holds_nothing(engines: En
 
     assert after.holder != before.holder
     assert [line["host"] for line in engines.logs["one"].of(Event.CLUSTER_FENCED)] == ["one"]
+
+
+async def test_tables_that_are_lost_are_made_anew(engines: Engines) -> None:
+    """What was in them is gone; the engine goes on by itself, after a while in which they could have been restored."""
+    store = await engines.open("one")
+    await add(store, "lost")
+    engines.sql("DROP SCHEMA compressor_watcher_engine CASCADE")
+    log = engines.logs["one"]
+
+    def goes_on() -> bool:
+        engines.clocks["one"].move(0.5)
+        return bool(log.of(Event.JOURNAL_RECOVERED))
+
+    await wait_until(goes_on)
+    await add(store, "last")
+
+    assert [job.id for job in await store.claim(10)] == ["last"]
+    assert await store.find("lost") is None
+    assert len(log.of(Event.JOURNAL_UNAVAILABLE)) == 1

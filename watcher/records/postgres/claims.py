@@ -91,6 +91,11 @@ def is_set_back(connection: Connection, epoch: int, batch: int) -> bool:
     return row is None or row[0] < epoch or row[1] < batch
 
 
+def is_known(connection: Connection) -> bool:
+    """Whether this host has ever joined, as far as the database knows."""
+    return connection.execute("SELECT 1 FROM hosts WHERE name = here()").fetchone() is not None
+
+
 def leases_of_others(connection: Connection) -> dict[str, object]:
     """The other hosts whose leases last, and until when."""
     query = "SELECT name, alive_until FROM hosts WHERE alive_until > clock_timestamp() AND name <> here()"

@@ -14,7 +14,7 @@ from psycopg import conninfo
 from watcher.errors import Away, Unavailable
 from watcher.records.commit import DatabaseFault
 from watcher.records.database import Schema
-from watcher.records.postgres import faults
+from watcher.records.postgres import faults, tables
 from watcher.records.postgres.adapter import PostgresConnection
 from watcher.records.postgres.lineage import FormerPrimary, Lineage
 
@@ -28,8 +28,6 @@ NAMESPACE: Final = "compressor_watcher"
 CONNECT_SECONDS: Final = "10"
 """Unless the URL has a `connect_timeout` of its own."""
 POOLER_TRIES: Final = 3
-OLDEST_SERVER: Final = 130_000
-_MIGRATION_LOCK: Final = 0x434D5057
 _SESSION: Final = """
 SELECT set_config('search_path', %s, false), set_config('watcher.host', %s, false), set_config('watcher.epoch', %s, false),
        set_config('idle_in_transaction_session_timeout', %s, false), set_config('lock_timeout', %s, false),
@@ -167,8 +165,8 @@ def open_own(server: Server, schema: Schema) -> PostgresConnection:
     """A connection for the daemon: the tables are made, or brought up to date, by whoever comes first. Raises Unavailable."""
 
     def prepare(connection: PostgresConnection) -> None:
-        _check_server(connection, server)
-        _migrate(connection, schema, server)
+        tables.check_server(connection, server)
+        tables.migrate(connection, schema, server)
 
     return _opened(server.connect_for_changes, server, prepare)
 
@@ -179,7 +177,7 @@ def open_beside(
     """A connection for a command: nothing is made or migrated. Raises Unavailable."""
 
     def check(connection: PostgresConnection) -> None:
-        _check_there(_versions(connection, server.namespace), schema, server)
+        tables.check_there(tables.versions(connection, server.namespace), schema, server)
         if prepare is not None:
             prepare(connection)
         if not writable:
@@ -245,7 +243,7 @@ def is_there(server: Server) -> bool:
     def look() -> bool:
         connection = server.connect()
         try:
-            return _versions(connection, server.namespace) is not None
+            return tables.versions(connection, server.namespace) is not None
         finally:
             connection.close()
 
@@ -258,7 +256,7 @@ def obstacle(server: Server) -> tuple[str, str] | None:
     def look() -> tuple[str, str] | None:
         connection = server.connect()
         try:
-            _check_server(connection, server)
+            tables.check_server(connection, server)
             if not _may_write(connection, server.namespace):
                 return f"{server.user} may not write in {server.name}", faults.RIGHTS_HINT
             read_only = connection.execute(_READ_ONLY).fetchone()[0]
@@ -292,75 +290,3 @@ class _Explained:
             kind = Unavailable if found is None or faults.is_settled(error) else Away
             found = found or DatabaseFault(faults.words(error), faults.ADVICE)
             raise kind(f"the journal in {self._server.name} cannot be opened: {found.message}", found.hint) from None
-
-
-# --- the schema -------------------------------------------------------------------------------------------------------------
-
-
-def _check_server(connection: PostgresConnection, server: Server) -> None:
-    """Raises Unavailable. A journal that there is may be in another encoding: names that do not fit into it are refused."""
-    if (version := connection.raw.info.server_version) < OLDEST_SERVER:
-        raise Unavailable(f"the server of {server.name} is PostgreSQL {version // 10_000}", "version 13 or newer is needed")
-    encoding = connection.raw.info.parameter_status("server_encoding")
-    if encoding == "SQL_ASCII" or (encoding != "UTF8" and _versions(connection, server.namespace) is None):
-        raise Unavailable(
-            f"the database {server.name} is in {encoding}", "make one with: createdb --template template0 --encoding UTF8"
-        )
-
-
-def _migrate(connection: PostgresConnection, schema: Schema, server: Server) -> None:
-    """Make the tables, or run the migrations that they have not seen: one host does it, the others wait for it."""
-    found = _versions(connection, server.namespace)
-    if found is not None:
-        _check_version(found, schema, server)
-        if found[0] >= schema.version:
-            return
-    connection.script(f"SET lock_timeout = '120s'; SELECT pg_advisory_lock({_MIGRATION_LOCK})")
-    try:
-        for number, script in _steps(_versions(connection, server.namespace), schema, server.namespace):
-            connection.script(f"BEGIN; {script}\n; {_set_version(number)}; COMMIT")
-    except psycopg.Error:
-        if not connection.broken and connection.in_transaction:
-            connection.script("ROLLBACK")
-        raise
-    finally:
-        if not connection.broken:
-            connection.script(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK}); SET lock_timeout = '20s'")
-
-
-def _steps(found: tuple[int, int] | None, schema: Schema, namespace: str) -> Iterator[tuple[int, str]]:
-    if found is None:
-        yield schema.version, f"CREATE SCHEMA IF NOT EXISTS {namespace}; {schema.script}"
-        return
-    yield from enumerate(schema.migrations[found[0] - 1 :], found[0] + 1)
-
-
-def _set_version(number: int) -> str:
-    insert = f"INSERT INTO journal (version, least) SELECT {number}, 1 WHERE NOT EXISTS (SELECT 1 FROM journal)"  # noqa: S608 - a number
-    return f"{insert}; UPDATE journal SET version = {number}"  # noqa: S608 - a number
-
-
-def _versions(connection: PostgresConnection, namespace: str) -> tuple[int, int] | None:
-    """The version of the schema and the least that works with it; None where there is no journal."""
-    if connection.execute("SELECT to_regclass(?)", (f"{namespace}.journal",)).fetchone()[0] is None:
-        return None
-    row = connection.execute("SELECT version, least FROM journal").fetchone()
-    return None if row is None else (int(row[0]), int(row[1]))
-
-
-def _check_there(found: tuple[int, int] | None, schema: Schema, server: Server) -> None:
-    if found is None:
-        raise Unavailable(f"there is no journal in {server.name} yet", "has a daemon run with this configuration?")
-    _check_version(found, schema, server)
-    if found[0] < schema.version:
-        todo = "start the daemon once: it brings the journal up to date"
-        raise Unavailable(f"the journal in {server.name} is of an older version", todo)
-
-
-def _check_version(found: tuple[int, int], schema: Schema, server: Server) -> None:
-    version, least = found
-    if least > schema.version:
-        raise Unavailable(
-            f"the journal in {server.name} was written by a newer version (its schema is {version}, not {schema.version})",
-            "install the newer version on this host as well",
-        )

@@ -12,6 +12,11 @@ from watcher.records.commit import DatabaseFault
 from watcher.records.postgres.adapter import NoAnswer
 from watcher.records.postgres.lineage import FormerPrimary
 
+
+class NoJournal(psycopg.OperationalError):
+    """The tables that were in the database are not there, or not all of them."""
+
+
 ERRORS: Final = (psycopg.Error,)
 """What the driver raises."""
 ADVICE: Final = "look at the PostgreSQL server and the way to it; work goes on by itself"
@@ -21,6 +26,12 @@ _CONNECTIONS_HINT: Final = "raise max_connections; each daemon needs four"
 RIGHTS_HINT: Final = "give the user the right to it: GRANT CREATE ON DATABASE, or make it the owner of the schema"
 STANDBY_HINT: Final = (
     "the server takes no changes (a standby?); promote it, or name the primary, and target_session_attrs=read-write"
+)
+RESTORE_SECONDS: Final = 30.0
+"""A database without its tables is left alone for so long: somebody may be about to restore them."""
+_NO_JOURNAL_HINT: Final = (
+    f"restore its tables (pg_restore --single-transaction); where there are none for {RESTORE_SECONDS:.0f} s a new journal is"
+    " begun, which learns from the audit files what lies in the store"
 )
 _WRONG_SETTING: Final = "connection is bad: invalid"
 _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
@@ -34,10 +45,8 @@ _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
         FormerPrimary,
         "make it a standby of the new primary, or stop it; if it is the right one, remove `journal-server` in state_dir",
     ),
-    (
-        errors.UndefinedTable,
-        "restore its tables, or restart: a new journal learns from the audit file what lies in the store",
-    ),
+    (errors.UndefinedTable, _NO_JOURNAL_HINT),
+    (NoJournal, _NO_JOURNAL_HINT),
     (errors.DiskFull, "make room on the server's disk; work goes on by itself"),
     (errors.InvalidSqlStatementName, POOLER),
     (errors.DuplicatePreparedStatement, POOLER),
@@ -97,13 +106,18 @@ def _is_cut(error: Exception) -> bool:
     """Whether a connection was lost or refused at once: often it is there again in a moment, after a restart say."""
     if isinstance(error, errors.AdminShutdown | errors.CrashShutdown | errors.CannotConnectNow):
         return True
-    slow = isinstance(error, NoAnswer | FormerPrimary | errors.ConnectionTimeout)
+    slow = isinstance(error, NoAnswer | FormerPrimary | NoJournal | errors.ConnectionTimeout)
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None and not slow
 
 
 def takes_no_changes(error: Exception) -> bool:
     """Whether the server only lets read, as one does that is a standby by now."""
     return isinstance(error, errors.ReadOnlySqlTransaction)
+
+
+def has_no_tables(error: Exception) -> bool:
+    """Whether what the journal is kept in is not there any more."""
+    return isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName)
 
 
 def is_contention(error: Exception) -> bool:

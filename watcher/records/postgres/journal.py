@@ -16,7 +16,8 @@ from watcher.records.outage import Outage
 from watcher.records.peers import PeerRecords
 from watcher.records.place import JournalPlace
 from watcher.records.postgres import bulk, claims, database
-from watcher.records.postgres.journal_engine import HostEngine, PostgresEngine
+from watcher.records.postgres.host_engine import HostEngine
+from watcher.records.postgres.journal_engine import PostgresEngine
 from watcher.records.postgres.start import once_there
 from watcher.records.postgres.threads import CHANNEL, Listener, PatientReadThread
 from watcher.records.put_back import put_back
@@ -104,7 +105,7 @@ class PostgresJournal(ThreadedJournal):
             return _connected(server, lambda connection: _join(server, connection, instance, clock.now(), audit, roots))
 
         def restore(connection: Connection) -> int:
-            return 0 if audit is None else put_back(connection, audit, roots, clock.now())
+            return _learn(connection, audit, roots, clock.now())
 
         joining = asyncio.to_thread(prepare) if waits is None else once_there(prepare, outage, clock, waits)
         connection, reading, joined = await joining
@@ -298,14 +299,20 @@ def _join(
 ) -> _Joined:
     """In one transaction: this host is a member, and its audit file is known."""
     has_moved = server.adopt(connection)
-    lacked = 0
     connection.execute("BEGIN")
     epoch = claims.join(connection, instance, server.lease, now)
     connection.execute("UPDATE hosts SET api = '{}' WHERE name = here()")  # what its last process said is of no use
-    if audit is not None and not queries.is_rebuilt(connection):
-        rebuild(connection, audit, roots, now)
-    elif audit is not None:
-        lacked = put_back(connection, audit, roots, now)
+    lacked = _learn(connection, audit, roots, now)
     others = claims.leases_of_others(connection)
     connection.execute("COMMIT")
     return _Joined(epoch, lacked, has_moved, others)
+
+
+def _learn(connection: Connection, audit: Path | None, roots: Mapping[str, Path], now: float) -> int:
+    """What the audit file holds and the journal lacks. Gives how many endings of a journal that it had learnt from before."""
+    if audit is None:
+        return 0
+    if queries.is_rebuilt(connection):
+        return put_back(connection, audit, roots, now)
+    rebuild(connection, audit, roots, now)
+    return 0

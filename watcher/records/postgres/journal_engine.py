@@ -10,12 +10,13 @@ import psycopg
 
 from watcher.model import Event
 from watcher.records.commit import DatabaseFault
-from watcher.records.postgres import claims, faults
+from watcher.records.postgres import faults, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.ports import Clock
+    from watcher.records.database import Schema
     from watcher.records.postgres.adapter import PostgresConnection
     from watcher.records.postgres.database import Server
 
@@ -23,12 +24,6 @@ POLL_SECONDS: Final = 2.0
 """How often an idle host looks whether another one has let go of something; calls may be missed."""
 RENEWALS: Final = 3.0
 """So often in the time of a lease it is renewed."""
-UNSURE_SECONDS: Final = 900.0
-"""So long after a server took over the store is asked before anything is sent."""
-SET_BACK: Final = (
-    "the database lacks what this host wrote last, as a standby does that was behind, or an older backup: the endings are put"
-    " back from the audit file, and the host joins again"
-)
 
 
 class PostgresEngine:
@@ -68,8 +63,8 @@ class PostgresEngine:
 
     def refusal(self, error: Exception) -> DatabaseFault | None:
         """See `Engine.refusal`."""
-        if faults.takes_no_changes(error) and self._connection is not None:
-            self._connection.close()  # the next one may lead to the server that took over
+        if (faults.takes_no_changes(error) or faults.has_no_tables(error)) and self._connection is not None:
+            self._connection.close()  # the next one may lead to the server that took over, and looks whether there are tables
         if faults.is_contention(error):
             return DatabaseFault("other hosts are in the way", self.advice, passing=True)
         return faults.refusal(error)
@@ -108,10 +103,19 @@ class MemberEngine(PostgresEngine):
     """
 
     def __init__(
-        self, server: Server, connection: PostgresConnection, *, number: int, clock: Clock, tell: Callable[..., None]
+        self,
+        server: Server,
+        connection: PostgresConnection,
+        *,
+        number: int,
+        clock: Clock,
+        tell: Callable[..., None],
+        schema: Schema,
     ) -> None:
-        """`tell` takes an event and its fields, from any thread."""
+        """`tell` takes an event and its fields, from any thread. `schema` is made anew in a database that has lost it."""
         super().__init__(server, connection)
+        self._schema = schema
+        self._empty_since: float | None = None
         self.number = number
         """For the thread that makes changes: under it this one holds what it takes now."""
         self._clock = clock
@@ -128,6 +132,8 @@ class MemberEngine(PostgresEngine):
     def begin(self) -> PostgresConnection | None:
         """See `Engine.begin`. Every transaction renews the lease, and none goes through without it."""
         connection = self._ready()
+        if self._is_new:
+            self._see_to_tables(connection)
         if self._unsure is not None and self._is_settled(connection, self._unsure):
             return None
         if self._is_new:
@@ -161,8 +167,9 @@ class MemberEngine(PostgresEngine):
         try:
             if self.begin() is not None:
                 self.commit()
-        except psycopg.Error:
+        except psycopg.Error as error:
             # nobody waits for anything now; the next change meets the same trouble and says so
+            self.refusal(error)
             self.rollback()
             self._unsure = None  # whether it went through or not: what follows is another transaction
             self._renewed_at = self._clock.monotonic() - self._server.lease / RENEWALS + 1.0
@@ -190,8 +197,25 @@ class MemberEngine(PostgresEngine):
         self._is_new = True
         return self._server.connect_for_changes(self.number)
 
+    def _see_to_tables(self, connection: PostgresConnection) -> None:
+        """A new connection may lead to a database that was made anew. Raises NoJournal while somebody may be restoring it."""
+        try:
+            if not tables.has_tables(connection, self._server):
+                self._begin_anew(connection)
+        except psycopg.Error:
+            connection.close()  # the next try looks again
+            raise
+        self._empty_since = None
+
+    def _begin_anew(self, connection: PostgresConnection) -> None:
+        now = self._clock.monotonic()
+        self._empty_since = now if self._empty_since is None else self._empty_since
+        if now - self._empty_since < faults.RESTORE_SECONDS:
+            raise faults.NoJournal(f"there is no journal in {self._server.name} any more")
+        tables.begin_anew(connection, self._server, self._schema)
+
     def _greet(self, connection: PostgresConnection) -> None:
-        """A new connection may lead to another server."""
+        """A new connection may lead to another server, and a name that is not known any more to another journal."""
         self._server.adopt(connection)
 
     def _is_settled(self, connection: PostgresConnection, unsure: int) -> bool:
@@ -207,6 +231,11 @@ class MemberEngine(PostgresEngine):
 
     def _begin_as_member(self, connection: PostgresConnection) -> None:
         self._batch += 1
+        connection.execute("BEGIN")
+        if self._stamp(connection, self._batch):
+            return
+        connection.execute("ROLLBACK")
+        self._greet(connection)  # others may have made the tables anew meanwhile
         connection.execute("BEGIN")
         if self._stamp(connection, self._batch):
             return
@@ -263,97 +292,3 @@ class MemberEngine(PostgresEngine):
 
     def _fence_fields(self, host: str, count: int) -> dict[str, object]:
         raise NotImplementedError
-
-
-class HostEngine(MemberEngine):
-    """The Engine of a daemon: a host of the cluster.
-
-    A server that took over may lack what was committed last, of this host and of others. Each host finds what it lacks of its own
-    and puts it back; until all have had time for that, none of them begins anything.
-    """
-
-    def __init__(
-        self,
-        server: Server,
-        connection: PostgresConnection,
-        *,
-        instance: str,
-        epoch: int,
-        clock: Clock,
-        tell: Callable[..., None],
-        put_back: Callable[[PostgresConnection], int] = lambda _: 0,
-    ) -> None:
-        """See `MemberEngine`; `instance` names this host's state folder. `put_back` makes the endings again that the database
-        lacks, and gives how many it lacked.
-        """
-        super().__init__(server, connection, number=epoch, clock=clock, tell=tell)
-        self._instance = instance
-        self._put_back = put_back
-        self._awaited: dict[str, object] = {}
-        self._unsure_until = float("-inf")
-        self.on_move: Callable[[], None] = lambda: None
-        """Called from the thread that makes changes, where another server may lack what was written."""
-
-    @property
-    def is_unsure(self) -> bool:
-        """Whether the database may lack what was written of late. From any thread."""
-        return self._clock.monotonic() < self._unsure_until
-
-    def look_out(self, awaited: dict[str, object]) -> None:
-        """The database may lack what was written last. `awaited` are other hosts and their leases, which each of them renews when
-        it has seen to what it wrote itself.
-        """
-        self._awaited = awaited
-        self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS
-        self.on_move()
-
-    def holds_back(self, connection: PostgresConnection) -> bool:
-        """Whether a host is awaited still; not longer than its lease lasts."""
-        if self._awaited:
-            leases = claims.leases_of_others(connection)
-            self._awaited = {name: until for name, until in self._awaited.items() if leases.get(name) == until}
-        return bool(self._awaited)
-
-    def _greet(self, connection: PostgresConnection) -> None:
-        has_moved = self._server.adopt(connection)
-        if not claims.is_set_back(connection, self.number, self._durable):
-            if has_moved:
-                self.look_out(claims.leases_of_others(connection))
-            return
-        awaited = claims.leases_of_others(connection)
-        connection.execute("BEGIN")
-        self.number = claims.join(connection, self._instance, self._server.lease, self._clock.now(), above=self.number)
-        lacked = self._put_back(connection)
-        connection.execute("COMMIT")
-        self._durable = 0
-        self.look_out(awaited)
-        self.tell_set_back(lacked)
-
-    def tell_set_back(self, lacked: int) -> None:
-        """The database had lost what this host wrote."""
-        self._tell(Event.CLUSTER_FENCED, host=self._server.host, endings=lacked, message=SET_BACK)
-
-    def _stamp(self, connection: PostgresConnection, batch: int) -> bool:
-        return claims.stamp(connection, batch, self._server.lease)
-
-    def _went_through(self, connection: PostgresConnection, batch: int) -> bool:
-        return claims.went_through(connection, batch)
-
-    def _join(self, connection: PostgresConnection) -> int:
-        return claims.join(connection, self._instance, self._server.lease, self._clock.now())
-
-    def _leave(self, connection: PostgresConnection) -> None:
-        claims.leave(connection, self._clock.now())
-
-    def _count_alive(self, connection: PostgresConnection) -> int:
-        return claims.count_alive(connection)
-
-    def _fence_dead(self, connection: PostgresConnection) -> list[tuple[str, int]]:
-        return claims.fence_dead(connection, self._clock.now())
-
-    def _own_fence_words(self) -> str:
-        return "this host was not heard of for longer than its lease: others go on with what it had, and it joins again"
-
-    def _fence_fields(self, host: str, count: int) -> dict[str, object]:
-        message = f"{host} was not heard of for longer than its lease; others that see its files go on with them"
-        return {"images": count, "message": message}

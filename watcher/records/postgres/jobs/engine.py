@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcher.ports import Clock
+    from watcher.records.database import Schema
     from watcher.records.postgres.adapter import PostgresConnection
     from watcher.records.postgres.database import Server
 
@@ -27,9 +28,10 @@ class JobsEngine(MemberEngine):
         number: int,
         clock: Clock,
         tell: Callable[..., None],
+        schema: Schema,
     ) -> None:
         """See `MemberEngine`; `instance` names the state folder."""
-        super().__init__(server, connection, number=number, clock=clock, tell=tell)
+        super().__init__(server, connection, number=number, clock=clock, tell=tell, schema=schema)
         self._instance = instance
 
     def _stamp(self, connection: PostgresConnection, batch: int) -> bool:

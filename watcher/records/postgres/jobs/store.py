@@ -78,9 +78,8 @@ class PostgresJobs:
         """See JobStore. A server that is away is waited for. Raises Unavailable where waiting does not help."""
         loop = self._outage.loop = asyncio.get_running_loop()
         connection, number = await once_there(self._prepare, self._outage, self._clock, lambda _: None)
-        engine = JobsEngine(
-            self._server, connection, instance=self._instance, number=number, clock=self._clock, tell=self._outage.tell
-        )
+        means: dict[str, Any] = {"clock": self._clock, "tell": self._outage.tell, "schema": schema()}
+        engine = JobsEngine(self._server, connection, instance=self._instance, number=number, **means)
         writer = WriteThread(engine, outage=self._outage, clock=self._clock)
         listener = Listener(self._server, lambda: call_in(loop, self._wake), CHANNEL)
         self._parts = engine, writer, listener
