@@ -1,4 +1,4 @@
-"""What is used of watchdog beyond its public interface, all in one place: two patches, and what its reader keeps to itself.
+"""What is used of watchdog beyond its public interface, all in one place: patches, and what its reader keeps to itself.
 
 Written for watchdog 7.1. Where another version lacks any of it, importing this module says which version and what is missing;
 tests/unit/intake/test_watchdog_internals.py holds the rest to what is relied on.
@@ -12,10 +12,12 @@ import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from watcher.intake.rename_halves import RenameHalves
+
 try:
-    from watchdog.observers.inotify import InotifyObserver  # noqa: TC002 - it must be there
+    from watchdog.observers import inotify
+    from watchdog.observers.inotify import InotifyObserver, InotifyWatchGroup
     from watchdog.observers.inotify_c import InotifyFD, Watch, inotify_add_watch, inotify_init
-    from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 except ImportError as missing:
     raise ImportError(
         f"watchdog {version('watchdog')} is not as compressor-watcher knows it ({missing}); install watchdog>=7.1,<8"
@@ -30,13 +32,23 @@ IN_CREATE: Final = 0x00000100
 
 
 def apply_patches() -> None:
-    """Make watchdog quick about files that are moved away, and brief in its warnings."""
-    # A file moved out of a folder (our own on_success does it) would hold up everything behind it for half a second while its
-    # other half is waited for. Both halves of a rename are written to the queue at once and are read together.
-    InotifyMoveEventGrouper.delay = PAIRING_SECONDS
+    """Make watchdog quick about files that are moved, and brief in its warnings."""
+    inotify.InotifyWatchGroup = _WatchGroup  # type: ignore[misc]
     # A directory that is watched twice is worth a warning to watchdog, into which it writes all its watches: hundreds of
     # kilobytes, thousands of times where a tree is moved, and an error where another thread changes them meanwhile.
     Watch.__repr__ = _short_name  # type: ignore[method-assign]
+
+
+class _WatchGroup(InotifyWatchGroup):
+    """What hears of one root. A rename's other half is waited for a shorter time, and found at once.
+
+    A file moved out of a folder (our own on_success does it) would hold up everything behind it for half a second while its other
+    half is waited for. Both halves of a rename are written to the queue at once and are read together.
+    """
+
+    def __post_init__(self) -> None:
+        self._move_event_grouper = RenameHalves(PAIRING_SECONDS)  # type: ignore[assignment]
+        super().__post_init__()
 
 
 def _short_name(watch: object) -> str:

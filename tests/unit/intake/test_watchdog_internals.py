@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from watchdog.events import FileCreatedEvent, FileSystemEventHandler
-from watchdog.observers.inotify import InotifyObserver
+from watchdog.observers.inotify import InotifyObserver, InotifyWatchGroup
 from watchdog.observers.inotify_c import InotifyFD, Watch
-from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
+from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper, PathedInotifyEvent
 
 from watcher.intake import watchdog_internals
+from watcher.intake.rename_halves import RenameHalves
 
 CHANGED = "watchdog has changed its insides; adapt watcher/intake/watchdog_internals.py:"
 
@@ -41,16 +42,28 @@ def test_the_reader_and_its_flags_are_where_they_were(observer: InotifyObserver)
     assert callable(getattr(reader, "_close_resources", None)), f"{CHANGED} the reader has no `_close_resources`"
 
 
-def test_the_patched_names_are_in_use() -> None:
+def test_the_patched_names_are_in_use(tmp_path: Path) -> None:
     """A patch of something that nobody looks at would do nothing, silently."""
     watchdog_internals.apply_patches()
-    grouper = InotifyMoveEventGrouper()
-    assert grouper.delay == watchdog_internals.PAIRING_SECONDS, f"{CHANGED} the grouper's `delay` is not the class's any more"
-    assert "delay" in InotifyMoveEventGrouper.__init__.__code__.co_names + tuple(
-        name for each in vars(InotifyMoveEventGrouper).values() if hasattr(each, "__code__") for name in each.__code__.co_names
-    ), f"{CHANGED} the grouper does not use `delay` any more"
-    assert Watch.__repr__(Watch.__new__(Watch)) if "wd" not in Watch.__dataclass_fields__ else True
+    observer = InotifyObserver()
+    observer.start()
+    observer.schedule(FileSystemEventHandler(), str(tmp_path))
+    (emitter,) = observer.emitters
+    group = getattr(emitter, "_inotify", None)
+    observer.stop()
+    observer.join(5)
+    assert isinstance(group, InotifyWatchGroup), f"{CHANGED} an emitter has no `_inotify`"
+    grouper = getattr(group, "_move_event_grouper", None)
+    assert isinstance(grouper, RenameHalves), f"{CHANGED} a root's events do not go through `_move_event_grouper`"
     assert "wd" in Watch.__dataclass_fields__, f"{CHANGED} a Watch has no `wd`"
+
+
+def test_the_queue_that_is_replaced_has_no_other_methods() -> None:
+    """One that watchdog calls and ours lacks would end its threads."""
+    theirs = {name for name in vars(InotifyMoveEventGrouper) if not name.startswith("_")} - {"delay"}
+    ours = {name for name in vars(RenameHalves) if not name.startswith("_")}
+    assert theirs == ours, f"{CHANGED} InotifyMoveEventGrouper has other methods: {sorted(theirs ^ ours)}"
+    assert {"ev", "path"} == set(PathedInotifyEvent._fields), f"{CHANGED} a PathedInotifyEvent has other fields"
 
 
 def test_the_kernel_is_asked_what_it_watches(observer: InotifyObserver, tmp_path: Path) -> None:
