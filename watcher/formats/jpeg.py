@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _NO_END: Final = "the end marker (EOI) is missing"
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """A marker within entropy-coded data: not a stuffed byte, not a restart marker."""
+_NO_MARKERS: Final = frozenset({0x00, 0xFF, *range(0xD0, 0xD8)})
+"""What may follow 0xFF within entropy-coded data."""
 _EOI, _SOS, _SOI, _TEM, _APP1 = 0xD9, 0xDA, 0xD8, 0x01, 0xE1
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _HUFFMAN_FRAMES: Final = frozenset({0xC0, 0xC1})
@@ -40,9 +42,10 @@ def check(data: Bytes) -> None:
     try:
         while True:
             position = _next_marker(data, position)
-            if data.exactly(position + 1, 1, _NO_END)[0] == _EOI:
+            head = data.some(position, 4)
+            if head[1] == _EOI:
                 return
-            position = _behind_segment(data, position)
+            position = _behind_segment(data, position, head)
     except Cut as cut:
         if str(cut) == _NO_END and end_of_pixels(data) is not None:
             raise NoFormalEnd(_NO_END) from None
@@ -71,14 +74,17 @@ def _segments(data: Bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and length of the content of every segment up to the first scan's header."""
     position = 2
     while True:
-        position = _next_marker(data, position)
-        code = data.exactly(position + 1, 1, _NO_END)[0]
+        head = data.some(position, 4)
+        if not _begins_with_marker(head):
+            position = _next_marker(data, position)
+            head = data.some(position, 4)
+        code = head[1]
         if code == _EOI:
             raise Cut("there is no picture before the end marker")
         if code in (_TEM, _SOI):
             position += 2
             continue
-        end = _behind_segment(data, position)
+        end = _behind_segment(data, position, head)
         yield code, position + 4, end - position - 4
         if code == _SOS:
             return
@@ -90,18 +96,23 @@ def _first_scan(data: Bytes) -> int:
     return max(start + length for _, start, length in _segments(data))
 
 
-def _behind_segment(data: Bytes, marker: int) -> int:
-    length = data.number(marker + 2, 2, _NO_END, ">")
-    end = marker + 2 + max(length, 2)
+def _behind_segment(data: Bytes, marker: int, head: bytes) -> int:
+    """Where the segment of a marker ends; `head` is the marker and its length. Raises Cut where the file ends before."""
+    if len(head) < 4:
+        raise Cut(_NO_END)
+    end = marker + 2 + max(head[2] << 8 | head[3], 2)
     data.reaches(end, _NO_END)
     return end
+
+
+def _begins_with_marker(data: bytes) -> bool:
+    return len(data) > 1 and data[0] == 0xFF and data[1] not in _NO_MARKERS
 
 
 def _next_marker(data: Bytes, position: int) -> int:
     """The position of the last 0xFF before the next marker's code."""
     while position < data.size - 1:
-        at_once = data.some(position, 2)
-        if at_once[0] == 0xFF and at_once[1] not in (0x00, 0xFF) and not 0xD0 <= at_once[1] <= 0xD7:
+        if _begins_with_marker(data.some(position, 2)):
             return position
         window = data.some(position, CHUNK)
         if match := _MARKER.search(window):

@@ -36,10 +36,10 @@ def sniff(read_at: ReadAt, size: int) -> Kind:
 def recognise(data: Bytes) -> Kind:
     """As `sniff`, for bytes that are read further. Raises Cut where the file became shorter."""
     head = data.some(0, HEAD)
-    if words := unsupported.by_mark(head):
-        return Kind(None, words)
     if (found := _by_mark(head)) is not None:
         return Kind(found)
+    if words := unsupported.by_mark(head):
+        return Kind(None, words)
     if heif.is_boxed(head):
         return _boxed(head, data)
     if head.startswith(tiff.MAGIC):

@@ -58,8 +58,9 @@ class FileOriginals:
 
     async def open(self, file: FileRef, observation: Observation, sha1: str | None = None) -> OpenOriginal:
         """See `Originals.open`."""
-        work = partial(self._open, file, observation, sha1)
-        return await self._pools.run(self._place(file).threads, Lane.ORIGINALS, work, undo=OpenOriginal.close)
+        place = self._place(file)
+        work = partial(self._open, file, place, observation, sha1)
+        return await self._pools.run(place.threads, Lane.ORIGINALS, work, undo=OpenOriginal.close)
 
     async def delete(self, file: FileRef, observation: Observation) -> bool:
         """See `Originals.delete`. Raises Unavailable where the folder does not let us."""
@@ -89,11 +90,11 @@ class FileOriginals:
     def _is_there(self, file: FileRef) -> bool:
         return os.path.lexists(self._roots.real(file.root) + b"/" + file.relative)
 
-    def _open(self, file: FileRef, observation: Observation, sha1: str | None) -> OpenOriginal:
-        place, seen_at = self._place(file), time.monotonic()
-        path = self._roots.real(file.root) + b"/" + file.relative
+    def _open(self, file: FileRef, place: Place, observation: Observation, sha1: str | None) -> OpenOriginal:
+        seen_at, real_root = time.monotonic(), self._roots.real(file.root)
+        path = real_root + b"/" + file.relative
         try:
-            real, through_link = followed(self._roots.real(file.root), path)
+            real, through_link = followed(real_root, path)
             descriptor, status = open_expected(real)
         except NotThere:
             raise self._absence(file) from None
@@ -102,7 +103,7 @@ class FileOriginals:
         contents = Contents(descriptor, observation.size, self._memory)
         try:
             opened = place.observe(status)
-            facts = self._hashed_as_before(contents, status, file, observation, sha1)
+            facts = self._hashed_as_before(contents, (status, place), file, observation, sha1)
             contents.leave_file()
         except BaseException as error:  # nobody else knows of the descriptor
             os.close(contents.let_go())
@@ -121,23 +122,25 @@ class FileOriginals:
             self._hashed_as[file, observation] = opened
 
     def _hashed_as_before(
-        self, contents: Contents, before: os.stat_result, file: FileRef, observation: Observation, sha1: str | None
+        self, contents: Contents, found: tuple[os.stat_result, Place], file: FileRef, observation: Observation, sha1: str | None
     ) -> SourceFacts:
         """The same, of a file that was hashed once already (None: it was not)."""
-        facts = self._hashed(contents, before, file, observation)
+        facts = self._hashed(contents, found, file, observation)
         if sha1 not in (None, facts.sha1):
             raise SourceChanged("the file was written over")
         return facts
 
-    def _hashed(self, contents: Contents, before: os.stat_result, file: FileRef, observation: Observation) -> SourceFacts:
+    def _hashed(
+        self, contents: Contents, found: tuple[os.stat_result, Place], file: FileRef, observation: Observation
+    ) -> SourceFacts:
         """Everything that is said of the original, from the one descriptor. Raises SourceChanged, Unavailable.
 
-        `before`: what the kernel said of it when it was opened.
+        `found`: what the kernel said of it when it was opened, and what it lies on.
 
         Times alone make no other version here: what counts is what these bytes are now. Only where their formal end is missing
         must it be the very version that stood still.
         """
-        descriptor, place = contents.descriptor, self._place(file)
+        descriptor, (before, place) = contents.descriptor, found
         if (observation.inode and before.st_ino != observation.inode) or before.st_size != observation.size:
             raise SourceChanged("another version of the file is there")
         if self._roots.leases(file.root, place) and writers_of(descriptor, before, place) is Writers.SOME:
@@ -154,7 +157,7 @@ class FileOriginals:
         if place.observe(os.fstat(descriptor)) != place.observe(before):
             raise SourceChanged("the file changed while it was read")
         width, height = pixels or (None, None)
-        return SourceFacts(file.path.name, sha1, before.st_size, verdict.format, width, height, no_formal_end=not verdict.whole)
+        return SourceFacts(file.name, sha1, before.st_size, verdict.format, width, height, no_formal_end=not verdict.whole)
 
     def _absence(self, file: FileRef) -> SourceGone | Unavailable:
         """A file that is missing from a folder that is itself missing is not gone: it waits for the folder."""

@@ -57,6 +57,11 @@ class FileRef:
         return self.root / os.fsdecode(self.relative)
 
     @property
+    def name(self) -> str:
+        """The file's own name, decoded like `path`."""
+        return os.fsdecode(self.relative.rpartition(b"/")[2])
+
+    @property
     def relative_text(self) -> str:
         """The path inside the folder, decoded like `path`."""
         return os.fsdecode(self.relative)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from watcher.publish.traffic import Traffic, Uplink
+from watcher.publish.traffic import FREE_BYTES, Traffic, Uplink
 
 if TYPE_CHECKING:
     from watcher.model import Ticket
@@ -40,6 +40,8 @@ class Register:
         self._line = Uplink()
         self._queue = asyncio.Lock()
         self._less_to_send = asyncio.Event()
+        self._bytes = 0
+        """Of all that is published, sent or not."""
 
     def __len__(self) -> int:
         return len(self._published)
@@ -50,7 +52,9 @@ class Register:
         known = self._published.get(key)
         traffic = known.traffic if known is not None else Traffic(source.facts.size, self._clock.monotonic())
         until = self._clock.monotonic() + (ticket.expires_at - self._clock.now())
+        self._forget(key)
         self._published[key] = Published(ticket, source, inode, traffic, until)
+        self._bytes += source.facts.size
 
     def find(self, token: str) -> Published | None:
         """What is published under a token."""
@@ -59,16 +63,23 @@ class Register:
 
     def remove(self, token: str) -> None:
         """Forget a publication."""
-        self._published.pop(_digest(token), None)
+        self._forget(_digest(token))
         self._less_to_send.set()
+
+    def _forget(self, key: bytes) -> None:
+        if (known := self._published.pop(key, None)) is not None:
+            self._bytes -= known.source.facts.size
 
     def forget_expired(self) -> None:
         """Forget what nobody may fetch any more."""
         now = self._clock.monotonic()
-        self._published = {key: each for key, each in self._published.items() if now < each.until}
+        for key in [key for key, each in self._published.items() if now >= each.until]:
+            self._forget(key)
 
     async def room_for(self, size: int) -> None:
         """Wait, in the order of coming, while a thin line has more to send than it can in a while."""
+        if self._bytes + size <= FREE_BYTES and not self._queue.locked():
+            return  # whatever is still to be sent of it
         async with self._queue:
             while not self._line.has_room(self._waiting_bytes(), size, self._clock.monotonic()):
                 self._less_to_send.clear()

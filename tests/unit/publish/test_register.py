@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+
+import pytest
 
 from tests.support.fakes import NOW, TICKET, FakeSource, StillClock
 from watcher.publish.register import Register, is_equal
+from watcher.publish.traffic import FREE_BYTES
 
 INODE = (1, 2)
 OTHER = replace(TICKET, token="another")
@@ -50,6 +54,43 @@ def test_what_has_expired_is_forgotten() -> None:
     register.forget_expired()
     assert register.find(TICKET.token) is None
     assert register.find(OTHER.token) is not None
+
+
+def source_of(size: int) -> FakeSource:
+    source = FakeSource()
+    source.facts = replace(source.facts, size=size)
+    return source
+
+
+async def has_room_at_once(register: Register, size: int) -> bool:
+    waiting = asyncio.ensure_future(register.room_for(size))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    at_once = waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    return at_once
+
+
+@pytest.mark.parametrize("ending", ["withdrawn", "expired", "published anew, and smaller"])
+async def test_what_is_not_published_any_more_leaves_its_room_to_others(ending: str) -> None:
+    """Nobody waits while all that is published is less than what may always be on its way."""
+    clock = StillClock()
+    register = Register(clock)
+    register.add(replace(TICKET, expires_at=NOW + 10.0), source_of(FREE_BYTES - 1), INODE)
+    assert await has_room_at_once(register, 1)
+    assert not await has_room_at_once(register, 2)
+    if ending == "withdrawn":
+        register.remove(TICKET.token)
+        register.remove(TICKET.token)
+    elif ending == "expired":
+        clock.moment += 10.0
+        register.forget_expired()
+    else:
+        register.add(TICKET, source_of(0), INODE)
+    assert await has_room_at_once(register, FREE_BYTES)
+    register.add(OTHER, source_of(FREE_BYTES), INODE)
+    assert not await has_room_at_once(register, 1)
 
 
 def test_secrets_are_compared_whatever_is_in_them() -> None:
