@@ -143,6 +143,7 @@ def manifest_of(host: Host) -> list[Any]:
     return files
 
 
+@pytest.mark.journals("sqlite", reason="the journal is this machine's own")
 def test_one_host_needs_a_shared_journal(tmp_path: Path, standin: StandinProcess) -> None:
     """Where the journal is this machine's own there are no hosts."""
     world = World(tmp_path, standin)

@@ -23,6 +23,7 @@ from watcher.records import (
 from watcher.records.bell import FolderBells
 from watcher.records.followers import JournalFollowers
 from watcher.records.pauses import JournalPauses
+from watcher.records.rewinds import Rewinds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -86,6 +87,8 @@ class ThreadedJournal:
         """For the page: a reader of its own."""
         self.peers: PeerRecords | None = None
         """The other hosts, where several share the journal."""
+        self.rewinds = Rewinds()
+        """For who writes the audit file."""
         self.endings_added = asyncio.Event()
         """Set whenever an ending was committed; who follows the endings clears it before looking."""
 

@@ -75,6 +75,7 @@ class OutboxRelay:
         self._on_its_way: asyncio.Future[None] | None = None
         self._read = 0
         self._noted = OutboxCursor(0, None, 0)
+        self._rewinds = journal.rewinds.count
         self._links: list[tuple[int, str | None]] = []
         self.written = Bell()
         """Rings when lines were written down and the journal knows it."""
@@ -199,15 +200,28 @@ class OutboxRelay:
         for _ in range(MAX_DISTURBANCES):
             if not self._is_open:
                 await self._resume()
+            known = self._notice_rewind()
             endings = await self._journal.endings_after(self._audit.place.seq, BATCH)
             try:
                 if endings:
-                    self._links += await self._in_thread(partial(self._audit.append, endings))
+                    self._links += await self._in_thread(partial(self._append, endings, known))
             except Disturbed:
                 self._is_open = False
                 continue
             return endings
         raise OSError(None, "another process keeps changing it")
+
+    def _append(self, endings: Sequence[NumberedEnding], known: int) -> list[tuple[int, str | None]]:
+        with self._journal.rewinds.writing(known):
+            return self._audit.append(endings)
+
+    def _notice_rewind(self) -> int:
+        """How often the journal was set back. What the log is ahead of the file has numbers that others may get now."""
+        if self._rewinds != self._journal.rewinds.count:
+            self._rewinds = self._journal.rewinds.count
+            self._logged = min(self._logged, self._audit.place.seq)
+            self._read = min(self._read, self._logged)
+        return self._rewinds
 
     async def _resume(self) -> None:
         place = self._audit.place
@@ -242,7 +256,7 @@ class OutboxRelay:
 
     def _is_written(self, seq: int, _done: asyncio.Future[None]) -> None:
         self._on_its_way = None
-        self._read = seq
+        self._read = min(seq, self._logged)
 
     async def _note_cursor(self) -> None:
         """Note in the journal how far this is: the next start leaves out nothing, and repeats only what a kill left unknown."""

@@ -1,6 +1,7 @@
 """A database that loses the journal while hosts work with it: dropped, or dropped and made anew."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 from tests.support.postgres import Postgres, open_postgres
 from tests.support.publishing import MovedClock, RecordedLog, wait_until
 from tests.support.records import BUCKET, FACTS, ROOT, lines_of, sighting, store_all
+from watcher.errors import NotAnswering
 from watcher.model import Event, Image
-from watcher.records.audit_file import AuditFile
+from watcher.records.audit_file import AuditFile, Disturbed
 from watcher.records.outbox import OutboxRelay
 from watcher.records.postgres.faults import RESTORE_SECONDS
 from watcher.records.postgres.journal import PostgresJournal
+from watcher.records.queries import NumberedEnding
+from watcher.records.rewinds import Rewinds
 from watcher.records.sightings import HostFolder
 
 FOLDERS = {"products": HostFolder(ROOT)}
@@ -116,6 +120,107 @@ async def test_a_host_that_noticed_nothing_learns_as_well(postgres: Postgres, tm
     assert len(there) == 1
     assert [line["seq"] for line in lines_of(one.audit)] == [1, 2]
     assert len(one.log.of(Event.CLUSTER_FENCED)) == 1
+
+
+class HangingAudit(AuditFile):
+    """Its disk hangs in the middle of a write, until `goes_on` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.hangs, self.goes_on = threading.Event(), threading.Event()
+        self.goes_on.set()
+
+    def append(self, endings: Sequence[NumberedEnding]) -> list[tuple[int, str | None]]:
+        self.hangs.set()
+        assert self.goes_on.wait(60)
+        return super().append(endings)
+
+
+async def lose_all_but_the_audit_file(member: Member, postgres: Postgres, url: str) -> asyncio.Future[list[str]]:
+    """The tables are lost, and others have made new ones; the host finds that out. Gives its next change."""
+    postgres.run_sql("ALTER SCHEMA compressor_watcher RENAME TO away", url.rpartition("/")[2])
+    two = await open_postgres(url, host="two", lease=LEASE_SECONDS)
+    await two.close()
+    taking = asyncio.ensure_future(member.journal.take([sighting(b"third.jpg")]))
+    await wait_until(lambda: member.journal.rewinds.count)
+    return taking
+
+
+async def test_a_line_that_is_being_written_meanwhile_counts(postgres: Postgres, tmp_path: Path) -> None:
+    """Its disk hangs while the host joins the new journal, which waits for it: the next line has the next number."""
+    url, clock = postgres.database(), MovedClock()
+    one = Member(tmp_path, url, "one", clock)
+    await one.open()
+    await one.relay.stop()
+    audit = HangingAudit(one.audit)
+    one.relay = OutboxRelay(one.journal, audit, RecordedLog())
+    await one.relay.start()
+    await one.store("first.jpg")
+    await one.relay.flush()
+    audit.hangs.clear()
+    audit.goes_on.clear()
+    await one.store("second.jpg")
+    await wait_until(audit.hangs.is_set)
+    taking = await lose_all_but_the_audit_file(one, postgres, url)
+    await asyncio.sleep(0.5)  # it would be there by now
+    waited = not taking.done()
+    audit.goes_on.set()
+    await taking
+    clock.move(LEASE_SECONDS)
+    await one.store("third.jpg")
+    await one.relay.flush()
+    await one.close()
+
+    assert waited
+    assert files_of(one.audit) == [(1, "first.jpg"), (2, "second.jpg"), (3, "third.jpg")]
+
+
+async def test_a_line_that_was_read_of_the_lost_journal_is_not_written(postgres: Postgres, tmp_path: Path) -> None:
+    """The new one gives its number to another: that one is written."""
+    url, clock = postgres.database(), MovedClock()
+    one = Member(tmp_path, url, "one", clock)
+    journal = await one.open()
+    await one.store("first.jpg")
+    await one.relay.flush()
+    read, goes_on = asyncio.Event(), asyncio.Event()
+    endings_after = journal.endings_after
+
+    async def slowly(seq: int, limit: int) -> Sequence[NumberedEnding]:
+        found = await endings_after(seq, limit)
+        if found and not goes_on.is_set():
+            read.set()
+            await goes_on.wait()
+        return found
+
+    journal.endings_after = slowly  # type: ignore[method-assign]
+    await one.store("second.jpg")
+    await read.wait()
+    await (await lose_all_but_the_audit_file(one, postgres, url))
+    goes_on.set()
+    clock.move(LEASE_SECONDS)
+    await one.store("third.jpg")
+    await one.relay.flush()
+    await one.close()
+
+    assert files_of(one.audit) == [(1, "first.jpg"), (2, "third.jpg")]
+
+
+def files_of(audit: Path) -> list[tuple[int, str]]:
+    """Numbers and names in the file."""
+    return [(line["seq"], Path(line["file"]).name) for line in lines_of(audit)]
+
+
+def test_a_file_that_hangs_is_not_waited_for_long(tmp_path: Path) -> None:
+    """Whoever makes changes tries again, and says so."""
+    rewinds = Rewinds()
+    with rewinds.writing(0), pytest.raises(NotAnswering), rewinds.learning(tmp_path / "audit.jsonl", 0.0):
+        pass
+    with rewinds.learning(tmp_path / "audit.jsonl", 0.0):
+        pass
+    with pytest.raises(Disturbed), rewinds.writing(0):
+        pass
+    with rewinds.writing(2):
+        pass
 
 
 @pytest.mark.parametrize("there", ["journal without a row", "schema without a table"])

@@ -17,6 +17,10 @@ class NoJournal(psycopg.OperationalError):
     """The tables that were in the database are not there, or not all of them."""
 
 
+class AuditHangs(psycopg.OperationalError):
+    """What the database lacks stands in the audit file, which cannot be read now."""
+
+
 ERRORS: Final = (psycopg.Error,)
 """What the driver raises."""
 ADVICE: Final = "look at the PostgreSQL server and the way to it; work goes on by itself"
@@ -47,6 +51,7 @@ _HINTS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
     ),
     (errors.UndefinedTable, _NO_JOURNAL_HINT),
     (NoJournal, _NO_JOURNAL_HINT),
+    (AuditHangs, "see to the disk or share of the audit file; work goes on by itself"),
     (errors.DiskFull, "make room on the server's disk; work goes on by itself"),
     (errors.InvalidSqlStatementName, POOLER),
     (errors.DuplicatePreparedStatement, POOLER),
@@ -106,7 +111,7 @@ def _is_cut(error: Exception) -> bool:
     """Whether a connection was lost or refused at once: often it is there again in a moment, after a restart say."""
     if isinstance(error, errors.AdminShutdown | errors.CrashShutdown | errors.CannotConnectNow):
         return True
-    slow = isinstance(error, NoAnswer | FormerPrimary | NoJournal | errors.ConnectionTimeout)
+    slow = isinstance(error, NoAnswer | FormerPrimary | NoJournal | AuditHangs | errors.ConnectionTimeout)
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None and not slow
 
 

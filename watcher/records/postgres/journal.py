@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from watcher.errors import NotAnswering
 from watcher.model import Event, KnownDirectory
 from watcher.records import changes, queries
 from watcher.records.journal import TAKE_AT_ONCE, ThreadedJournal
@@ -16,6 +17,7 @@ from watcher.records.outage import Outage
 from watcher.records.peers import PeerRecords
 from watcher.records.place import JournalPlace
 from watcher.records.postgres import bulk, claims, database
+from watcher.records.postgres.faults import AuditHangs
 from watcher.records.postgres.host_engine import HostEngine
 from watcher.records.postgres.journal_engine import PostgresEngine
 from watcher.records.postgres.start import once_there
@@ -61,8 +63,8 @@ class PostgresJournal(ThreadedJournal):
     ) -> None:
         """`reading` is a connection for questions. `keep` in seconds."""
         writer = WriteThread(engine, outage=outage, clock=clock)
-        reader = PatientReadThread(server, reading, outage)
-        super().__init__(writer, reader, clock=clock, keep=keep, new_id=new_id)
+        self._questions = PatientReadThread(server, reading, outage)
+        super().__init__(writer, self._questions, clock=clock, keep=keep, new_id=new_id)
         self._server = server
         self._host = server.host
         self._engine = engine
@@ -105,7 +107,7 @@ class PostgresJournal(ThreadedJournal):
             return _connected(server, lambda connection: _join(server, connection, instance, clock.now(), audit, roots))
 
         def restore(connection: Connection) -> int:
-            return _learn(connection, audit, roots, clock.now())
+            return journal._learn_again(connection, audit, roots)
 
         joining = asyncio.to_thread(prepare) if waits is None else once_there(prepare, outage, clock, waits)
         connection, reading, joined = await joining
@@ -185,7 +187,18 @@ class PostgresJournal(ThreadedJournal):
         """See `Journal.is_unsure`."""
         return isinstance(self._engine, HostEngine) and self._engine.is_unsure
 
+    def _learn_again(self, connection: Connection, audit: Path | None, roots: Mapping[str, Path]) -> int:
+        """See `_learn`. What was read of the endings before, and is not in the audit file yet, is read again."""
+        self._questions.renew()
+        try:
+            with self.rewinds.learning(audit):
+                return _learn(connection, audit, roots, self._clock.now())
+        except NotAnswering as error:
+            raise AuditHangs(error.message) from None
+
     def _moved(self) -> None:
+        self._questions.renew()
+        self.rewinds.note()
         if self._loop is not None:
             call(self._loop, self._look_again)
 

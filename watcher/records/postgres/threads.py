@@ -35,8 +35,12 @@ class PatientReadThread(ReadThread):
         self._server = server
         self._outage = outage
         self._stopping = threading.Event()
-        self._is_lost = False
+        self._is_lost = self._is_stale = False
         super().__init__(connection)
+
+    def renew(self) -> None:
+        """The next question is asked on a new connection: this one may lead to a server that was left. From any thread."""
+        self._is_stale = True
 
     def accept_no_more(self) -> None:
         """See `ReadThread.accept_no_more`; a question that waits for the database is told so."""
@@ -58,6 +62,9 @@ class PatientReadThread(ReadThread):
     def _tried(self, job: ThreadJob) -> DatabaseFault | None:
         """Answer, on a new connection where the last one was of no use; gives what the database says instead, if it does."""
         try:
+            if self._is_stale:
+                self._is_stale, self._is_lost = False, True
+                self._connection.close()
             if self._is_lost:
                 self._connection, self._is_lost = self._server.connect(), False
             refused = self._refused(job)
