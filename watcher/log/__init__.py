@@ -97,8 +97,8 @@ class JsonLog:
         self._torn = False
         renderer: Any = structlog.processors.JSONRenderer(_line_of) if look is None else ConsoleRenderer(look)
         self._logger = structlog.wrap_logger(
-            structlog.PrintLogger(self._out), processors=[_plain_level, renderer], wrapper_class=structlog.BoundLogger
-        )
+            structlog.WriteLogger(self._out), processors=[_plain_level, renderer], wrapper_class=structlog.BoundLogger
+        ).bind()  # else each line would make a logger of its own
 
     def event(self, event: Event, **fields: Any) -> None:
         """Write one line, unless the level is below the one asked for. A given `timestamp` is kept."""
@@ -112,7 +112,6 @@ class JsonLog:
             if self._torn:
                 self._out.write("\n")
             self._logger.msg(str(event), timestamp=stamp, level=level, **rest)
-            self._out.flush()
             self._torn = False
         except OSError as error:
             self._say_lost(error)
