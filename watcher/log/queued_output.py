@@ -87,7 +87,7 @@ class LineQueue:
             with self._changed:
                 while not self._lines:
                     self._changed.wait(_NEVER)
-                data = self._lines.popleft()
+                data = self._next()
             if not isinstance(data, bytes):
                 data()
                 continue
@@ -99,6 +99,18 @@ class LineQueue:
                 self._changed.notify_all()
             if lost:
                 self._say(f"{lost} log lines were lost: nobody read them for a while; the audit file has every ending")
+
+    def _next(self) -> bytes | Callable[[], None]:
+        """What is to be done next: a call, or the lines before it, as many as a pipe takes in one piece."""
+        first = self._lines.popleft()
+        if not isinstance(first, bytes):
+            return first
+        pieces, size = [first], len(first)
+        while self._lines and isinstance(line := self._lines[0], bytes) and size + len(line) <= select.PIPE_BUF:
+            pieces.append(line)
+            size += len(line)
+            self._lines.popleft()
+        return b"".join(pieces)
 
     def _write(self, data: bytes) -> None:
         """All of it. Where the reader is gone or the disk is full it is lost, and said once."""

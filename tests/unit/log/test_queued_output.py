@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +41,25 @@ def test_lines_come_out_whole_and_in_order(pipe: tuple[int, int]) -> None:
         queue.put(b"line %d\n" % number)
     assert read_until(pipe[0], b"line 999\n").splitlines() == [b"line %d" % number for number in range(1000)]
     assert queue.drain()
+
+
+def test_lines_that_wait_are_written_together_as_far_as_a_pipe_keeps_them_in_one_piece() -> None:
+    """Whoever else writes into the pipe gets between lines, never into one. Each write is a packet here."""
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    lines = [b"line %d %s\n" % (number, b"x" * (number % 700)) for number in range(1000)]
+    lines.insert(500, b"y" * (select.PIPE_BUF + 1) + b"\n")
+    with reader, writer:
+        queue = LineQueue(writer.fileno(), lambda _: None)
+        for line in lines:
+            queue.put(line)
+        packets: list[bytes] = []
+        while sum(map(len, packets)) < sum(map(len, lines)):
+            packets.append(reader.recv(65_536))
+    assert b"".join(packets) == b"".join(lines)
+    assert len(packets) < len(lines) / 4
+    assert all(packet.endswith(b"\n") for packet in packets)
+    assert [packet for packet in packets if len(packet) > select.PIPE_BUF] == [lines[500]]
 
 
 def test_who_asks_is_told_when_all_before_it_is_written(pipe: tuple[int, int]) -> None:
