@@ -40,6 +40,7 @@ from watcher.model import (
     Subtree,
 )
 from watcher.ports import Journal
+from watcher.records import activity
 from watcher.records.chain import compose, line_hash
 from watcher.records.journal import ThreadedJournal
 from watcher.records.queries import OutboxCursor
@@ -582,6 +583,23 @@ class TestManyAtOnce:
         assert answers[:-1] == [True] * 400
         assert isinstance(answers[-1], KeyError)
         assert (await journal.totals()).requested == 400
+
+    @pytest.mark.parametrize("mistake", [False, True])
+    async def test_all_that_many_changes_did_is_told_and_counted(self, journal: ThreadedJournal, mistake: bool) -> None:
+        """Steps of histories and counts of the hour are those of each change by itself, once, also beside a wrong one."""
+        await journal.take([sighting(b"%d.jpg" % number) for number in range(40)])
+        images = await journal.due(2_000.0, 40, ())
+        ends = [journal.end(image.id, None, stored(image), 1_001.0) for image in images]
+        wrong = [journal.finish("nobody", "kept", 1_001.0)] if mistake else []
+        later = [journal.finish_later(image.id, 1_100.0, "full", 1_001.0) for image in images for _ in range(2)]
+        await asyncio.gather(*ends, *wrong, *later, return_exceptions=True)
+
+        (hour,) = await journal._ask(lambda connection: activity.hours_since(connection, 0.0))  # noqa: SLF001 - for the page only
+        counted = (hour.stored, hour.failed, hour.bytes_out, sum(hour.durations.values()))
+        query = "SELECT image, event FROM history ORDER BY image, number"
+        steps = await journal._ask(lambda connection: connection.execute(query).fetchall())  # noqa: SLF001 - no view gives them all
+        assert counted == (40, 0, 40 * 400, 40)
+        assert [event for _, event in steps] == ["image.stored", "image.retry"] * 40
 
     async def test_cancelled_caller_does_not_undo_the_change(self, journal: ThreadedJournal) -> None:
         """What was handed over is made, whether or not somebody still waits for the word."""

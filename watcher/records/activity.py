@@ -20,6 +20,16 @@ SELECT hour, CAST(sum(stored) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(
        CAST(sum(bytes_out) AS BIGINT) FROM hours
 WHERE hour >= ? GROUP BY hour ORDER BY hour
 """
+_ADD_HOUR: Final = """
+INSERT INTO hours (hour, folder, stored, failed, bytes_in, bytes_out) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (hour, folder /*!, host */) DO UPDATE SET
+stored = hours.stored + excluded.stored, failed = hours.failed + excluded.failed,
+bytes_in = hours.bytes_in + excluded.bytes_in, bytes_out = hours.bytes_out + excluded.bytes_out
+"""
+_ADD_DURATION: Final = """
+INSERT INTO durations (hour, step, count) VALUES (?, ?, ?)
+ON CONFLICT (hour, step /*!, host */) DO UPDATE SET count = durations.count + excluded.count
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +55,30 @@ class Done:
         return replace(self, outcome=outcome, seconds=seconds)
 
 
-def add(connection: Connection, done: Done, now: float) -> None:
-    """Count it, and how long an image took that was stored."""
-    stored, failed = done.outcome == "stored", done.outcome == "failed"
-    if stored or failed or done.bytes_in or done.bytes_out:
-        connection.execute(
-            """INSERT INTO hours (hour, folder, stored, failed, bytes_in, bytes_out) VALUES (?, ?, ?, ?, ?, ?)
-               ON CONFLICT (hour, folder /*!, host */) DO UPDATE SET
-               stored = hours.stored + excluded.stored, failed = hours.failed + excluded.failed,
-               bytes_in = hours.bytes_in + excluded.bytes_in, bytes_out = hours.bytes_out + excluded.bytes_out""",
-            (_hour(now), done.folder, int(stored), int(failed), done.bytes_in, done.bytes_out),
-        )
-    if stored:
-        connection.execute(
-            "INSERT INTO durations (hour, step, count) VALUES (?, ?, 1)"
-            " ON CONFLICT (hour, step /*!, host */) DO UPDATE SET count = durations.count + 1",
-            (_hour(now), duration_step(done.seconds)),
-        )
+class Counts:
+    """What several changes did, summed up."""
+
+    def __init__(self) -> None:
+        self._hours: dict[tuple[int, str], list[int]] = {}
+        self._durations: dict[tuple[int, int], int] = {}
+
+    def add(self, done: Done, now: float) -> None:
+        """Count it, and how long an image took that was stored."""
+        stored, failed, hour = done.outcome == "stored", done.outcome == "failed", _hour(now)
+        if stored or failed or done.bytes_in or done.bytes_out:
+            sums = self._hours.setdefault((hour, done.folder), [0, 0, 0, 0])
+            for place, value in enumerate((stored, failed, done.bytes_in, done.bytes_out)):
+                sums[place] += value
+        if stored:
+            duration = (hour, duration_step(done.seconds))
+            self._durations[duration] = self._durations.get(duration, 0) + 1
+
+    def write(self, connection: Connection) -> None:
+        """Add them to those of their hours."""
+        for place, sums in self._hours.items():
+            connection.execute(_ADD_HOUR, (*place, *sums))
+        for duration, count in self._durations.items():
+            connection.execute(_ADD_DURATION, (*duration, count))
 
 
 def hours_since(connection: Connection, since: float) -> list[Hour]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from watcher.model import Event, IgnoredReason, OutputState
 from watcher.records.activity import Done
+from watcher.records.additions import settle
 from watcher.records.image_rows import (
     add_history,
     add_line,
@@ -163,6 +164,7 @@ def finish_later(connection: Connection, image_id: str, due_at: float, reason: s
 
 
 def _last_step(connection: Connection, number: int) -> tuple[str, str | None]:
+    settle(connection)
     query = "SELECT event, detail FROM history WHERE image = ? ORDER BY number DESC LIMIT 1"
     event, detail = connection.execute(query, (number,)).fetchone() or ("", "{}")
     return str(event), json.loads(detail).get("message")

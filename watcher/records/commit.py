@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from watcher.records.additions import gathered
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -66,20 +68,19 @@ def commit(engine: JournalEngine, jobs: Sequence[ThreadJob]) -> None:
     errors where it refuses; then nothing is changed.
     """
     try:
-        _transact(engine, jobs, _make)
+        _transact(engine, jobs, _make_together)
     except _Mistake:
         _transact(engine, jobs, _make_apart)
 
 
 def _transact(
-    engine: JournalEngine, jobs: Sequence[ThreadJob], make: Callable[[JournalEngine, Connection, ThreadJob], None]
+    engine: JournalEngine, jobs: Sequence[ThreadJob], make: Callable[[JournalEngine, Connection, Sequence[ThreadJob]], None]
 ) -> None:
     try:
         connection = engine.begin()
         if connection is None:
             return
-        for job in jobs:
-            make(engine, connection, job)
+        make(engine, connection, jobs)
         engine.commit()
     except BaseException:  # a batch is kept whole or not at all, whatever stopped it
         engine.rollback()
@@ -90,24 +91,28 @@ class _Mistake(Exception):
     """A change is wrong in itself."""
 
 
-def _make(engine: JournalEngine, connection: Connection, job: ThreadJob) -> None:
-    """One change among others. Raises _Mistake where the change, not the database, is to blame."""
+def _make_together(engine: JournalEngine, connection: Connection, jobs: Sequence[ThreadJob]) -> None:
+    """All changes, and at the end what they add. Raises _Mistake where a change, not the database, is to blame."""
     try:
-        job.result, job.error = job.work(connection), None
-    except Exception as error:  # the boundary to the caller's function: whatever it raises spoils the transaction
+        with gathered(connection):
+            for job in jobs:
+                job.result, job.error = job.work(connection), None
+    except Exception as error:  # the boundary to the callers' functions: whatever one raises spoils the transaction
         if engine.refusal(error):
             raise
         raise _Mistake from error
 
 
-def _make_apart(engine: JournalEngine, connection: Connection, job: ThreadJob) -> None:
-    """One change in its own savepoint. What is wrong with it is kept for its caller, and spoils nothing else."""
-    connection.execute("SAVEPOINT change")
-    try:
-        job.result, job.error = job.work(connection), None
-    except Exception as error:  # the boundary to the caller's function: whatever it raises is handed to the caller
-        if engine.refusal(error):
-            raise
-        job.error = error
-        connection.execute("ROLLBACK TO SAVEPOINT change")
-    connection.execute("RELEASE SAVEPOINT change")
+def _make_apart(engine: JournalEngine, connection: Connection, jobs: Sequence[ThreadJob]) -> None:
+    """Each change in its own savepoint. What is wrong with it is kept for its caller, and spoils nothing else."""
+    for job in jobs:
+        connection.execute("SAVEPOINT change")
+        try:
+            with gathered(connection):
+                job.result, job.error = job.work(connection), None
+        except Exception as error:  # the boundary to the caller's function: whatever it raises is handed to the caller
+            if engine.refusal(error):
+                raise
+            job.error = error
+            connection.execute("ROLLBACK TO SAVEPOINT change")
+        connection.execute("RELEASE SAVEPOINT change")

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import Unavailable
+from watcher.records.additions import Gathers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,13 @@ CHECK_SECONDS: Final = 1.0
 """How long the integrity check at start may take; what it has not seen by then counts as sound."""
 BUSY_SECONDS: Final = 5.0
 """How long a statement waits for another process that is writing."""
+STATEMENTS: Final = 512
+"""Statements that a connection keeps prepared."""
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class JournalConnection(sqlite3.Connection, Gathers):
+    """The Connection of `watcher.records.dialect` on SQLite."""
 
 
 class DamagedJournal(Exception):
@@ -114,7 +121,8 @@ def _expect_version(path: Path, found: int, expected: int) -> None:
 
 def connect(path: Path | str) -> sqlite3.Connection:
     """A connection with every setting that a connection has to make for itself. It may be used from one thread at a time."""
-    made = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256)
+    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "cached_statements": STATEMENTS}
+    made = sqlite3.connect(path, timeout=BUSY_SECONDS, factory=JournalConnection, **options)
     with _closed_on_failure(made) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")

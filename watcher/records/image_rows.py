@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from watcher.errors import Fenced, Paused
 from watcher.model import Event, OutputState
-from watcher.records import activity
 from watcher.records.activity import Done
+from watcher.records.additions import add_steps, count
 from watcher.records.dialect import dialect_of
 from watcher.records.rows import OPEN, record_text
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from watcher.model import Record
+    from watcher.records.additions import Step
     from watcher.records.dialect import Connection
     from watcher.records.rows import Row
 
@@ -127,29 +127,9 @@ def add_line(connection: Connection, image_id: str, rendition: str | None, event
     connection.execute(dialect_of(connection).add_ending, (image_id, rendition, now, str(event), record_text(record)))
 
 
-Step = tuple[str, str | None, dict[str, Any]]
-"""A step of an image's history: its event, its rendition, what more there is to say."""
-
-
 def add_history(connection: Connection, number: int, now: float, event: str, rendition: str | None, detail: Record) -> None:
     """One step of an image's history."""
     add_steps(connection, number, now, ((event, rendition, detail),))
-
-
-def add_steps(connection: Connection, number: int, now: float, steps: Sequence[Step]) -> None:
-    """Steps of an image's history that were made together, in one statement."""
-    values = [
-        value
-        for event, rendition, detail in steps
-        for value in (number, now, str(event), rendition, record_text(detail) if detail else "{}")
-    ]
-    connection.execute(_add_steps(len(steps)), values)
-
-
-@cache
-def _add_steps(count: int) -> str:
-    rows = ", ".join(["(?, ?, ?, ?, ?)"] * count)
-    return f"INSERT INTO history (image, at, event, rendition, detail) VALUES {rows}"  # noqa: S608 - question marks
 
 
 def close_if_ended(connection: Connection, number: int, now: float, *, note: str = KEPT) -> None:
@@ -160,7 +140,7 @@ def close_if_ended(connection: Connection, number: int, now: float, *, note: str
 def close_with(
     connection: Connection, number: int, now: float, steps: Sequence[Step] = (), done: Done | None = None, *, note: str = KEPT
 ) -> None:
-    """The same, after these steps of its history; `done` is what its outputs did. All steps are one statement, and all counts."""
+    """The same, after these steps of its history; `done` is what its outputs did."""
     closed = connection.execute(_CLOSE, {"now": now, "number": number}).fetchone()
     if closed is not None:
         folder, outcome, seconds, keeps_original = closed
@@ -170,7 +150,7 @@ def close_with(
     if steps:
         add_steps(connection, number, now, steps)
     if done is not None:
-        activity.add(connection, done, now)
+        count(connection, done, now)
 
 
 _CLOSE: Final = f"""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from watcher.records import activity
+from watcher.records.additions import settle
 from watcher.records.rows import split_path
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def next_limit(limit: int, seconds: float) -> int:
 
 def prune_images(connection: Connection, portion: Portion) -> Place | None:
     """Finished images go, with their outputs and their history, once their endings are written down."""
+    settle(connection)
     (finished_at, _, number) = portion.after
     rows = connection.execute(_OLD_IMAGES, (finished_at, number, portion.before, portion.limit)).fetchall()
     connection.executemany(_DROP_IMAGE, [(number, identity) for _, _, number, identity in rows])

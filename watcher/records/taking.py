@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from watcher.model import Event, IgnoredReason, OutputState
 from watcher.records import sightings
+from watcher.records.additions import settle
 from watcher.records.dialect import dialect_of
 from watcher.records.image_rows import add_ending, close_if_ended, end_output
 from watcher.records.known_files import remember
@@ -60,6 +61,7 @@ def _was_lost(connection: Connection, number: int) -> bool:
 
 def _dismissed_for(connection: Connection, number: int) -> IgnoredReason | None:
     """Why the image should not have been taken, if that was found."""
+    settle(connection)
     query = "SELECT detail FROM history WHERE image = ? AND event = ?"
     row = connection.execute(query, (number, str(Event.IMAGE_IGNORED))).fetchone()
     return None if row is None else IgnoredReason(json.loads(row[0])["reason"])

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.types.string import StrDumperUnknown, TextLoader
 from psycopg.waiting import Ready
 
+from watcher.records.additions import Gathers
 from watcher.records.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _limited(gen: PQGen[RV], patience: float) -> PQGen[RV]:
         return cast("RV", ended.value)
 
 
-class PostgresConnection:
+class PostgresConnection(Gathers):
     """The Connection of `watcher.records.dialect` on PostgreSQL; for one thread. Statements are commits of their own outside of a
     transaction that was begun.
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watcher.model import Event
 from watcher.records import taking
+from watcher.records.additions import settle
 from watcher.records.rows import observation_values, split_path
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def take(connection: Connection, sightings: Sequence[Sighting], new_id: Callable
 
 def _before(connection: Connection, sightings: Sequence[Sighting]) -> dict[int, Before]:
     """By the place of the sighting."""
+    settle(connection)
     paths = [(sighting.file.folder, sighting.file.relative, *split_path(sighting.file.relative)) for sighting in sightings]
     rows = connection.execute(_NEWEST, (str(Event.IMAGE_IGNORED), *_columns(paths, 4))).fetchall()
     return {
