@@ -284,6 +284,7 @@ class Soak:
         except AssertionError:
             print(f"{self.figures()}, without their ending: {self.unended({line['file']: line for line in self.audit()})}")
             raise
+        self._learn_secrets()
 
     # --- its two parts --------------------------------------------------------------------------------------------------------
 
