@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 OLDEST_SERVER: Final = 130_000
 _MIGRATION_LOCK: Final = 0x434D5057
+_ANY_TABLE: Final = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = ?)"
 
 
 class Where(Protocol):
@@ -77,9 +78,9 @@ def has_tables(connection: PostgresConnection, server: Where) -> bool:
     """False where there is nothing of a journal. Raises NoJournal where there is something, as in the middle of a restoration."""
     if versions(connection, server.namespace) is not None:
         return True
-    if connection.execute("SELECT to_regnamespace(?)", (server.namespace,)).fetchone()[0] is None:
-        return False
-    raise NoJournal(f"{server.name} holds a part of a journal")
+    if connection.execute(_ANY_TABLE, (server.namespace,)).fetchone()[0]:
+        raise NoJournal(f"{server.name} holds a part of a journal")
+    return False
 
 
 def begin_anew(connection: PostgresConnection, server: Where, schema: Schema) -> None:
