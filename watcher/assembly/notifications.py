@@ -11,6 +11,8 @@ from watcher.notify.plan import OUTAGES, ReceiverPlan
 from watcher.notify.supervisor import NotifierSupervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from watcher.assembly.parts import Context, Records
     from watcher.config.schema import Settings
     from watcher.model import Event
@@ -39,7 +41,7 @@ class OutageListener:
         for event, fields in kept:
             supervisor.heard(event, fields)
 
-    def _heard(self, event: Event, fields: dict[str, Any]) -> None:
+    def _heard(self, event: Event, fields: Mapping[str, Any]) -> None:
         met_elsewhere = "host" in fields and str(event).startswith("api.")  # that host tells its receivers
         if event in OUTAGES and not met_elsewhere and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._hand_on, event, dict(fields))

@@ -29,6 +29,8 @@ from watcher.log.console import CLEAR_LINE, Tally, outcome, plain
 from watcher.model import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from watcher.app import App
     from watcher.config.schema import Settings
     from watcher.log import Level
@@ -54,12 +56,16 @@ class DemoLog:
 
     def event(self, event: Event, **fields: Any) -> None:
         """One line on standard output for each image that ended; the daemon's own life is left out."""
+        self.write(event, fields)
+
+    def write(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """As above."""
         if event in (Event.IMAGE_STORED, Event.IMAGE_FAILED):
             self.endings.append({**fields, "event": str(event)})
         if event is Event.IMAGE_IGNORED:
             self.ignored[fields["file"]] = outcome(fields)
         if not event.startswith(("service.", "folder.")):
-            self.log.event(event, **fields)
+            self.log.write(event, fields)
 
     def written(self) -> None:
         """Each line is written when `event` returns."""

@@ -13,9 +13,9 @@ from watcher.model import ENDINGS, Event, IgnoredReason, timestamp
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from structlog.typing import EventDict, WrappedLogger
+    from structlog.typing import EventDict
 
     from watcher.log.console import LineStyle, Tally
 
@@ -49,6 +49,7 @@ LEVELS: Final[dict[Event, Level]] = {
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 """Kept: to make one takes longer than it takes for a line."""
+_HEAD: Final = ("timestamp", "level", "event")
 _COUNTED: Final = ENDINGS | {Event.IMAGE_UNCHANGED, Event.IMAGE_IGNORED}
 """What a Tally is made of."""
 _NUMBERS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -77,6 +78,9 @@ class LevelledLog(Protocol):
     def event(self, event: Event, **fields: Any) -> None:
         """Write one line; the level follows from the event."""
 
+    def write(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """The same for fields that are gathered already. They stay as they are."""
+
     def written(self) -> Future[None] | None:
         """Done when every line so far is written, or lost. None where that is so already."""
 
@@ -96,18 +100,23 @@ class JsonLog:
         self._out = out if out is not None else sys.stdout
         self._torn = False
         renderer: Any = structlog.processors.JSONRenderer(_line_of) if look is None else ConsoleRenderer(look)
-        self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(self._out), processors=[_plain_level, renderer], wrapper_class=structlog.BoundLogger
-        ).bind()  # else each line would make a logger of its own
+        logger = structlog.wrap_logger(
+            structlog.WriteLogger(self._out), processors=[renderer], wrapper_class=structlog.BoundLogger
+        )
+        # bound once, else each line would make a logger of its own; what a person looks for first stands at the left
+        self._logger = logger.bind(**dict.fromkeys(_HEAD))
 
     def event(self, event: Event, **fields: Any) -> None:
         """Write one line, unless the level is below the one asked for. A given `timestamp` is kept."""
+        self.write(event, fields)
+
+    def write(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """As above."""
         level = level_of(event, fields.get("reason"))
         if _NUMBERS[level] < _NUMBERS[self.level]:
             return
-        fields.pop("level", None)
-        stamp = fields.pop("timestamp", None) or timestamp(self._clock())
-        rest = {key: value for key, value in fields.items() if key != "event"}
+        stamp = fields.get("timestamp") or timestamp(self._clock())
+        rest = {key: value for key, value in fields.items() if key not in _HEAD}
         try:
             if self._torn:
                 self._out.write("\n")
@@ -133,6 +142,14 @@ class LogInFront:
     def __init__(self, log: LevelledLog) -> None:
         self._log = log
 
+    def event(self, event: Event, **fields: Any) -> None:
+        """Write one line; the level follows from the event."""
+        self.write(event, fields)
+
+    def write(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """Hand it on, as it is."""
+        self._log.write(event, fields)
+
     @property
     def level(self) -> Level:
         """The other log's."""
@@ -154,11 +171,11 @@ class CountingLog(LogInFront):
         super().__init__(log)
         self._tally = tally
 
-    def event(self, event: Event, **fields: Any) -> None:
+    def write(self, event: Event, fields: Mapping[str, Any]) -> None:
         """Count it, and hand it on."""
         if event in _COUNTED:
             self._tally.note({**fields, "event": str(event), "level": level_of(event, fields.get("reason"))})
-        self._log.event(event, **fields)
+        self._log.write(event, fields)
 
 
 def _line_of(fields: EventDict, *, default: Callable[[Any], Any]) -> str:
@@ -167,12 +184,6 @@ def _line_of(fields: EventDict, *, default: Callable[[Any], Any]) -> str:
         return _ENCODER.encode(fields)
     except TypeError:
         return json.dumps(fields, ensure_ascii=False, default=default)
-
-
-def _plain_level(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-    """`timestamp`, `level`, `event` first: a person reads a line from its left."""
-    head = {key: fields.pop(key) for key in ("timestamp", "level", "event")}
-    return {**head, **fields}
 
 
 def line_fields(event: Event, now: float, **fields: Any) -> dict[str, Any]:

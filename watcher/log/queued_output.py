@@ -22,7 +22,7 @@ from watcher.log import LogInFront, level_of
 from watcher.model import ENDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from watcher.log import LevelledLog
     from watcher.model import Event
@@ -188,10 +188,10 @@ class QueuedLog(LogInFront):
         super().__init__(log)
         self._stream = stream
 
-    def event(self, event: Event, **fields: Any) -> None:
+    def write(self, event: Event, fields: Mapping[str, Any]) -> None:
         """Write one line, without waiting for who reads it."""
         self._stream.keep = event in ENDINGS or level_of(event, fields.get("reason")) in ("warning", "error")
-        self._log.event(event, **fields)
+        self._log.write(event, fields)
 
     def written(self) -> asyncio.Future[None]:
         """Done when every line so far is written, or lost."""

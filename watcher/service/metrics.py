@@ -10,7 +10,7 @@ from watcher.model import Event
 from watcher.shown.report import API_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from watcher.shown.figures import Status
 
@@ -120,7 +120,7 @@ class Metrics:
 
     # --- what is counted ------------------------------------------------------------------------------------------------------
 
-    def event(self, event: Event, fields: dict[str, Any]) -> None:
+    def event(self, event: Event, fields: Mapping[str, Any]) -> None:
         """Count an event of the log."""
         folder = str(fields.get("folder", ""))
         if event in _ENDINGS:
@@ -144,7 +144,7 @@ class Metrics:
     def _health(self, what: str) -> Gauge:
         return {"audit": self._audit, "manifest": self._manifest}.get(what, self._journal)
 
-    def _stored(self, folder: str, fields: dict[str, Any]) -> None:
+    def _stored(self, folder: str, fields: Mapping[str, Any]) -> None:
         size, saved = (fields.get("output") or {}).get("size"), fields.get("saved_bytes")
         if size is not None and saved is not None:
             self._bytes_in.labels(folder).inc(size + saved)

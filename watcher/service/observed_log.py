@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from watcher.log import LogInFront
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from watcher.log import LevelledLog
     from watcher.model import Event
@@ -18,14 +18,14 @@ class ObservedLog(LogInFront):
 
     def __init__(self, log: LevelledLog) -> None:
         super().__init__(log)
-        self._observers: list[Callable[[Event, dict[str, Any]], None]] = []
+        self._observers: list[Callable[[Event, Mapping[str, Any]], None]] = []
 
-    def observe(self, observer: Callable[[Event, dict[str, Any]], None]) -> None:
+    def observe(self, observer: Callable[[Event, Mapping[str, Any]], None]) -> None:
         """Call `observer` at each event from now on, in the thread that logs it. It must be quick and never raise."""
         self._observers.append(observer)
 
-    def event(self, event: Event, **fields: Any) -> None:
-        """Write one line; the level follows from the event."""
-        self._log.event(event, **fields)
+    def write(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """Write one line, and tell the observers."""
+        self._log.write(event, fields)
         for observer in self._observers:
             observer(event, fields)

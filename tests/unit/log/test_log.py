@@ -8,8 +8,10 @@ import json
 
 import pytest
 
-from watcher.log import JsonLog, level_of, line_fields
+from watcher.log import CountingLog, JsonLog, level_of, line_fields
+from watcher.log.console import Tally
 from watcher.model import Event
+from watcher.service.observed_log import ObservedLog
 
 
 def log(out: io.StringIO, **options: str) -> JsonLog:
@@ -101,3 +103,24 @@ def test_a_log_that_cannot_be_written_stops_nothing(capsys: pytest.CaptureFixtur
 
     assert 1 == capsys.readouterr().err.count("log lines are lost")
     assert "service.stopped" == json.loads(out.getvalue().splitlines()[1])["event"]
+
+
+def test_logs_in_front_hand_the_fields_on_as_they_are() -> None:
+    """Each sees the whole line, whatever the level is; nobody changes what the caller holds."""
+    out, tally = io.StringIO(), Tally()
+    seen: list[tuple[Event, dict[str, object]]] = []
+    front = ObservedLog(CountingLog(log(out), tally))
+    front.observe(lambda event, fields: seen.append((event, dict(fields))))
+    fields = {"timestamp": "then", "level": "debug", "event": "other", "id": "x", "output": {"size": 5}, "input": {"size": 9}}
+    before = json.dumps(fields)
+
+    front.write(Event.IMAGE_STORED, fields)
+    front.event(Event.IMAGE_REQUESTED, id="x")
+
+    assert json.dumps(fields) == before
+    assert seen == [(Event.IMAGE_STORED, fields), (Event.IMAGE_REQUESTED, {"id": "x"})]
+    assert tally.counts["stored"] == 1
+    assert (tally.bytes_in, tally.bytes_out) == (9, 5)
+    line = json.loads(out.getvalue())
+    assert list(line.items())[:3] == [("timestamp", "then"), ("level", "info"), ("event", "image.stored")]
+    assert line["output"] == {"size": 5}

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from watcher.log import Level
     from watcher.model import Event, Record
@@ -22,7 +22,11 @@ class RecordingLog:
 
     def event(self, event: Event, **fields: Any) -> None:
         """Keep one line."""
-        self.lines.append((event, fields))
+        self.write(event, fields)
+
+    def write(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """As above."""
+        self.lines.append((event, dict(fields)))
         self._more.set()
 
     def written(self) -> None:
