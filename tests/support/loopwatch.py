@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -169,6 +170,7 @@ def frames_of_threads() -> dict[int, FrameType]:
             gc.enable()
 
 
+@cache
 def _interpreter_memory() -> range:
     """Where the interpreter keeps its own lock: the mapping that holds its state. All other locks lie on the heap."""
     state = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))

@@ -11,11 +11,12 @@ import socket
 import struct
 import sys
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 
 from tests.support.engine import Client, Sources, running_engine, serving_sources, wait_until
@@ -34,6 +35,13 @@ def redirect(location: str) -> Handler:
         return web.Response(status=302, headers={"Location": location})
 
     return answer
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """Of an engine that may reach no inner address, which a module's tests have in common."""
+    async with running_engine(tmp_path_factory.mktemp("closed"), {"allow_private": []}) as client:
+        yield client
 
 
 @pytest.mark.parametrize(
@@ -62,11 +70,10 @@ def redirect(location: str) -> Handler:
         "http://255.255.255.255/",
     ],
 )
-async def test_nothing_but_public_addresses_is_fetched(tmp_path: Path, sources: Sources, url: str) -> None:
+async def test_nothing_but_public_addresses_is_fetched(closed: Client, sources: Sources, url: str) -> None:
     """By default no inner address is connected to, however it is written; the cause is said."""
     sources.add("/a.jpg", jpeg())
-    async with running_engine(tmp_path, {"allow_private": []}) as client:
-        status, message = await client.refused({"url": url.format(port=sources.port)})
+    status, message = await closed.refused({"url": url.format(port=sources.port)})
     assert status == 422
     assert "public address" in message or "cannot be" in message
     assert sources.requests == []
@@ -123,41 +130,41 @@ async def test_a_name_that_resolves_inside_is_refused_at_every_resolution(
         "http://127.0.0.1:1/\ud800",
     ],
 )
-async def test_odd_addresses_are_refused_cleanly(client: Client, url: str) -> None:
+async def test_odd_addresses_are_refused_cleanly(standing: Client, url: str) -> None:
     """What is no address, or none that leads anywhere, is a 422, never a failure of the engine."""
-    assert (await client.refused({"url": url}))[0] == 422
+    assert (await standing.refused({"url": url}))[0] == 422
 
 
 @pytest.mark.parametrize("location", ["http://169.254.169.254/", "http://[::1]:80/", "http://10.1.2.3/x", "//192.168.0.1/x"])
-async def test_a_redirect_inside_is_refused(client: Client, sources: Sources, location: str) -> None:
+async def test_a_redirect_inside_is_refused(standing: Client, sources: Sources, location: str) -> None:
     """Where a redirect leads is judged like an address that was asked for."""
     sources.answers["/to"] = redirect(location)
-    status, message = await client.refused({"url": sources.url("/to")})
+    status, message = await standing.refused({"url": sources.url("/to")})
     assert (status, "public address" in message) == (422, True)
 
 
-async def test_redirects_are_followed_for_a_while(client: Client, sources: Sources) -> None:
+async def test_redirects_are_followed_for_a_while(standing: Client, sources: Sources) -> None:
     """A few redirects are followed, relative ones too; a loop is refused."""
     sources.answers["/one"] = redirect("/two")
     sources.answers["/two"] = redirect(sources.add("/a.jpg", jpeg()))
     sources.answers["/loop"] = redirect("/loop")
-    assert (await client.fetch({"url": sources.url("/one")}))[0] == 200
-    status, message = await client.refused({"url": sources.url("/loop")})
+    assert (await standing.fetch({"url": sources.url("/one")}))[0] == 200
+    status, message = await standing.refused({"url": sources.url("/loop")})
     assert (status, "redirects more than 5 times" in message) == (422, True)
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://example.com/x", "gopher://x/", "http://[::1", "http://:80/"])
-async def test_a_redirect_to_what_is_not_http_is_refused(client: Client, sources: Sources, location: str) -> None:
+async def test_a_redirect_to_what_is_not_http_is_refused(standing: Client, sources: Sources, location: str) -> None:
     """Only http and https are spoken."""
     sources.answers["/to"] = redirect(location)
-    assert (await client.refused({"url": sources.url("/to")}))[0] == 422
+    assert (await standing.refused({"url": sources.url("/to")}))[0] == 422
 
 
-async def test_what_goes_along_with_a_fetch(client: Client, sources: Sources) -> None:
+async def test_what_goes_along_with_a_fetch(standing: Client, sources: Sources) -> None:
     """The documented User-Agent, the caller's headers, and user and password of the address as Basic auth, decoded."""
     sources.add("/a.jpg", jpeg())
     url = f"http://us%65r:p%40ss@127.0.0.1:{sources.port}/a.jpg?a=%2Fb+c"
-    await client.fetch({"url": url, "headers": {"X-Second-Secret": "s"}})
+    await standing.fetch({"url": url, "headers": {"X-Second-Secret": "s"}})
     request = sources.requests[0]
     assert request.headers["User-Agent"] == "Compressor/1.0 (+https://compressor.app)"
     assert request.headers["X-Second-Secret"] == "s"
@@ -165,22 +172,22 @@ async def test_what_goes_along_with_a_fetch(client: Client, sources: Sources) ->
     assert request.raw_path == "/a.jpg?a=%2Fb+c"
 
 
-async def test_secrets_do_not_follow_a_redirect_to_another_origin(client: Client, sources: Sources) -> None:
+async def test_secrets_do_not_follow_a_redirect_to_another_origin(standing: Client, sources: Sources) -> None:
     """The caller's headers and the address's password are for the origin they were given for."""
     async with serving_sources() as other:
         sources.answers["/to"] = redirect(other.add("/a.jpg", jpeg()))
         url = sources.url("/to").replace("http://", "http://user:password@")
-        status, _ = await client.fetch({"url": url, "headers": {"X-Second-Secret": "s"}})
+        status, _ = await standing.fetch({"url": url, "headers": {"X-Second-Secret": "s"}})
         assert status == 200
         assert "X-Second-Secret" in sources.requests[0].headers
         assert not {"X-Second-Secret", "Authorization"} & set(other.requests[0].headers)
 
 
-async def test_no_failure_repeats_what_is_secret_in_an_address(client: Client, sources: Sources) -> None:
+async def test_no_failure_repeats_what_is_secret_in_an_address(standing: Client, sources: Sources) -> None:
     """Query, password and path of the source's address are in no error message."""
     url = f"http://user:passw0rd@127.0.0.1:{sources.port}/t/t0ken/a.jpg?signature=s1gnature"
-    _, missing = await client.refused({"url": url})
-    _, refused = await client.refused({"url": url.replace(f":{sources.port}/", ":1/")})
+    _, missing = await standing.refused({"url": url})
+    _, refused = await standing.refused({"url": url.replace(f":{sources.port}/", ":1/")})
     for secret in ("passw0rd", "t0ken", "s1gnature"):
         assert secret not in missing + refused
 
@@ -188,14 +195,14 @@ async def test_no_failure_repeats_what_is_secret_in_an_address(client: Client, s
 @pytest.mark.parametrize(
     ("status", "words"), [(404, "404"), (403, "403"), (500, "500"), (204, "204"), (206, "206"), (304, "304")]
 )
-async def test_a_source_that_does_not_answer_200_is_named(client: Client, sources: Sources, status: int, words: str) -> None:
+async def test_a_source_that_does_not_answer_200_is_named(standing: Client, sources: Sources, status: int, words: str) -> None:
     """422 with the status that the source gave."""
 
     async def answer(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=status)
 
     sources.answers["/x"] = answer
-    code, message = await client.refused({"url": sources.url("/x")})
+    code, message = await standing.refused({"url": sources.url("/x")})
     assert (code, words in message) == (422, True)
 
 
@@ -246,7 +253,7 @@ async def test_a_source_that_drips_is_given_up(tmp_path: Path, sources: Sources)
         assert (status, "longer than 500 ms" in message) == (422, True)
 
 
-async def test_a_source_that_breaks_off_is_named(client: Client, sources: Sources) -> None:
+async def test_a_source_that_breaks_off_is_named(standing: Client, sources: Sources) -> None:
     """Half an answer is no image."""
 
     async def half(request: web.BaseRequest) -> web.StreamResponse:
@@ -259,7 +266,7 @@ async def test_a_source_that_breaks_off_is_named(client: Client, sources: Source
         return response
 
     sources.answers["/half"] = half
-    status, message = await client.refused({"url": sources.url("/half")})
+    status, message = await standing.refused({"url": sources.url("/half")})
     assert (status, "broke off" in message) == (422, True)
 
 
@@ -290,12 +297,12 @@ BOMBS["ico"] = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 1, len(BOMB
 
 
 @pytest.mark.parametrize("name", BOMBS)
-async def test_a_bomb_is_refused_and_the_engine_goes_on(client: Client, sources: Sources, name: str) -> None:
+async def test_a_bomb_is_refused_and_the_engine_goes_on(standing: Client, sources: Sources, name: str) -> None:
     """What would unpack into gigabytes is a 422 within seconds; the next image is served."""
     async with asyncio.timeout(30):
-        status, _ = await client.refused({"url": sources.add("/bomb", BOMBS[name])})
+        status, _ = await standing.refused({"url": sources.add("/bomb", BOMBS[name])})
     assert status == 422
-    assert (await client.fetch({"url": sources.add("/a.jpg", jpeg())}))[0] == 200
+    assert (await standing.fetch({"url": sources.add("/a.jpg", jpeg())}))[0] == 200
 
 
 def worker_ids(client: Client) -> tuple[int, ...]:

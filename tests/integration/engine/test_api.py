@@ -26,18 +26,18 @@ def basic(user: str, password: str = "") -> dict[str, str]:
 
 
 @pytest.mark.parametrize("headers", [basic(KEY), {"Authorization": f"Bearer {KEY}"}, {"Authorization": f"bearer {KEY}"}])
-async def test_both_ways_of_presenting_the_key_are_taken(client: Client, headers: dict[str, str]) -> None:
+async def test_both_ways_of_presenting_the_key_are_taken(standing: Client, headers: dict[str, str]) -> None:
     """HTTP Basic with the key as user and an empty password, and Bearer: /account says that the key works."""
-    status, answer = await client.call("GET", "/1.0/account", headers=headers)
+    status, answer = await standing.call("GET", "/1.0/account", headers=headers)
     assert (status, answer["success"]) == (200, True)
 
 
-async def test_a_load_balancer_needs_no_key(client: Client, sources: Sources) -> None:
+async def test_a_load_balancer_needs_no_key(standing: Client, sources: Sources) -> None:
     """`/healthz` answers anybody; where the balancer ends TLS, addresses of outputs say https."""
-    async with client.session.get(client.url("/healthz")) as response:
+    async with standing.session.get(standing.url("/healthz")) as response:
         assert (response.status, await response.text()) == (200, "ok\n")
-    headers = {**client.headers, "X-Forwarded-Proto": "https", "Host": "engine.example.com"}
-    _, answer = await client.call("POST", "/1.0/fetch", headers=headers, json={"url": sources.add("/a.jpg", jpeg())})
+    headers = {**standing.headers, "X-Forwarded-Proto": "https", "Host": "engine.example.com"}
+    _, answer = await standing.call("POST", "/1.0/fetch", headers=headers, json={"url": sources.add("/a.jpg", jpeg())})
     assert answer["url"].startswith("https://engine.example.com/")
 
 
@@ -55,9 +55,9 @@ async def test_a_load_balancer_needs_no_key(client: Client, sources: Sources) ->
     ],
 )
 @pytest.mark.parametrize(("method", "path"), [("GET", "/1.0/account"), ("POST", "/1.0/fetch"), ("GET", "/1.0/jobs/x")])
-async def test_without_a_known_key_nothing_is_told(client: Client, headers: dict[str, str], method: str, path: str) -> None:
+async def test_without_a_known_key_nothing_is_told(standing: Client, headers: dict[str, str], method: str, path: str) -> None:
     """401 in the error envelope, with a challenge; the key is not repeated."""
-    async with client.session.request(method, client.url(path), headers=headers) as response:
+    async with standing.session.request(method, standing.url(path), headers=headers) as response:
         answer = await response.json()
         assert response.status == 401
         assert response.headers["WWW-Authenticate"].startswith("Basic")
@@ -85,22 +85,22 @@ async def test_without_a_known_key_nothing_is_told(client: Client, headers: dict
     ],
 )
 async def test_every_refusal_has_its_status_and_the_envelope(
-    client: Client, method: str, path: str, options: dict[str, Any], expected: int
+    standing: Client, method: str, path: str, options: dict[str, Any], expected: int
 ) -> None:
     """Status and `code` agree, and `message` is words for a person."""
-    headers = {**client.headers, **options.pop("headers", {})}
-    status, answer = await client.call(method, path, headers=headers, **options)
+    headers = {**standing.headers, **options.pop("headers", {})}
+    status, answer = await standing.call(method, path, headers=headers, **options)
     assert status == expected
     assert (answer["success"], answer["code"], bool(answer["id"]), bool(answer["message"])) == (False, expected, True, True)
 
 
-async def test_a_405_says_what_is_allowed(client: Client) -> None:
+async def test_a_405_says_what_is_allowed(standing: Client) -> None:
     """The Allow header names the method that the address takes."""
-    async with client.session.get(client.url("/1.0/fetch"), headers=client.headers) as response:
+    async with standing.session.get(standing.url("/1.0/fetch"), headers=standing.headers) as response:
         assert response.headers["Allow"] == "POST"
 
 
-async def test_unknown_fields_are_all_named(client: Client) -> None:
+async def test_unknown_fields_are_all_named(standing: Client) -> None:
     """One answer names every field that is not known or not right, with its place."""
     body = {
         "url": "https://example.com/a.jpg",
@@ -108,7 +108,7 @@ async def test_unknown_fields_are_all_named(client: Client) -> None:
         "image": {"rotate": 90, "resize": {"width": 0, "background": "#fff"}},
         "store": {"id": "local", "path": "/absolute", "colour": 1},
     }
-    status, message = await client.refused(body)
+    status, message = await standing.refused(body)
     assert status == 422
     for place in ("video", "image.rotate", "image.resize.background", "image.resize.width", "store.bucket", "store.region"):
         assert place in message
@@ -134,10 +134,10 @@ async def test_unknown_fields_are_all_named(client: Client) -> None:
     ],
 )
 async def test_store_parameters_are_checked_before_anything_is_fetched(
-    client: Client, sources: Sources, changes: dict[str, Any], named: str
+    standing: Client, sources: Sources, changes: dict[str, Any], named: str
 ) -> None:
     """A store that cannot be meant is a 422 that names the parameter, and the source is never asked for."""
-    status, message = await client.refused({"url": sources.add("/a.jpg", jpeg()), "store": local_store(**changes)})
+    status, message = await standing.refused({"url": sources.add("/a.jpg", jpeg()), "store": local_store(**changes)})
     assert status == 422
     assert named in message
     assert sources.requests == []
@@ -180,10 +180,10 @@ async def test_a_temporary_address_ends(tmp_path: Path, sources: Sources) -> Non
 
 
 @pytest.mark.parametrize("tail", ["../../engine-jobs.db", "..%2f..%2fengine-jobs.db", "other.jpeg", "%2e%2e"])
-async def test_a_temporary_address_leads_nowhere_else(client: Client, sources: Sources, tail: str) -> None:
+async def test_a_temporary_address_leads_nowhere_else(standing: Client, sources: Sources, tail: str) -> None:
     """No other name of a result's folder, and nothing above it, can be read."""
-    _, answer = await client.fetch({"url": sources.add("/a.jpg", jpeg())})
-    async with client.session.get(answer["url"].rpartition("/")[0] + "/" + tail) as response:
+    _, answer = await standing.fetch({"url": sources.add("/a.jpg", jpeg())})
+    async with standing.session.get(answer["url"].rpartition("/")[0] + "/" + tail) as response:
         assert response.status == 404
 
 

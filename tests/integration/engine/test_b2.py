@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.support.b2_quirks import B2Quirks, Fault, b2_quirks
 from tests.support.engine import Client, Sources, running_engine
@@ -19,13 +20,13 @@ from watcher.engine.connectors import StoreError
 from watcher.s3.client import TRIES, S3Client
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def b2(s3: S3Server) -> AsyncIterator[B2Quirks]:  # noqa: F811 - the fixture imported above
     async with b2_quirks(s3) as quirks:
         yield quirks
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def engine(tmp_path: Path, b2: B2Quirks) -> AsyncIterator[Client]:
     connector = {
         "kind": "b2",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 
 from tests.support.engine import Client, Sources, local_store, running_engine, stored_file, wait_until
@@ -18,7 +19,7 @@ from watcher.engine.server import Capacity
 SMALL = Capacity(async_above=20_000)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def small_client(tmp_path: Path) -> AsyncIterator[Client]:
     """An engine for which everything above 20 kB is large."""
     async with running_engine(tmp_path, capacity=SMALL) as client:

@@ -503,25 +503,28 @@ def notice_block(artist: bytes, notice: bytes) -> bytes:
     return head + entries + bytes(4) + first + second
 
 
+SMALL_PHOTO = photograph(160, 100)
+
+
 def noticed_jpeg(block: bytes, quality: int) -> bytes:
-    content = jpeg(quality=quality, optimize=True)
+    content = jpeg(*SMALL_PHOTO.size, quality=quality, optimize=True)
     payload = b"Exif\0\0" + block
     return content[:2] + b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload + content[2:]
 
 
 def noticed_heic(block: bytes) -> bytes:
     buffer = io.BytesIO()
-    pillow_heif.from_pillow(photograph()).save(buffer, quality=90, exif=b"Exif\0\0" + block)
+    pillow_heif.from_pillow(SMALL_PHOTO).save(buffer, quality=90, exif=b"Exif\0\0" + block)
     return buffer.getvalue()
 
 
 HOLDERS = {
     "jpeg encoded anew": lambda block: noticed_jpeg(block, 95),
     "jpeg kept": lambda block: noticed_jpeg(block, 15),
-    "webp": lambda block: encoded(photograph(), "WEBP", quality=90, exif=b"Exif\0\0" + block),
-    "webp kept": lambda block: encoded(photograph(), "WEBP", quality=5, exif=b"Exif\0\0" + block),
-    "png": lambda block: encoded(photograph(), "PNG", exif=b"Exif\0\0" + block),
-    "avif": lambda block: encoded(photograph(), "AVIF", quality=90, exif=b"Exif\0\0" + block),
+    "webp": lambda block: encoded(SMALL_PHOTO, "WEBP", quality=90, exif=b"Exif\0\0" + block),
+    "webp kept": lambda block: encoded(SMALL_PHOTO, "WEBP", quality=5, exif=b"Exif\0\0" + block),
+    "png": lambda block: encoded(SMALL_PHOTO, "PNG", exif=b"Exif\0\0" + block),
+    "avif": lambda block: encoded(SMALL_PHOTO, "AVIF", quality=90, exif=b"Exif\0\0" + block),
     "heic": noticed_heic,
 }
 
@@ -561,7 +564,7 @@ def test_tiff_and_gif_carry_the_notice_too(tmp_path: Path) -> None:
 )
 def test_a_png_text_may_have_a_name_with_any_letters(tmp_path: Path, text: bytes, resize: Resize | None) -> None:
     """Latin-1, as PNG allows."""
-    assert make(tmp_path, with_chunks(encoded(photograph(), "PNG"), text), resize=resize).outcome.output_format == "png"
+    assert make(tmp_path, with_chunks(encoded(SMALL_PHOTO, "PNG"), text), resize=resize).outcome.output_format == "png"
 
 
 @pytest.mark.parametrize("gravity", ["center", "top", "bottom"])
