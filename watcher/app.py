@@ -23,6 +23,7 @@ from watcher.clock import SystemClock
 from watcher.compressor.circuit_state import Phase
 from watcher.model import Event
 from watcher.network.proxies import Proxies
+from watcher.one_processor import keep_together
 from watcher.service.control import Control
 from watcher.service.lifecycle import Lifecycle
 from watcher.service.observed_log import ObservedLog
@@ -205,6 +206,7 @@ def _start_routines(app: App, overview: Overview) -> None:
     """What runs beside the work, again and again."""
     life = app.context.life
     life.run(_heartbeat(app, overview), "heartbeat")
+    life.run(keep_together(app.context.clock), "one processor")
     signs = life.run(Vitals(app.checks(), app.context.notifier, app.context.clock).keep_giving(), "signs of life")
     life.on_stop(signs.cancel)  # systemd wants none any more, and parts that end in order are not stuck
     life.run(_housekeeping(app), "housekeeping")

@@ -178,6 +178,11 @@ class Service:
         """One of systemd's properties of the unit."""
         return self.box.ctl("show", self.unit, "-p", name, "--value").stdout.strip()
 
+    def process_status(self) -> dict[str, str]:
+        """What the kernel says of the main process (proc_pid_status(5))."""
+        text = self.box.path(f"/proc/{self.show('MainPID')}/status").read_text()
+        return dict(row.split(":\t", 1) for row in text.splitlines() if ":\t" in row)
+
     def records(self) -> list[dict[str, Any]]:
         """What journald has of the unit since this object was made."""
         found = self.box.call("log", "-u", self.unit, "-o", "json", "--no-pager", f"--after-cursor={self.cursor}")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,25 @@ def test_an_exit_waits_for_no_thread_that_hangs() -> None:
         "early.leave(lambda: sys.exit(run_to_the_end(work())))\n"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 7
+
+
+def processors(pid: int) -> set[frozenset[int]]:
+    """Where the threads of a process may run."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):  # a thread that ended meanwhile
+            found.add(frozenset(os.sched_getaffinity(int(task.name))))
+    return found
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one processor only")
+def test_the_daemon_keeps_its_threads_on_one_processor_and_nobody_elses(tmp_path: Path, standin: StandinProcess) -> None:
+    """The process that tells receivers runs everywhere."""
+    everywhere = frozenset(os.sched_getaffinity(0))
+    world = World(tmp_path, standin, changes={"notify": {"cms": {"url": "http://127.0.0.1:9/"}}})
+    with Daemon(world.config, KEY) as daemon:
+        pid = daemon.process.pid
+        wait_until(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text().strip())
+        wait_until(lambda: any(len(each) == 1 for each in processors(pid)))
+        notifier = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        assert processors(notifier) == {everywhere}

@@ -17,6 +17,7 @@ from watcher.config.units import human_duration
 from watcher.engine.refusal import DISK_TROUBLE, Refusal, disk_trouble, unprocessable
 from watcher.engine.work import read_answer
 from watcher.errors import Unavailable
+from watcher.one_processor import THREADS
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -103,15 +104,16 @@ class WorkerPool:
 
     async def _begin(self) -> Process:
         try:
-            return await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=_environment(),
-                limit=_LONGEST_ANSWER,
-                start_new_session=True,
-            )
+            with THREADS.apart():
+                return await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.DEVNULL,
+                    env=_environment(),
+                    limit=_LONGEST_ANSWER,
+                    start_new_session=True,
+                )
         except OSError as error:  # no descriptor, no memory, no process more
             problem = f"the engine cannot begin a worker process: {error.strerror}"
             raise disk_trouble(error) or Refusal(DISK_TROUBLE, problem, retry_after=30) from None

@@ -13,6 +13,7 @@ import threading
 from typing import Final
 
 from watcher.intake.pools import made_progress
+from watcher.one_processor import THREADS
 
 LARGEST_BYTES: Final = 256 * 1024
 """A larger file is better sent by the kernel."""
@@ -68,10 +69,11 @@ class Contents:
         if self.held is not None:
             return hashlib.sha1(self.held, usedforsecurity=False).hexdigest()
         digest, offset = hashlib.sha1(usedforsecurity=False), 0
-        while block := os.pread(self.descriptor, _HASH_BLOCK, offset):
-            digest.update(block)
-            offset += len(block)
-            made_progress()
+        with THREADS.apart():
+            while block := os.pread(self.descriptor, _HASH_BLOCK, offset):
+                digest.update(block)
+                offset += len(block)
+                made_progress()
         return digest.hexdigest()
 
     def leave_file(self) -> None:

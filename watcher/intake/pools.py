@@ -13,12 +13,14 @@ import threading
 import time
 import traceback
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from watcher.errors import NotAnswering
+from watcher.one_processor import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +53,10 @@ class Lane(StrEnum):
 
 WIDTHS: Final = {Lane.PROBE: 1, Lane.INTAKE: 2, Lane.ORIGINALS: 4, Lane.DISPOSAL: 2, Lane.SERVING: 4}
 """Threads of one folder at most, by lane."""
+
+
+APART: Final = frozenset({Lane.DISPOSAL, Lane.SERVING})
+"""Lanes whose work is the kernel's: copying and sending."""
 
 
 class Pools(Protocol):
@@ -97,6 +103,7 @@ class _Crew:
     name: str
     width: int
     now: Callable[[], float]
+    apart: bool
     ready: threading.Condition = field(default_factory=threading.Condition)
     queue: deque[_LaneCall] = field(default_factory=deque)
     running: set[_LaneCall] = field(default_factory=set)
@@ -124,6 +131,10 @@ class _Crew:
             self.threads += 1
 
     def _serve(self) -> None:
+        with THREADS.apart() if self.apart else nullcontext():
+            self._run()
+
+    def _run(self) -> None:
         while (call := self._next()) is not None:
             _here.call = call
             try:
@@ -290,7 +301,7 @@ class RootPools:
     def _crew(self, root: Path, lane: Lane) -> _Crew:
         crew = self._crews.get((root, lane))
         if crew is None:
-            crew = self._crews[root, lane] = _Crew(f"{lane} of {root}", WIDTHS[lane], self._now)
+            crew = self._crews[root, lane] = _Crew(f"{lane} of {root}", WIDTHS[lane], self._now, lane in APART)
         return crew
 
     @staticmethod

@@ -18,6 +18,7 @@ from watcher.log import line_fields
 from watcher.model import Event
 from watcher.notify.plan import OUTAGES
 from watcher.notify.programs import environment_for
+from watcher.one_processor import THREADS
 from watcher.shown.report import ReceiverState
 
 if TYPE_CHECKING:
@@ -184,14 +185,15 @@ class NotifierSupervisor:
 
     async def _run_process(self) -> int | None:
         """From its start to its end; gives its exit status."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=environment_for(os.environ),
-            limit=_LONGEST_LINE,
-            start_new_session=True,
-        )
+        with THREADS.apart():
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=environment_for(os.environ),
+                limit=_LONGEST_LINE,
+                start_new_session=True,
+            )
         self._process = process
         self._is_up.set()
         try:
