@@ -16,6 +16,7 @@ from tests.support.standin import Fault, StandinProcess
 from tests.support.world import ENDINGS, KEY, World, free_address, said, small_image
 
 FILES = 300
+"""In the soak; of these tests' own there are as many to each life, and fewer lives."""
 LONGEST_LIFE_SECONDS = 0.7
 
 
@@ -181,19 +182,19 @@ def quick_ends() -> dict[str, object]:
     return {"drain": "100ms", "compressor": {"timeout": "3s"}, "publish": serve}
 
 
-def is_quiet(world: World, life: Life) -> bool:
+def is_quiet(world: World, life: Life, files: int) -> bool:
     """Whether all files have ended, by the audit file."""
     assert life.poll() is None, life.errors()
-    return len(world.endings()) >= FILES
+    return len(world.endings()) >= files
 
 
-def drop_and_end(world: World, nursery: Nursery, number: signal.Signals, ends: int, seed: int) -> int:
+def drop_and_end(world: World, nursery: Nursery, number: signal.Signals, files: int, ends: int, seed: int) -> int:
     """Drop the files while the daemon is ended at random moments, so often; gives how many requests were on their way then."""
     chance = said(seed)
-    in_flight, names = 0, [f"{each}.jpg" for each in range(FILES)]
+    in_flight, names = 0, [f"{each}.jpg" for each in range(files)]
     for end in range(ends):
         life = nursery.begin("run", "--config", world.config, log=world.log, environment=KEY)
-        share = names[end * FILES // ends : (end + 1) * FILES // ends]
+        share = names[end * files // ends : (end + 1) * files // ends]
         until = time.monotonic() + chance.uniform(0.02, LONGEST_LIFE_SECONDS)
         for name in share:
             world.put(name)
@@ -204,35 +205,39 @@ def drop_and_end(world: World, nursery: Nursery, number: signal.Signals, ends: i
     return in_flight
 
 
-def assert_each_once(world: World, in_flight: int) -> None:
+def assert_each_once(world: World, in_flight: int, files: int = FILES) -> None:
     """Each file one ending and one audit line; nothing paid for again but where the store could not know better."""
-    expected = {(str(world.drop / f"{number}.jpg"), None): ["stored"] for number in range(FILES)}
+    expected = {(str(world.drop / f"{number}.jpg"), None): ["stored"] for number in range(files)}
     assert expected == world.endings()
-    assert sorted(world.paid()) == sorted(f"products/{number}.jpg" for number in range(FILES))
-    again = sum(world.paid().values()) - FILES
+    assert sorted(world.paid()) == sorted(f"products/{number}.jpg" for number in range(files))
+    again = sum(world.paid().values()) - files
     print(f"{again} paid again, {in_flight} in flight at the ends, {world.standin.report()['struck']}")
     assert again <= in_flight
     world.assert_store_was_asked()
-    assert len(list(world.drop.iterdir())) == FILES
+    assert len(list(world.drop.iterdir())) == files
 
 
 @pytest.mark.parametrize(
-    ("number", "ends", "seed"),
-    [(signal.SIGKILL, 50, 1), (signal.SIGTERM, 16, 2)],
-    ids=["kill -9 fifty times", "SIGTERM sixteen times"],
+    ("number", "files", "ends", "seed"),
+    [
+        pytest.param(signal.SIGKILL, 120, 20, 1, id="kill -9 twenty times"),
+        pytest.param(signal.SIGTERM, 150, 8, 2, id="SIGTERM eight times"),
+        pytest.param(signal.SIGKILL, FILES, 50, 1, id="kill -9 fifty times", marks=pytest.mark.soak),
+        pytest.param(signal.SIGTERM, FILES, 16, 2, id="SIGTERM sixteen times", marks=pytest.mark.soak),
+    ],
 )
 def test_ends_at_random_moments_lose_nothing_and_pay_once(
-    tmp_path: Path, standin: StandinProcess, nursery: Nursery, number: signal.Signals, ends: int, seed: int
+    tmp_path: Path, standin: StandinProcess, nursery: Nursery, number: signal.Signals, files: int, ends: int, seed: int
 ) -> None:
-    """Three hundred drops, one ending each, although the daemon is ended again and again and answers are lost and late."""
+    """Each drop has one ending, although the daemon is ended again and again and answers are lost and late."""
     world = World(tmp_path, standin, changes=quick_ends())
     standin.set_faults(*MIXED)
-    in_flight = drop_and_end(world, nursery, number, ends, seed)
+    in_flight = drop_and_end(world, nursery, number, files, ends, seed)
     life = nursery.begin("run", "--config", world.config, log=world.log, environment=KEY)
-    wait_until(lambda: is_quiet(world, life))
+    wait_until(lambda: is_quiet(world, life, files), pause=0.1)
     assert 0 == life.stop()
 
-    assert_each_once(world, in_flight)
+    assert_each_once(world, in_flight, files)
     world.assert_audit_is_whole(nursery)
     assert_endings_are_logged(world)
 

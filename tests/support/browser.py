@@ -30,7 +30,7 @@ def chromium() -> Iterator[Browser]:
 
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
         environment = {**os.environ, "HOME": home}  # else it writes where another test looks that nobody does
-        arguments = ["--no-sandbox", "--disable-gpu"]
+        arguments = ["--no-sandbox", "--disable-gpu", "--in-process-gpu", "--disable-software-rasterizer"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, env=environment)
         try:
             yield browser
@@ -57,6 +57,12 @@ class Tab:
     def _hear(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.trouble.append(text)
+
+    def close(self) -> None:
+        """Have it hold nothing of a daemon any more, so that it can be taken to the next one."""
+        self.page.goto("about:blank")
+        self.page.context.clear_cookies()
+        self.trouble.clear()
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.base + path)

@@ -147,6 +147,7 @@ def fork(
     stdin: Descriptor = None,
     stdout: Descriptor = None,
     stderr: Descriptor = None,
+    start_new_session: bool = False,
     crash: Crash | None = None,
 ) -> Forked:
     """Begin one of ENTRANCES; the rest is as subprocess.Popen has it. `crash` is how it is to end."""
@@ -155,6 +156,7 @@ def fork(
         "arguments": [os.fsdecode(argument) for argument in arguments],
         "environment": environment,
         "cwd": os.fspath(cwd or Path.cwd()),
+        "session": start_new_session,
         "crash": None if crash is None else asdict(crash),
     }
     with contextlib.ExitStack() as theirs:
@@ -252,6 +254,8 @@ def _serve(server: socket.socket) -> None:
 def _become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     """The process that was asked for; returns or raises SystemExit as its entrance does."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request["session"]:
+        os.setsid()
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -1,4 +1,7 @@
-"""A terminal for the installed command: a pty of a given size, and what a person would see on it."""
+"""A terminal for the command: a pty of a given size, and what a person would see on it.
+
+The command is forked as tests/support/daemon.py does it; `installed=True` makes it the installed file.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from typing import Any, Self
 
 import pyte
 
-from tests.support.daemon import COMMAND, clean_environment
+from tests.support.daemon import COMMAND, Process, clean_environment, is_forked
+from tests.support.forks import fork
 
 PATIENCE_SECONDS = 60.0
 HISTORY = 5_000
@@ -25,7 +29,12 @@ class Terminal:
     """Runs the command in a terminal of so many columns and rows."""
 
     def __init__(
-        self, *arguments: str | Path, size: tuple[int, int] = (80, 24), environment: dict[str, str] | None = None, **options: Any
+        self,
+        *arguments: str | Path,
+        size: tuple[int, int] = (80, 24),
+        environment: dict[str, str] | None = None,
+        installed: bool = False,
+        **options: Any,
     ) -> None:
         self.columns, self.rows = size
         self.screen = pyte.HistoryScreen(self.columns, self.rows, history=HISTORY, ratio=0.5)
@@ -33,15 +42,13 @@ class Terminal:
         self.raw = b""
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", self.rows, self.columns, 0, 0))
-        self.process = subprocess.Popen(
-            [COMMAND, *map(str, arguments)],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            env=clean_environment(TERM="xterm-256color", **(environment or {})),
-            **options,
-        )
+        options |= {"stdin": slave, "stdout": slave, "stderr": slave, "start_new_session": True}
+        variables = clean_environment(TERM="xterm-256color", **(environment or {}))
+        self.process: Process
+        if installed or not is_forked(environment):
+            self.process = subprocess.Popen([COMMAND, *map(str, arguments)], env=variables, **options)
+        else:
+            self.process = fork(arguments, environment=variables, **options)
         os.close(slave)
 
     def __enter__(self) -> Self:

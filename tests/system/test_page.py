@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 WHOLE = jpeg(320, 200)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 FORMS = {"url": "URL", "markdown": "Markdown", "html": "HTML", "picture": "Picture with renditions"}
 REFUSED = Fault("status", status=422, file="bad*", message="the picture is broken")
 
@@ -91,13 +92,22 @@ def admin_address(daemon: Daemon) -> str:
     return str(daemon.events("service.ready")[0]["admin_url"])
 
 
-@pytest.fixture
-def seen(browser: Browser, place: Place) -> Iterator[Tab]:
-    with tab(browser, place.base) as opened:
-        opened.open()
-        opened.page.wait_for_function("document.getElementById('live').textContent === 'live'")
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Tab]:
+    """A tab as wide as a desktop that is taken from daemon to daemon: to open one takes longer than what most tests do in it."""
+    with tab(browser, "about:blank") as opened:
         yield opened
-        assert opened.trouble == []
+
+
+@pytest.fixture
+def seen(window: Tab, place: Place) -> Iterator[Tab]:
+    window.base = place.base
+    window.open()
+    window.page.wait_for_function("document.getElementById('live').textContent === 'live'")
+    yield window
+    trouble = list(window.trouble)
+    window.close()
+    assert trouble == []
 
 
 def test_a_drop_is_on_an_open_page_within_a_second(place: Place, seen: Tab) -> None:
@@ -285,9 +295,8 @@ def test_file_names_are_only_text(place: Place, seen: Tab) -> None:
     assert seen.page.locator("h1").inner_text() == name
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_scrolls_sideways_on_a_phone(browser: Browser, place: Place, scheme: str) -> None:
-    """At 375 px, with long names in every place."""
+def test_nothing_scrolls_sideways_on_a_phone(browser: Browser, place: Place) -> None:
+    """At 375 px, with long names in every place, light and dark."""
     place.standin.set_faults(REFUSED)
     long = "a-very-long-name-without-any-space-in-it-" * 4
     for name in (f"bad-{long}.jpg", f"good-{long}.jpg"):
@@ -295,16 +304,17 @@ def test_nothing_scrolls_sideways_on_a_phone(browser: Browser, place: Place, sch
     place.world.put(f"notes-{long}.jpg", b"words")
     place.daemon.wait_for("image.stored")
     line = place.daemon.wait_for("image.failed")[0]
-    with tab(browser, place.base, viewport={"width": 375, "height": 800}, color_scheme=scheme) as phone:
+    with tab(browser, place.base, viewport={"width": 375, "height": 800}) as phone:
         for path in ("/", f"/images/{line['id']}", "/search?q=good", "/search?q=nothing", "/images/nobody"):
-            phone.open(path)
-            assert not phone.scrolls_sideways(), path
+            for scheme in SCHEMES:
+                phone.page.emulate_media(color_scheme=scheme)
+                phone.open(path)
+                assert not phone.scrolls_sideways(), (path, scheme)
         assert [each for each in phone.trouble if "404" not in each] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser: Browser, place: Place, scheme: str) -> None:
-    """On the page with something of everything, an image's history, and a search; not even small things."""
+def test_axe_finds_nothing_serious(browser: Browser, place: Place) -> None:
+    """On the page with something of everything, an image's history, and a search, light and dark; not even small things."""
     place.standin.set_faults(REFUSED)
     for name in ("bad.jpg", "chair.jpg", "table.jpg"):
         place.world.put(name, WHOLE + name.encode())
@@ -313,14 +323,17 @@ def test_axe_finds_nothing_serious(browser: Browser, place: Place, scheme: str) 
     line = place.daemon.wait_for("image.failed")[0]
     place.daemon.wait_for("image.ignored")
     command("pause", "--config", place.world.config)
-    with tab(browser, place.base, color_scheme=scheme, reduced_motion="reduce") as seen:
-        for path in ("/", f"/images/{line['id']}", "/search?q=chair", "/search?q=nothing"):
-            page = seen.open(path)
-            found = Axe().run(page)
-            assert [] == [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]], path
-        page = seen.open()
-        page.locator("#latest details.menu summary").first.click()
-        assert [] == Axe().run(page, "#latest").response["violations"]
+    with tab(browser, place.base, reduced_motion="reduce") as seen:
+        for scheme in SCHEMES:
+            seen.page.emulate_media(color_scheme=scheme)
+            for path in ("/", f"/images/{line['id']}", "/search?q=chair", "/search?q=nothing"):
+                page = seen.open(path)
+                found = Axe().run(page)
+                told = [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]]
+                assert told == [], (path, scheme)
+            page = seen.open()
+            page.locator("#latest details.menu summary").first.click()
+            assert [] == Axe().run(page, "#latest").response["violations"]
 
 
 def test_everything_is_reached_by_keyboard(place: Place, seen: Tab) -> None:

@@ -1,14 +1,13 @@
-"""What people see: every command on a terminal of 80 and of 120 columns, as the installed program draws it."""
+"""What people see: every command on a terminal of 80 and of 120 columns, as the program draws it."""
 
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import COMMAND, clean_environment, write_config
+from tests.support.daemon import command, write_config
 from tests.support.pictures import jpeg
 from tests.support.standin import DEFAULT_KEY, StandinProcess
 from tests.support.terminal import Terminal
@@ -61,10 +60,8 @@ def assert_once(rows: list[str]) -> None:
 
 def piped(config: Path, *words: str) -> str:
     """The same command's output where nobody breaks its lines."""
-    done = subprocess.run(
-        [COMMAND, *words, "--config", str(config)], capture_output=True, env=clean_environment(**KEY), timeout=60, check=False
-    )
-    return (done.stdout + done.stderr).decode()
+    done = command(*words, "--config", config, environment=KEY)
+    return done.stdout + done.stderr
 
 
 def shown(config: Path, size: tuple[int, int], *words: str) -> list[str]:
@@ -142,7 +139,7 @@ def test_run_shows_each_output_and_a_summary_at_ctrl_c(tmp_path: Path, size: tup
                 "folders": [{"name": "products", "path": drop, "on_success": "delete"}],
             },
         )
-        with Terminal("run", "--config", config, size=size, environment=KEY) as terminal:
+        with Terminal("run", "--config", config, size=size, environment=KEY, installed=True) as terminal:
             terminal.until("service.ready")
             (drop / "one.jpg").write_bytes(jpeg(400, 300, seed=1))
             terminal.until("deleted")
