@@ -30,8 +30,11 @@ Answer = TypeVar("Answer")
 
 MAX_CHANGES: Final = 200
 """Changes in one commit."""
-GATHER_SECONDS: Final = 0.002
-"""How long a change waits for others to be committed with, when there were some the last time."""
+GATHER_SECONDS: Final = 0.004
+"""How long a change waits for others to be committed with, when there were some the last time. Each commit is a wait for the
+disk, and costs as much processor time as the changes of two images."""
+ONE_IMAGES_CHANGES: Final = 2
+"""An image by itself hands over so many together: that is not a sign that others follow."""
 HEARTBEAT_SECONDS: Final = 0.5
 """How often an idle writer looks around."""
 FIRST_BACKOFF_SECONDS: Final = 0.1
@@ -131,20 +134,17 @@ class WriteThread:
     def _gather(self) -> tuple[list[ThreadJob], bool]:
         """What is there to be written, and whether it is the last."""
         batch: list[ThreadJob] = []
-        wait = HEARTBEAT_SECONDS
         while len(batch) < MAX_CHANGES:
             try:
-                job = self._jobs.get(timeout=wait) if wait else self._jobs.get_nowait()
+                job = self._jobs.get_nowait() if batch else self._jobs.get(timeout=HEARTBEAT_SECONDS)
             except queue.Empty:
-                if not wait or not batch:
-                    break
-                wait = 0.0
-                continue
+                break
             if job is None:
                 return batch, True
             batch.append(job)
-            wait = GATHER_SECONDS if self._gathers and len(batch) == 1 else 0.0
-        self._gathers = len(batch) > 1
+            if self._gathers and len(batch) == 1:
+                self._closing.wait(GATHER_SECONDS)  # not for the next one: each that comes would wake this thread
+        self._gathers = len(batch) > ONE_IMAGES_CHANGES
         return batch, False
 
     def _write(self, batch: list[ThreadJob]) -> bool:

@@ -200,6 +200,42 @@ async def test_wrong_change_spoils_nobody_elses() -> None:
     assert not writer.alive()
 
 
+class CountingEngine(SqliteEngine):
+    """Counts its commits."""
+
+    commits = 0
+
+    def commit(self) -> None:
+        super().commit()
+        self.commits += 1
+
+
+async def test_a_change_waits_for_others_where_many_came_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that come meanwhile are committed with it, and a stop ends the wait."""
+    monkeypatch.setattr(threads_module, "GATHER_SECONDS", 60.0)
+    connection = database.connect(database.MEMORY)
+    connection.execute("CREATE TABLE words (word TEXT)")
+    engine, clock = CountingEngine(connection), MovedClock()
+    writer = WriteThread(engine, outage=Outage(RecordedLog(), clock), clock=clock)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_: sqlite3.Connection) -> bool:
+        begun.set()
+        return go_on.wait(20)
+
+    first = writer.submit(slow)
+    assert await asyncio.to_thread(begun.wait, 20)
+    many = [writer.submit(add(word)) for word in "abc"]
+    go_on.set()
+    await asyncio.gather(first, *many)
+    last = [writer.submit(add(word)) for word in "de"]
+    writer.accept_no_more()
+    await asyncio.wait_for(asyncio.gather(*last), 20)
+
+    assert engine.commits == 3
+    await close(writer)
+
+
 async def test_closed_journal_refuses() -> None:
     """After the end nothing is accepted that could not be written."""
     journal = open_journal()
