@@ -120,7 +120,7 @@ def test_three_hundred_folders_each_take_a_file(tmp_path: Path) -> None:
             assert {line["mode"] for line in daemon.events("folder.watching")} == {"watching"}
             for number, root in enumerate(roots):
                 (root / "a.jpg").write_bytes(small_image(number))
-            daemon.wait_for("image.stored", len(roots))
+            daemon.wait_for("image.stored", len(roots), seconds=180)
             assert len(daemon.events("scan.finished")) == len(roots)
         assert set(world.paid().values()) == {1}
 

@@ -141,7 +141,7 @@ def test_every_way_comes_out_right(mode: str, places: dict[str, Place], standin:
     assert paid == world.paid()
 
 
-def until_right(wrong: Any, seconds: float = 60.0) -> None:
+def until_right(wrong: Any, seconds: float = 180.0) -> None:
     """Until nothing is wrong any more; fails with what still is."""
     deadline = time.monotonic() + seconds
     while found := wrong():
