@@ -18,6 +18,7 @@ from tests.support.troubles import UNAVAILABLE
 from tests.support.world import KEY, World
 
 COUNT = 120
+FEW = (128, 128)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_a_small_limit_is_lived_with(tmp_path: Path, standin: StandinProcess, ap
     world = world_of(tmp_path, standin, api, compressor={"concurrency": 64})
     for number in range(COUNT):
         world.put(f"{number}.jpg")
-    with Daemon(world.config, KEY, within=("prlimit", "--nofile=64:64")) as daemon:
+    with Daemon(world.config, KEY, open_files=(64, 64)) as daemon:
         daemon.wait_for("image.stored", COUNT, seconds=90)
         assert_nothing_was_lost(daemon)
 
@@ -62,7 +63,7 @@ def test_a_small_limit_is_lived_with(tmp_path: Path, standin: StandinProcess, ap
 def test_the_soft_limit_is_raised_to_the_hard_one(tmp_path: Path, standin: StandinProcess) -> None:
     """Login shells and services begin with a soft limit that is far below what the system grants."""
     world = world_of(tmp_path, standin, "standin")
-    with Daemon(world.config, KEY, within=("prlimit", "--nofile=256:3000")) as daemon:
+    with Daemon(world.config, KEY, open_files=(256, 3000)) as daemon:
         assert resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE) == (3000, 3000)
 
 
@@ -92,14 +93,14 @@ def test_descriptors_that_run_out_for_a_while_cost_time_alone(tmp_path: Path, st
 def test_check_says_that_the_limit_is_low(tmp_path: Path, standin: StandinProcess) -> None:
     """How many requests it is enough for, and what to raise; by the limit of the daemon where one runs."""
     world = world_of(tmp_path, standin, "standin", compressor={"concurrency": 64})
-    found = command("check", "--json", "--config", world.config, environment=KEY, preexec_fn=_few)
+    found = command("check", "--json", "--config", world.config, environment=KEY, open_files=FEW)
     (line,) = [each for each in json.loads(found.stdout)["checks"] if each["what"] == "open files"]
     assert line["state"] == "warn"
     assert "128" in line["found"]
     assert "of 64 requests" in line["found"]
     assert "LimitNOFILE" in line["todo"]
     with Daemon(world.config, KEY):
-        found = command("check", "--json", "--config", world.config, environment=KEY, preexec_fn=_few)
+        found = command("check", "--json", "--config", world.config, environment=KEY, open_files=FEW)
     (line,) = [each for each in json.loads(found.stdout)["checks"] if each["what"] == "open files"]
     assert line["state"] == "ok"
     assert "running daemon" in line["found"]
@@ -118,7 +119,3 @@ def test_too_few_for_any_image_are_said(tmp_path: Path, standin: StandinProcess,
 
 def _too_few() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (28, 28))
-
-
-def _few() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))

@@ -44,7 +44,7 @@ def assert_all_ended_once(hosts: Cluster, names: list[str], interruptions: int, 
 def test_a_killed_host_is_followed_by_the_other(tmp_path: Path, postgres: Postgres, standin: StandinProcess) -> None:
     """What it had in hand passes on when its lease has ended; the other says so."""
     with cluster(tmp_path, postgres, standin, compressor={"concurrency": 4}) as hosts:
-        names = hosts.drop(80)
+        names = hosts.drop(50)
         first, second = hosts.hosts
         wait_until(lambda: first.audit_path.exists() and len(first.audit()) > 5)
         first.kill()
@@ -58,7 +58,7 @@ def test_a_killed_host_is_followed_by_the_other(tmp_path: Path, postgres: Postgr
 def test_a_frozen_host_makes_no_second_ending(tmp_path: Path, postgres: Postgres, standin: StandinProcess) -> None:
     """Stopped for longer than its lease, it finds itself fenced, throws its late answers away, and joins again."""
     with cluster(tmp_path, postgres, standin, compressor={"concurrency": 4}) as hosts:
-        names = hosts.drop(80)
+        names = hosts.drop(50)
         first, second = hosts.hosts
         assert first.daemon is not None
         assert second.daemon is not None
@@ -77,7 +77,7 @@ def test_the_database_goes_and_comes_back(
 ) -> None:
     """Said once by each host, nothing new is sent meanwhile, and all goes on by itself."""
     with cluster(tmp_path, own_server, standin, compressor={"concurrency": 4}) as hosts:
-        names = hosts.drop(60)
+        names = hosts.drop(40)
         wait_until(lambda: len(hosts.ended()) > 10)
         own_server.stop(how)
         names += hosts.drop(10)

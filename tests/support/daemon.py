@@ -53,15 +53,16 @@ def command(
     timeout: float = 120,
     cwd: str | Path | None = None,
     installed: bool = False,
+    open_files: tuple[int, int] | None = None,
     **options: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end. Further options are those of subprocess.run."""
+    """Run the command to its end. Further options are those of subprocess.run; `open_files` is as a Daemon has it."""
     variables = clean_environment(**(environment or {}))
     if options or installed or not is_forked(environment):
         words = [COMMAND, *map(str, arguments)]
         return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=variables, cwd=cwd, **options)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        process = fork(arguments, environment=variables, cwd=cwd, stdout=output, stderr=errors)
+        process = fork(arguments, environment=variables, cwd=cwd, stdout=output, stderr=errors, open_files=open_files)
         try:
             status = process.wait(timeout)
         finally:
@@ -100,8 +101,12 @@ class Daemon:
         verb: str = "run",
         within: Sequence[str] = (),
         installed: bool = False,
+        open_files: tuple[int, int] | None = None,
     ) -> None:
-        """`within` is a command that runs it, as `setpriv` or `unshare` do."""
+        """`within` is a command that runs it, as `setpriv` or `unshare` do.
+
+        `open_files` is how many a forked one may have: the soft and the hard limit.
+        """
         self.config = config
         self.lines: list[dict[str, Any]] = []
         self.errors: list[str] = []
@@ -110,7 +115,7 @@ class Daemon:
         if within or installed or not is_forked(environment):
             self.process = subprocess.Popen([*within, COMMAND, *arguments], stdout=pipe, stderr=pipe, env=variables)
         else:
-            self.process = fork(arguments, environment=variables, stdout=pipe, stderr=pipe)
+            self.process = fork(arguments, environment=variables, stdout=pipe, stderr=pipe, open_files=open_files)
         self._threads = [
             threading.Thread(target=self._read_lines, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True),

@@ -19,6 +19,7 @@ import importlib
 import json
 import os
 import pkgutil
+import resource
 import select
 import signal
 import socket
@@ -148,15 +149,20 @@ def fork(
     stdout: Descriptor = None,
     stderr: Descriptor = None,
     start_new_session: bool = False,
+    open_files: tuple[int, int] | None = None,
     crash: Crash | None = None,
 ) -> Forked:
-    """Begin one of ENTRANCES; the rest is as subprocess.Popen has it. `crash` is how it is to end."""
+    """Begin one of ENTRANCES; the rest is as subprocess.Popen has it.
+
+    `open_files` is how many it may have (the soft and the hard limit), `crash` how it is to end.
+    """
     request = {
         "name": name,
         "arguments": [os.fsdecode(argument) for argument in arguments],
         "environment": environment,
         "cwd": os.fspath(cwd or Path.cwd()),
         "session": start_new_session,
+        "open_files": open_files,
         "crash": None if crash is None else asdict(crash),
     }
     with contextlib.ExitStack() as theirs:
@@ -259,6 +265,8 @@ def _become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    if request["open_files"] is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, tuple(request["open_files"]))
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115 - as the interpreter opens them
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115 - as above
     os.chdir(request["cwd"])

@@ -147,7 +147,7 @@ def test_a_reader_in_a_tight_loop_never_sees_half_of_it(site: Site) -> None:
         with Daemon(site.config, KEY) as daemon:
             for number in range(start, start + 40):
                 site.drop(f"{number:03}.jpg", 100 + number)
-                time.sleep(0.05)
+                time.sleep(0.02)
             daemon.wait_for("image.stored", 40)
             if not start:
                 daemon.kill()
