@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from watcher.errors import Unavailable
+from watcher.service.event_loop import DaemonLoop
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -19,7 +20,7 @@ cycle. Python's own measure is 700."""
 
 def run_to_the_end(work: Coroutine[Any, Any, int]) -> int:
     """Run a coroutine in a loop of its own. Unlike `asyncio.run` it does not wait for threads that hang in a disk or a share."""
-    loop = asyncio.new_event_loop()
+    loop = DaemonLoop()
     try:
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(work)
