@@ -3,6 +3,7 @@
 Nobody answers as the API here unless it is said: what counts is what was taken.
 """
 
+import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -71,8 +72,10 @@ def test_an_overflowing_queue_is_said_and_costs_no_file(world: World) -> None:
             life = nursery.begin("run", "--config", world.config, log=world.log, environment=KEY)
             life.wait_for("folder.watching")
         wait_until(lambda: detected(life) == 300)
+        life.signal(signal.SIGSTOP)  # however quick the reader is, it is too slow for this
         for number in range(3_000):
             world.put(f"{number}.jpg", small_image(0))
+        life.signal(signal.SIGCONT)
         (overflow, *_) = life.wait_for("watch.overflow")
         wait_until(lambda: detected(life) == 3_300, pause=0.2)
         assert overflow["folders"] == ["products"]
