@@ -103,7 +103,8 @@ class TestTaking:
 
         assert [first, first] == [again, *(await journal.take([sighting()]))]
 
-    async def test_many_at_once_are_taken_as_one_by_one(self, journal: ThreadedJournal) -> None:
+    @pytest.mark.parametrize("more", [0, 45])
+    async def test_many_at_once_are_taken_as_one_by_one(self, journal: ThreadedJournal, more: int) -> None:
         """New ones, known ones, newer versions, lost ones that are back and twins in one call: each as if it came alone."""
         known, newer, lost = await journal.take([sighting(b"known.jpg"), sighting(b"newer.jpg"), sighting(b"lost.jpg")])
         gone = await image_of(journal, lost)
@@ -111,7 +112,9 @@ class TestTaking:
         wide = replace(sighting(b"d/new.jpg", under=rule("thumb")), keys=("a/new.jpg", "a/new-thumb.jpg"), backlog=True)
         again = [sighting(b"known.jpg"), sighting(b"newer.jpg", version=2), sighting(b"lost.jpg")]
 
-        first, *same, one, two = await journal.take([wide, *again, sighting(b"twin.jpg"), sighting(b"twin.jpg")])
+        others = [sighting(b"o/%d.jpg" % number, under=rule("thumb", folder="products")) for number in range(more)]
+        found = await journal.take([wide, *again, *others, sighting(b"twin.jpg"), sighting(b"twin.jpg")])
+        first, *same, one, two = [*found[:4], *found[-2:]]
 
         new = await image_of(journal, first)
         assert [(each.rendition, each.key) for each in new.outputs] == [(None, "a/new.jpg"), ("thumb", "a/new-thumb.jpg")]
@@ -120,7 +123,12 @@ class TestTaking:
         assert same[2] != lost
         assert one == two
         due = await journal.due(2_000.0, 100, ())
-        assert [each.id for each in due if each.state is ImageState.OPEN] == [known, same[1], same[2], one, first]
+        taken = {each.id: each for each in due if each.state is ImageState.OPEN}
+        assert [identity for identity in taken if identity not in found[4:-2]] == [known, same[1], same[2], one, first]
+        assert [(taken[identity].file, len(taken[identity].outputs)) for identity in found[4:-2]] == [
+            (each.file, 2) for each in others
+        ]
+        assert len(await journal.known("products", b"o")) == more
         ended = [each.record["event"] for each in await journal.endings_after(0, 10)]
         assert ended == [Event.IMAGE_VANISHED, Event.IMAGE_SUPERSEDED]
 

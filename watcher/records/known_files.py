@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from watcher.records.rows import observation_values, split_path
 
@@ -12,16 +12,21 @@ if TYPE_CHECKING:
     from watcher.model import FileRef, IgnoredReason, Observation, Stamp
     from watcher.records.dialect import Connection
 
+REMEMBER: Final = """
+INSERT INTO files (folder, directory, name, size, mtime_ns, ctime_ns, inode, ignored, message) VALUES {rows}
+ON CONFLICT (folder, directory, name /*!, host */) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
+ctime_ns = excluded.ctime_ns, inode = excluded.inode, ignored = excluded.ignored, message = excluded.message
+"""
+"""Over rows of these nine values."""
+_REMEMBER_ONE: Final = REMEMBER.format(rows="(?, ?, ?, ?, ?, ?, ?, ?, ?)")
+
 
 def remember(
     connection: Connection, file: FileRef, observation: Observation, ignored: IgnoredReason | None, message: str = ""
 ) -> None:
     """What scans compare with; and why it is ignored, if it is, with a message for people."""
     connection.execute(
-        """INSERT INTO files (folder, directory, name, size, mtime_ns, ctime_ns, inode, ignored, message)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT (folder, directory, name /*!, host */) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
-           ctime_ns = excluded.ctime_ns, inode = excluded.inode, ignored = excluded.ignored, message = excluded.message""",
+        _REMEMBER_ONE,
         (
             file.folder,
             *split_path(file.relative),

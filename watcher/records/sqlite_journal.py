@@ -8,12 +8,13 @@ filled from the audit file by rebuild.py where it had to begin anew.
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.records import database, queries, upkeep
+from watcher.records import database, queries, taking_many, upkeep
 from watcher.records.journal import ThreadedJournal
 from watcher.records.outage import Outage
 from watcher.records.place import JournalPlace
@@ -24,9 +25,11 @@ from watcher.records.threads import ReadThread, WriteThread
 from watcher.records.viewing import Viewing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from watcher.model import Sighting
     from watcher.ports import Clock, EventLog
+    from watcher.records.dialect import Connection
 
 OLDER: Final = "the journal was older than the audit file, as a backup is: the endings that it lacked are put back"
 
@@ -50,6 +53,9 @@ class SqliteJournal(ThreadedJournal):
         super().__init__(writer, reader, clock=clock, keep=keep, new_id=new_id)
         self.views: Viewing | None = None
         """For who looks; the daemon's journal has it where it is a file."""
+
+    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
+        return partial(taking_many.take, sightings=sightings, new_id=self._new_id)
 
     @classmethod
     def open(

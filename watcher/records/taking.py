@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from watcher.model import Event, IgnoredReason, OutputState
 from watcher.records import sightings
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from watcher.model import FailedReason, FileRef, Rule, Sighting
     from watcher.records.dialect import Connection
 
+INSERT_IMAGE: Final = """
+INSERT INTO images (id, folder, relative, rule, keeps_original, size, mtime_ns, ctime_ns, inode, detected_at) VALUES {rows}
+"""
+"""Over rows as `image_row` gives them."""
+_INSERT_ONE: Final = INSERT_IMAGE.format(rows="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") + " RETURNING number"
+_INSERT_OUTPUT: Final = "INSERT INTO outputs (image, position, rendition, due_at, backlog, key) VALUES (?, ?, ?, ?, ?, ?)"
+
 
 def take(connection: Connection, sightings: Sequence[Sighting], new_id: Callable[[], str]) -> list[str]:
     """A queued image for each sighting, and what they replace; see `Journal.take`."""
-    digests: dict[int, str] = {}
-    for rule in {id(sighting.rule): sighting.rule for sighting in sightings}.values():
-        digests[id(rule)] = keep_rule(connection, rule)
+    digests = keep_rules(connection, sightings)
     return [_take_one(connection, sighting, digests[id(sighting.rule)], new_id) for sighting in sightings]
 
 
@@ -81,30 +86,37 @@ def _replace(connection: Connection, number: int, by: str, now: float) -> None:
 
 def insert_image(connection: Connection, identity: str, sighting: Sighting, digest: str, due_at: float) -> None:
     """The rows of a new image under the rule that `keep_rule` named: it is the newest of its path from now on."""
-    file = sighting.file
-    keys = sighting.keys or (None,) * len(sighting.rule.outputs)
-    number = connection.execute(
-        """INSERT INTO images (id, folder, relative, rule, keeps_original, size, mtime_ns, ctime_ns, inode, detected_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number""",
-        (
-            identity,
-            file.folder,
-            file.relative,
-            digest,
-            int(sighting.rule.keeps_originals),
-            *observation_values(sighting.observation),
-            sighting.detected_at,
-        ),
-    ).fetchone()[0]
-    connection.executemany(
-        "INSERT INTO outputs (image, position, rendition, due_at, backlog, key) VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (number, position, output.rendition, due_at, int(sighting.backlog), key)
-            for position, (output, key) in enumerate(zip(sighting.rule.outputs, keys, strict=True))
-        ],
-    )
+    number = connection.execute(_INSERT_ONE, image_row(identity, sighting, digest)).fetchone()[0]
+    connection.executemany(_INSERT_OUTPUT, output_rows(number, sighting, due_at))
     if dialect_of(connection).shared:
-        sightings.note(connection, number, file)
+        sightings.note(connection, number, sighting.file)
+
+
+def image_row(identity: str, sighting: Sighting, digest: str) -> tuple[Any, ...]:
+    """The values of INSERT_IMAGE."""
+    return (
+        identity,
+        sighting.file.folder,
+        sighting.file.relative,
+        digest,
+        int(sighting.rule.keeps_originals),
+        *observation_values(sighting.observation),
+        sighting.detected_at,
+    )
+
+
+def output_rows(image: int | str, sighting: Sighting, due_at: float) -> list[tuple[Any, ...]]:
+    """(image, position, rendition, due_at, backlog, key) of each output; `image` is its number or its id."""
+    keys = sighting.keys or (None,) * len(sighting.rule.outputs)
+    return [
+        (image, position, output.rendition, due_at, int(sighting.backlog), key)
+        for position, (output, key) in enumerate(zip(sighting.rule.outputs, keys, strict=True))
+    ]
+
+
+def keep_rules(connection: Connection, sightings: Sequence[Sighting]) -> dict[int, str]:
+    """Keep a snapshot of each rule. Gives their names by the rules' identities."""
+    return {id(rule): keep_rule(connection, rule) for rule in {id(each.rule): each.rule for each in sightings}.values()}
 
 
 def keep_rule(connection: Connection, rule: Rule) -> str:

@@ -139,28 +139,13 @@ def _insert(connection: Connection, sightings: Sequence[Sighting], identities: S
     """New images and their outputs. Gives their numbers."""
     if not sightings:
         return []
-    digests = {id(rule): taking.keep_rule(connection, rule) for rule in {id(each.rule): each.rule for each in sightings}.values()}
-    images = [
-        (
-            identity,
-            sighting.file.folder,
-            sighting.file.relative,
-            digests[id(sighting.rule)],
-            int(sighting.rule.keeps_originals),
-            *observation_values(sighting.observation),
-            sighting.detected_at,
-        )
-        for identity, sighting in zip(identities, sightings, strict=True)
-    ]
+    digests = taking.keep_rules(connection, sightings)
+    named = zip(identities, sightings, strict=True)
+    images = [taking.image_row(identity, sighting, digests[id(sighting.rule)]) for identity, sighting in named]
     found = dict(connection.execute(_IMAGES, _columns(images, 10)).fetchall())
     numbers = [int(found[identity]) for identity in identities]
-    outputs = [
-        (number, position, output.rendition, sighting.detected_at, int(sighting.backlog), key)
-        for number, sighting in zip(numbers, sightings, strict=True)
-        for position, (output, key) in enumerate(
-            zip(sighting.rule.outputs, sighting.keys or (None,) * len(sighting.rule.outputs), strict=True)
-        )
-    ]
+    numbered = zip(numbers, sightings, strict=True)
+    outputs = [row for number, sighting in numbered for row in taking.output_rows(number, sighting, sighting.detected_at)]
     connection.execute(_OUTPUTS, _columns(outputs, 6))
     return numbers
 
