@@ -26,6 +26,9 @@ LONG_FIRST = ("tests/system/service", "tests/fault", "tests/system", "tests/prop
 
 PLACE = "compressor-watcher-tests-"
 """How the folder begins that takes what tests, browsers, servers and daemons leave in the place for temporary files."""
+MEMORY = Path("/dev/shm")
+"""Where the databases of PostgreSQL lie, in a folder of the same name, if so many bytes are free for all processes of a run."""
+ROOM = 2**31
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return  # of the same run: it has the environment of the process that began it
     outer = tempfile.gettempdir()
-    for left in Path(outer).glob(f"{PLACE}*"):
+    for left in (*Path(outer).glob(f"{PLACE}*"), *MEMORY.glob(f"{PLACE}*")):
         owner = left.name.removeprefix(PLACE)
         if owner == str(os.getpid()) or not Path(f"/proc/{owner}").exists():
             shutil.rmtree(left, ignore_errors=True)  # its run was killed; in a container the next one may have its number
@@ -43,6 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outer)
     os.environ["TMPDIR"] = tempfile.tempdir = str(place)
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        quick = MEMORY / place.name
+        quick.mkdir()
+        quick.chmod(0o755)
+        os.environ["TESTS_MEMORY"] = str(quick)
+        config.add_cleanup(lambda: shutil.rmtree(quick, ignore_errors=True))
 
 
 @pytest.hookimpl(wrapper=True)

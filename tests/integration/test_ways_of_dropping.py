@@ -61,7 +61,7 @@ def heard(daemon: Daemon, places: dict[str, Place], word: str) -> None:
     last = [place.root / f"{word}.txt" for place in places.values()]
     for path in last:
         path.write_text("not an image")
-    wait_until(lambda: {str(path) for path in last} <= {line["file"] for line in daemon.events("image.ignored")})
+    wait_until(lambda: {str(path) for path in last} <= {line["file"] for line in daemon.events("image.ignored")}, pause=0.2)
 
 
 def at_rest(daemon: Daemon) -> bool:
@@ -119,7 +119,7 @@ def test_every_way_comes_out_right(mode: str, places: dict[str, Place], standin:
             return {name: found for name, place in places.items() if (found := problems(TABLE[name], place, became))}
 
         until_right(wrong)
-        wait_until(partial(at_rest, daemon))
+        wait_until(partial(at_rest, daemon), pause=0.2)
         became = Became.of(daemon.lines)
         assert wrong() == {}
         assert [each for name, place in places.items() for each in not_in_bucket(bucket, became, place, TABLE[name])] == []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.journals import open_journal_at
-from tests.support.publishing import MovedClock, RecordedLog, wait_until
+from tests.support.publishing import MovedClock, RecordedLog, growing_pauses, wait_until
 from watcher.config.loading import load_settings
 from watcher.config.rules import folder_rules
 from watcher.intake.contents import Memory
@@ -141,10 +141,10 @@ def logged_path(fields: dict[str, Any]) -> bytes:
 
 async def until(question: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Poll an asynchronous question until it is answered with yes."""
-    deadline = time.monotonic() + seconds
+    deadline, pauses = time.monotonic() + seconds, growing_pauses()
     while not await question():
         assert time.monotonic() < deadline, f"not within {seconds} s"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(next(pauses))
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,11 +143,19 @@ class MovedClock:
 
 
 async def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
-    """Poll until the predicate holds. Fails after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Poll until the predicate holds, the less often the longer it takes. Fails after `seconds`."""
+    deadline, pauses = time.monotonic() + seconds, growing_pauses()
     while not predicate():
         assert time.monotonic() < deadline, f"not within {seconds} s: {predicate}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(next(pauses))
+
+
+def growing_pauses() -> Iterator[float]:
+    """Seconds between two looks: what is soon so is seen at once, what takes long is not asked for all the while."""
+    pause = 0.01
+    while True:
+        yield pause
+        pause = min(pause * 1.2, 0.1)
 
 
 class HurriedClock(MovedClock):

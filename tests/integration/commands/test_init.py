@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.daemon import command
 from watcher.commands.init import Choices, Reach, ask_for, compose, missing
 from watcher.config.loading import load_settings
 
@@ -34,11 +35,8 @@ def init(place: Path, *more: str, key: str = "a-key", **changes: str) -> subproc
     (place / "drop").mkdir(exist_ok=True)
     options = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
     words = [word for option in options.items() for word in option]
-    others = {name: value for name, value in os.environ.items() if not name.startswith("WATCHER_")}
-    environment = {**others, "WATCHER_COMPRESSOR__API_KEY": key, "XDG_STATE_HOME": str(place / "state")}
-    return subprocess.run(
-        [*COMMAND, "init", *words, *more], cwd=place, env=environment, text=True, capture_output=True, stdin=subprocess.DEVNULL
-    )
+    environment = {"WATCHER_COMPRESSOR__API_KEY": key, "XDG_STATE_HOME": str(place / "state")}
+    return command("init", *words, *more, environment=environment, cwd=place)
 
 
 def test_what_it_writes_is_what_was_said_and_is_checked(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ SVG = b"""\xef\xbb\xbf<?xml version="1.0" encoding="UTF-8"?>
 
 @cache
 def samples() -> dict[str, tuple[Format, bytes]]:
-    picture, palette = photograph(160, 120), photograph(160, 120).convert("P")
+    picture, palette = photograph(80, 60), photograph(80, 60).convert("P")
     frames = [photograph(80, 60).rotate(angle) for angle in (0, 90, 180)]
     animated = {"save_all": True, "append_images": frames[1:]}
     exif = Image.Exif()
