@@ -24,19 +24,24 @@ from tests.support.forks import Forked, fork
 
 def read_lines(log: Path, start: int = 0) -> list[dict[str, Any]]:
     """The whole lines of a log from byte `start` on; a line that a kill cut short is left out."""
+    return _read_on(log, start)[0]
+
+
+def _read_on(log: Path, start: int) -> tuple[list[dict[str, Any]], int]:
+    """The same, and where the next line begins."""
     if not log.exists():
-        return []
+        return [], start
     with log.open("rb") as file:
         file.seek(start)
         content = file.read()
+    whole = content[: content.rfind(b"\n") + 1]
     found = []
-    for raw in content.splitlines(keepends=True):
-        if raw.endswith(b"\n"):
-            try:
-                found.append(json.loads(raw))
-            except ValueError:
-                continue  # the end of one life's torn line and the beginning of the next life's
-    return found
+    for raw in whole.splitlines():
+        try:
+            found.append(json.loads(raw))
+        except ValueError:
+            continue  # the end of one life's torn line and the beginning of the next life's
+    return found, start + len(whole)
 
 
 class Life:
@@ -46,11 +51,14 @@ class Life:
         self.pid = process.pid
         self.log = log
         self._process = process
-        self._start = start
+        self._lines: list[dict[str, Any]] = []
+        self._next = start
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it has logged so far."""
-        return read_lines(self.log, self._start)
+        """What it has logged so far, of which each line is read once."""
+        found, self._next = _read_on(self.log, self._next)
+        self._lines += found
+        return list(self._lines)
 
     def errors(self) -> str:
         """What all lives of this log wrote to standard error."""
