@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -11,7 +12,6 @@ from watcher.assembly.parts import Context, Records
 from watcher.config.rules import folder_rules
 from watcher.errors import CalledOff
 from watcher.records.audit_file import AuditFile
-from watcher.records.identities import new_ids
 from watcher.records.outbox import OutboxRelay
 from watcher.records.place import JournalPlace
 from watcher.records.sightings import HostFolder
@@ -53,12 +53,7 @@ async def start_records(context: Context) -> Records:
 
 async def _open_journal(context: Context) -> ThreadedJournal:
     settings, place = context.settings, JournalPlace.of(context.settings)
-    means: dict[str, Any] = {
-        "events": context.events,
-        "clock": context.clock,
-        "keep": settings.keep,
-        "new_id": new_ids(context.clock),
-    }
+    means: dict[str, Any] = {"events": context.events, "clock": context.clock, "keep": settings.keep, "new_id": _new_id}
     if not place.is_shared:
         roots = {folder.name: folder.path for folder in settings.folders}
         opening = partial(SqliteJournal.open, place.path, **means, audit=settings.audit_path, roots=roots)
@@ -101,3 +96,7 @@ def host_folders(settings: Settings) -> dict[str, HostFolder]:
     """The folders as this host has them."""
     rules = [each.rule for each in folder_rules(settings).values()]
     return {rule.folder: HostFolder(rule.root, rule.on_success, rule.on_failure) for rule in rules}
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,6 @@ from watcher.config.spelling import did_you_mean
 from watcher.errors import WatcherError
 from watcher.log import JsonLog
 from watcher.log.console import LineStyle, plain
-from watcher.records.identities import new_ids
 from watcher.records.place import JournalPlace
 from watcher.records.sqlite_journal import SqliteJournal
 from watcher.service.instance import LOCK_NAME, InstanceLock, running_pid
@@ -75,8 +75,7 @@ async def _begin(settings: Settings) -> None:
 
 def _means(settings: Settings) -> dict[str, Any]:
     events = JsonLog("warning", LineStyle(), sys.stderr, clock=time.time)
-    clock = SystemClock()
-    return {"events": events, "clock": clock, "keep": settings.keep, "new_id": new_ids(clock)}
+    return {"events": events, "clock": SystemClock(), "keep": settings.keep, "new_id": lambda: str(uuid.uuid4())}
 
 
 def wake(state_dir: Path, proc: Path = PROC) -> bool:
