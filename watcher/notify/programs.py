@@ -56,8 +56,8 @@ class Program:
         """
         async with _Pipes() as pipes:
             process = await self._start(pipes)
-            await pipes.connect(given)
             try:
+                await pipes.connect(given)
                 async with asyncio.timeout(self.seconds):
                     status = await process.wait()
                 await pipes.last_words()

@@ -57,6 +57,16 @@ async def test_a_program_nobody_waits_for_is_killed(tmp_path: Path) -> None:
     assert not is_alive(int(pid.read_text()))
 
 
+async def test_a_program_that_was_only_just_begun_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a reload comes before anything is written to its standard input."""
+
+    async def not_yet(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("watcher.notify.programs._Pipes.connect", not_yet)
+    await test_a_program_nobody_waits_for_is_killed(tmp_path)
+
+
 async def test_what_is_given_arrives_whole() -> None:
     """More than a pipe holds."""
     ended = await program("given = sys.stdin.buffer.read()\nprint(len(given), given[-3:])").run(b"x" * 3_000_000 + b"end")
