@@ -278,7 +278,7 @@ def test_search_finds_by_file_key_url_and_id(place: Place, text: str) -> None:
     place.world.put("chairs/red chair.jpg", WHOLE)
     place.world.put("table.jpg", WHOLE + b"1")
     line = next(each for each in place.daemon.wait_for("image.stored", 2) if "chair" in each["file"])
-    wanted = {"link": line["link"], "id": line["id"][:-6]}.get(text, text)
+    wanted = {"link": line["link"], "id": line["id"][:8]}.get(text, text)
 
     answer = httpx.get(place.base + "/search", params={"q": wanted})
     assert answer.status_code == 200
