@@ -117,7 +117,8 @@ class Threads:
             if not self._apart[thread]:
                 del self._apart[thread]
             if self._at is not None:
-                os.sched_setaffinity(thread, self._everywhere if thread in self._apart else (self._at,))
+                with suppress(OSError):  # the machine has other processors now: where the thread runs is no reason to fail
+                    os.sched_setaffinity(thread, self._everywhere if thread in self._apart else (self._at,))
 
 
 THREADS: Final = Threads()

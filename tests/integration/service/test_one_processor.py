@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -91,6 +92,20 @@ def test_a_program_that_is_begun_apart_runs_everywhere(threads: Threads) -> None
     assert of_a_program() == place_of()
     with threads.apart():
         assert of_a_program() == EVERYWHERE
+
+
+def test_processors_that_went_away_are_no_reason_to_fail(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container can lose processors at any moment; whoever hashes a file goes on."""
+
+    def refused(_thread: int, _where: Iterable[int]) -> None:
+        raise OSError(errno.EINVAL, "no such processor")
+
+    threads.gather()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "sched_setaffinity", refused)
+        with threads.apart():
+            done = True
+    assert done
 
 
 def test_somebody_elses_choice_is_noticed_once(threads: Threads) -> None:
