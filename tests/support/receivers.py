@@ -92,6 +92,7 @@ class ReceivingServer:
         """Judge a request."""
         if self.hangs:
             self._released.wait(120)
+            raise ConnectionAbortedError("it was never answered")
         time.sleep(self.delay)
         status = self.status if self._is_signed(headers, body) else 401
         call = Call(method, path, headers, body, time.time(), status)
