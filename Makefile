@@ -4,8 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Tests wait more than they compute: three times as many at a time as the machine has cores.
-JOBS   ?= $(shell echo $$((3 * $$(nproc))))
+# Tests wait more than they compute: four times as many at a time as the machine has cores.
+JOBS   ?= $(shell echo $$((4 * $$(nproc))))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint soak platforms bench screenshots reference docs recording lock clean install uninstall
