@@ -45,6 +45,8 @@ class Usage:
 def usage() -> Usage:
     """Of this process, now. To be asked in the event loop's thread. Raises OSError where the kernel does not say."""
     ran, waited, _ = (_TASKS / str(threading.get_native_id()) / "schedstat").read_text(encoding="ascii").split()
+    if not int(ran):  # built without the accounting of the scheduler: "0 0 0", however long a thread has run
+        raise OSError("the kernel does not count how long threads run")
     return Usage(time.monotonic(), time.process_time(), int(ran) / 1e9, int(waited) / 1e9)
 
 

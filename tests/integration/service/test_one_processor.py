@@ -9,9 +9,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from watcher import one_processor
 from watcher.one_processor import Threads, usage
 
 EVERYWHERE = frozenset(os.sched_getaffinity(0))
@@ -126,6 +128,16 @@ def test_a_process_with_one_processor_is_left_alone(threads: Threads) -> None:
     os.sched_setaffinity(0, {min(EVERYWHERE)})
     threads.gather()
     assert not threads.together
+
+
+def test_a_kernel_that_counts_nothing_is_no_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says "0 0 0" of each thread."""
+    task = tmp_path / str(threading.get_native_id())
+    task.mkdir()
+    (task / "schedstat").write_text("0 0 0\n")
+    monkeypatch.setattr(one_processor, "_TASKS", tmp_path)
+    with pytest.raises(OSError, match="does not count"):
+        usage()
 
 
 def test_usage_grows_with_work() -> None:
