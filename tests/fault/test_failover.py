@@ -1,5 +1,6 @@
 """A standby takes the place of the primary that holds a shared journal, with and without the last commits."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -81,6 +82,32 @@ def test_commits_that_the_standby_never_had_are_put_back(
 
     assert len(scene.events("journal.unavailable")) == len(scene.events("journal.recovered")) == 2
     assert sum(line["endings"] for line in scene.events("cluster.fenced")) >= 15
+    scene.assert_each_ended_once()
+
+
+def test_a_standby_that_was_behind_for_longer_than_a_lease(
+    tmp_path: Path, standin: StandinProcess, postgres: Postgres, stack: ExitStack
+) -> None:
+    """By its data all leases have ended; still no host begins before the other has put back what it had ended."""
+    scene = Scene(tmp_path, standin, stack.enter_context(pair()), stack)
+    scene.drop(10)
+    scene.until_ended()
+    scene.servers.line.swallow()
+    scene.drop(40)
+    scene.until_ended()
+    ended = "SELECT count(*) FROM compressor_watcher.hosts WHERE alive_until < clock_timestamp()"
+    wait_until(lambda: scene.servers.standby.run_sql(ended, scene.database) == [(2,)], 30)
+    first, second = scene.daemons
+    scene.servers.lose_the_primary()
+    first.wait_for("journal.unavailable")
+    second.signal(signal.SIGSTOP)
+    scene.servers.promote()
+    first.wait_for("journal.recovered")
+    second.signal(signal.SIGCONT)
+    scene.drop(10)
+    scene.until_ended()
+
+    assert sum(line["endings"] for line in scene.events("cluster.fenced")) >= 40
     scene.assert_each_ended_once()
 
 

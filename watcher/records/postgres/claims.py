@@ -96,22 +96,22 @@ def is_known(connection: Connection) -> bool:
     return connection.execute("SELECT 1 FROM hosts WHERE name = here()").fetchone() is not None
 
 
-def leases_of_others(connection: Connection) -> dict[str, object]:
-    """The other hosts whose leases last, and until when."""
-    query = "SELECT name, alive_until FROM hosts WHERE alive_until > clock_timestamp() AND name <> here()"
+def other_members(connection: Connection) -> dict[str, object]:
+    """The other hosts that have neither left nor been fenced, and until when their leases last or lasted."""
+    query = "SELECT name, alive_until FROM hosts WHERE alive_until IS NOT NULL AND name <> here()"
     return dict(connection.execute(query).fetchall())
+
+
+def others_alive(connection: Connection) -> frozenset[str]:
+    """The other hosts whose leases last."""
+    query = "SELECT name FROM hosts WHERE alive_until > clock_timestamp() AND name <> here()"
+    return frozenset(str(row[0]) for row in connection.execute(query).fetchall())
 
 
 def went_through(connection: Connection, batch: int) -> bool:
     """Whether the transaction of this name was committed. Waits for one that is on its way still: it holds the host's row."""
     row = connection.execute("SELECT batch FROM hosts WHERE name = here() FOR NO KEY UPDATE").fetchone()
     return row is not None and row[0] == batch
-
-
-def count_alive(connection: Connection) -> int:
-    """How many hosts share the work now: this one and all others whose leases last."""
-    query = "SELECT count(*) FROM hosts WHERE alive_until > clock_timestamp() OR name = here()"
-    return max(1, int(connection.execute(query).fetchone()[0]))
 
 
 def fence_dead(connection: Connection, now: float) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from watcher.model import Event
 from watcher.records.postgres import claims, database
 from watcher.records.postgres.journal_engine import MemberEngine
+from watcher.records.threads import MAX_BACKOFF_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +53,9 @@ class HostEngine(MemberEngine):
         super().__init__(server, connection, number=epoch, clock=clock, tell=tell, schema=database.schema())
         self._instance = instance
         self._put_back = put_back
+        self._neighbours: frozenset[str] = frozenset()
         self._awaited: dict[str, object] = {}
-        self._waits_until = self._unsure_until = float("-inf")
+        self._waits_until = self._awaits_until = self._unsure_until = float("-inf")
         self.on_move: Callable[[], None] = lambda: None
         """Called from the thread that makes changes, where another server may lack what was written."""
 
@@ -64,18 +66,26 @@ class HostEngine(MemberEngine):
 
     def look_out(self, awaited: dict[str, object]) -> None:
         """The database may lack what was written last. `awaited` are other hosts and their leases, which each of them renews when
-        it has seen to what it wrote itself.
+        it has seen to what it wrote itself. Those that were alive of late are awaited as well: it may not know of them.
         """
-        self._awaited = awaited
-        self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS
+        now = self._clock.monotonic()
+        self._awaited = {**dict.fromkeys(self._neighbours), **awaited}
+        self._awaits_until = now + self._server.lease + MAX_BACKOFF_SECONDS
+        self._unsure_until = now + UNSURE_SECONDS
         self.on_move()
 
     def holds_back(self, connection: PostgresConnection) -> bool:
-        """Whether a host is awaited still; not longer than its lease lasts. Whom a new journal does not know has as long."""
-        if self._clock.monotonic() < self._waits_until:
+        """Whether a host is awaited still. By this host's clock: a server that was behind takes leases for ended that last.
+
+        Not for longer than a lease, and the longest pause between tries to connect. Whom a new journal does not know has a lease.
+        """
+        now = self._clock.monotonic()
+        if now < self._waits_until:
             return True
+        if now >= self._awaits_until:
+            self._awaited = {}
         if self._awaited:
-            leases = claims.leases_of_others(connection)
+            leases = claims.other_members(connection)
             self._awaited = {name: until for name, until in self._awaited.items() if leases.get(name) == until}
         return bool(self._awaited)
 
@@ -83,9 +93,9 @@ class HostEngine(MemberEngine):
         has_moved = self._server.adopt(connection)
         if not claims.is_set_back(connection, self.number, self._durable):
             if has_moved:
-                self.look_out(claims.leases_of_others(connection))
+                self.look_out(claims.other_members(connection))
             return
-        awaited, is_known = claims.leases_of_others(connection), claims.is_known(connection)
+        awaited, is_known = claims.other_members(connection), claims.is_known(connection)
         connection.execute("BEGIN")
         self.number = claims.join(connection, self._instance, self._server.lease, self._clock.now(), above=self.number)
         lacked = self._put_back(connection)
@@ -113,7 +123,8 @@ class HostEngine(MemberEngine):
         claims.leave(connection, self._clock.now())
 
     def _count_alive(self, connection: PostgresConnection) -> int:
-        return claims.count_alive(connection)
+        self._neighbours = claims.others_alive(connection)
+        return 1 + len(self._neighbours)
 
     def _fence_dead(self, connection: PostgresConnection) -> list[tuple[str, int]]:
         return claims.fence_dead(connection, self._clock.now())

@@ -316,7 +316,7 @@ def _join(
     epoch = claims.join(connection, instance, server.lease, now)
     connection.execute("UPDATE hosts SET api = '{}' WHERE name = here()")  # what its last process said is of no use
     lacked = _learn(connection, audit, roots, now)
-    others = claims.leases_of_others(connection)
+    others = claims.other_members(connection)
     connection.execute("COMMIT")
     return _Joined(epoch, lacked, has_moved, others)
 

@@ -11,6 +11,7 @@ import psycopg
 from watcher.model import Event
 from watcher.records.commit import DatabaseFault
 from watcher.records.postgres import faults, tables
+from watcher.records.threads import MAX_BACKOFF_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +194,7 @@ class MemberEngine(PostgresEngine):
         return self._clock.monotonic() - self._renewed_at < self._server.lease
 
     def _connect(self) -> PostgresConnection:
-        self._steady_since = self._clock.monotonic()
+        self._steady_since = self._clock.monotonic() + MAX_BACKOFF_SECONDS
         self._is_new = True
         return self._server.connect_for_changes(self.number)
 
@@ -244,7 +245,7 @@ class MemberEngine(PostgresEngine):
         self._tell(Event.CLUSTER_FENCED, host=self._server.host, message=self._own_fence_words())
 
     def _look_after_others(self, connection: PostgresConnection) -> None:
-        """Now and then, and not right after this one was cut off itself: the others may have been, too."""
+        """Now and then, and not right after this one was cut off itself: the others may have been, and pause between tries."""
         now, lease = self._clock.monotonic(), self._server.lease
         if now - self._looked_at < lease / RENEWALS:
             return
