@@ -19,12 +19,14 @@ import os
 import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from io import FileIO
     from types import FrameType
 
 LIMIT_SECONDS = 0.05
@@ -72,11 +74,16 @@ class LoopWatch:
     _sleep: _Sleep | None = None
     _told: _Sleep | None = None
     _done: threading.Event = field(default_factory=threading.Event)
+    _held: ExitStack = field(default_factory=ExitStack)
+    _call: FileIO | None = None
 
     def __enter__(self) -> Self:
         self._thread = threading.get_ident()
-        self._status = Path(f"/proc/self/task/{threading.get_native_id()}/status")
-        self._call = self._status.with_name("syscall")
+        place = Path(f"/proc/self/task/{threading.get_native_id()}")
+        # held open: a test may use up what can be opened
+        self._status = self._held.enter_context((place / "status").open("rb", buffering=0))
+        with suppress(OSError):  # not told here
+            self._call = self._held.enter_context((place / "syscall").open("rb", buffering=0))
         self._runtime = _interpreter_memory()
         self._plain_run = asyncio.Handle._run
         asyncio.Handle._run = self._watched_run()  # type: ignore[method-assign]
@@ -88,6 +95,8 @@ class LoopWatch:
         asyncio.Handle._run = self._plain_run  # type: ignore[method-assign]
         self._done.set()
         self._watcher.join(5)
+        if not self._watcher.is_alive():
+            self._held.close()
 
     def _watched_run(self) -> Any:
         plain, thread = self._plain_run, self._thread
@@ -128,13 +137,13 @@ class LoopWatch:
 
     def _thread_state(self) -> tuple[str, str]:
         """Whether the thread sleeps, and how often it has gone to sleep of its own accord."""
-        fields = dict(line.partition(":")[::2] for line in self._status.read_text().splitlines())
+        fields = dict(line.partition(":")[::2] for line in _read(self._status).splitlines())
         return fields["State"].strip()[:1], fields["voluntary_ctxt_switches"].strip()
 
     def _waits_for_interpreter(self) -> bool:
         """Whether the thread sleeps for the interpreter's lock. Mostly in many short sleeps, but not on a machine that pauses."""
         try:
-            words = self._call.read_text().split()
+            words = _read(self._call).split() if self._call is not None else ["-1"]
         except OSError:  # not told here
             return False
         return words[0] == _FUTEX and int(words[1], 16) in self._runtime
@@ -153,6 +162,11 @@ class LoopWatch:
                 shown.append(f"{path.removeprefix(str(_REPOSITORY) + '/')}:{frame.f_lineno} {frame.f_code.co_name}")
             frame = frame.f_back
         return tuple(shown)
+
+
+def _read(file: FileIO) -> str:
+    """What the kernel says now."""
+    return os.pread(file.fileno(), 4096, 0).decode()
 
 
 def frames_of_threads() -> dict[int, FrameType]:

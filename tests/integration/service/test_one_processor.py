@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,8 @@ def threads() -> Iterator[Threads]:
     yield found
     found.scatter()
     for task in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(task), EVERYWHERE)
+        with suppress(ProcessLookupError):  # a thread of an earlier test, which has ended by now
+            os.sched_setaffinity(int(task), EVERYWHERE)
 
 
 @contextmanager
