@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Stamp,
         StoredObject,
         Subtree,
+        Taken,
         Ticket,
         Unfinished,
     )
@@ -265,11 +266,11 @@ class Journal(Protocol):
     async def known_in(self, folder: str, directories: Sequence[bytes]) -> list[KnownDirectory]:
         """The same of many directories in one question, in their order."""
 
-    async def take(self, sightings: Sequence[Sighting]) -> list[str]:
+    async def take(self, sightings: Sequence[Sighting]) -> Taken:
         """Remember the files and queue an image with its outputs for each; ids in the same order.
 
         An open image of the same path whose outputs wait without a request is superseded (its endings are made here).
-        A path whose newest image has the very same observation is not taken again (its id is given).
+        A path whose newest image has the very same observation is not taken again (its id is given, as one that is not new).
         """
 
     async def give_up(self, sighting: Sighting, reason: FailedReason, message: str, hint: str) -> str:

@@ -97,11 +97,14 @@ class TestTaking:
         assert expected == await journal.known_in("products", [b"d", b""])
 
     async def test_same_version_is_taken_once(self, journal: ThreadedJournal) -> None:
-        """The same observation gives the same id, within one call and after the image has ended."""
-        first, again = await journal.take([sighting(), sighting()])
+        """The same observation gives the same id, within one call and after the image has ended; and counts as new once."""
+        taken = await journal.take([sighting(), sighting()])
+        first, again = taken
         await store_all(journal, await image_of(journal, first))
 
-        assert [first, first] == [again, *(await journal.take([sighting()]))]
+        later = await journal.take([sighting()])
+        assert [first, first] == [again, *later]
+        assert (taken.new, later.new) == ({first}, set())
 
     @pytest.mark.parametrize("more", [0, 45])
     async def test_many_at_once_are_taken_as_one_by_one(self, journal: ThreadedJournal, more: int) -> None:
@@ -122,6 +125,7 @@ class TestTaking:
         assert same[1] != newer
         assert same[2] != lost
         assert one == two
+        assert found.new == {*found} - {known}
         due = await journal.due(2_000.0, 100, ())
         taken = {each.id: each for each in due if each.state is ImageState.OPEN}
         assert [identity for identity in taken if identity not in found[4:-2]] == [known, same[1], same[2], one, first]

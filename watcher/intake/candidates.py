@@ -287,9 +287,10 @@ class Candidates:
         if not complete:
             return 0
         sightings = [self._sighting(relative, observation, backlog=backlog) for relative, observation in complete]
-        ids = await self._context.journal.take(sightings)
-        for sighting, image_id in zip(sightings, ids, strict=True):
-            self._context.events.event(Event.IMAGE_DETECTED, id=image_id, **sighting.file.fields())
+        taken = await self._context.journal.take(sightings)
+        for sighting, image_id in zip(sightings, taken, strict=True):
+            if image_id in taken.new:
+                self._context.events.event(Event.IMAGE_DETECTED, id=image_id, **sighting.file.fields())
         self._context.on_taken()
         return len(sightings)
 

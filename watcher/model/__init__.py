@@ -30,6 +30,7 @@ from watcher.model.image import (
     Postponement,
     Sighting,
     SourceFacts,
+    Taken,
     Ticket,
 )
 from watcher.model.log_fields import Json, Record, optional_timestamp, timestamp
@@ -71,6 +72,7 @@ __all__ = [
     "Stamp",
     "StoredObject",
     "Subtree",
+    "Taken",
     "Ticket",
     "Unfinished",
     "canonical",

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from watcher.model.file import FileRef, Observation
     from watcher.model.rule import OutputRule, Rule
 
@@ -144,6 +147,19 @@ class Image:
     def with_facts(self, facts: SourceFacts, ticket: Ticket | None) -> Image:
         """The same image, now hashed and with a ticket."""
         return replace(self, facts=facts, ticket=ticket)
+
+
+class Taken(list[str]):
+    """The ids of the images of what was sighted, in its order; those in `new` are images that were not there before."""
+
+    def __init__(self, identities: Iterable[str], new: Iterable[str]) -> None:
+        super().__init__(identities)
+        self.new = frozenset(new)
+
+    @classmethod
+    def all_of(cls, parts: Sequence[Taken]) -> Taken:
+        """One after the other."""
+        return cls(chain.from_iterable(parts), chain.from_iterable(part.new for part in parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from watcher.model import Taken
 from watcher.records import (
     changes,
     cluster,
@@ -152,14 +153,13 @@ class ThreadedJournal:
         """See `Journal.known_in`."""
         return await self._ask(partial(queries.known_in, folder=folder, directories=directories))
 
-    async def take(self, sightings: Sequence[Sighting]) -> list[str]:
+    async def take(self, sightings: Sequence[Sighting]) -> Taken:
         """See `Journal.take`."""
         slices = [sightings[start : start + TAKE_AT_ONCE] for start in range(0, len(sightings), TAKE_AT_ONCE)]
-        taken = [self._change(self._taking(each), ends=True) for each in slices]
-        return [identity for identities in await asyncio.gather(*taken) for identity in identities]
+        return Taken.all_of(await asyncio.gather(*(self._change(self._taking(each), ends=True) for each in slices)))
 
-    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
-        return partial(taking.take, sightings=sightings, new_id=self._new_id)
+    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], Taken]:
+        return taking.telling_new(taking.take, sightings, self._new_id)
 
     async def give_up(self, sighting: Sighting, reason: FailedReason, message: str, hint: str) -> str:
         """See `Journal.give_up`."""

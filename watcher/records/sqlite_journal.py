@@ -8,13 +8,12 @@ filled from the audit file by rebuild.py where it had to begin anew.
 from __future__ import annotations
 
 import sqlite3
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watcher.errors import Unavailable
 from watcher.model import Event
-from watcher.records import database, queries, taking_many, upkeep
+from watcher.records import database, queries, taking, taking_many, upkeep
 from watcher.records.journal import ThreadedJournal
 from watcher.records.outage import Outage
 from watcher.records.place import JournalPlace
@@ -27,7 +26,7 @@ from watcher.records.viewing import Viewing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from watcher.model import Sighting
+    from watcher.model import Sighting, Taken
     from watcher.ports import Clock, EventLog
     from watcher.records.dialect import Connection
 
@@ -54,8 +53,8 @@ class SqliteJournal(ThreadedJournal):
         self.views: Viewing | None = None
         """For who looks; the daemon's journal has it where it is a file."""
 
-    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
-        return partial(taking_many.take, sightings=sightings, new_id=self._new_id)
+    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], Taken]:
+        return taking.telling_new(taking_many.take, sightings, self._new_id)
 
     @classmethod
     def open(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.model import Event, IgnoredReason, OutputState
+from watcher.model import Event, IgnoredReason, OutputState, Taken
 from watcher.records import sightings
 from watcher.records.additions import settle
 from watcher.records.dialect import dialect_of
@@ -26,6 +26,25 @@ INSERT INTO images (id, folder, relative, rule, keeps_original, size, mtime_ns, 
 """Over rows as `image_row` gives them."""
 _INSERT_ONE: Final = INSERT_IMAGE.format(rows="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)") + " RETURNING number"
 _INSERT_OUTPUT: Final = "INSERT INTO outputs (image, position, rendition, due_at, backlog, key) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def telling_new(
+    take: Callable[[Connection, Sequence[Sighting], Callable[[], str]], list[str]],
+    sightings: Sequence[Sighting],
+    new_id: Callable[[], str],
+) -> Callable[[Connection], Taken]:
+    """A change by this `take` that tells as well which images are new: those that an id was made for."""
+
+    def change(connection: Connection) -> Taken:
+        made = set[str]()
+
+        def noted_id() -> str:
+            made.add(identity := new_id())
+            return identity
+
+        return Taken(take(connection, sightings, noted_id), made)
+
+    return change
 
 
 def take(connection: Connection, sightings: Sequence[Sighting], new_id: Callable[[], str]) -> list[str]:

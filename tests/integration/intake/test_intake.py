@@ -253,10 +253,12 @@ class TestKnowledge:
             (bench.root / "a.jpg").write_bytes(picture())
             await bench.until_taken("a.jpg")
             (image,) = await bench.images()
+            asked = bench.woken
             bench.intake.look_at(image.file)
-            await wait_until(lambda: len(bench.taken()) == 2)
+            await wait_until(lambda: bench.woken > asked)
 
             assert [each.id for each in await bench.images()] == [image.id]
+            assert len(bench.said(Event.IMAGE_DETECTED)) == 1
 
     async def test_an_ignored_name_costs_no_place_in_the_journal(self, tmp_path: Path) -> None:
         """Names are judged anew at every start, since the configuration may have changed."""

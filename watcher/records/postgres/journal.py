@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from watcher.errors import NotAnswering
-from watcher.model import Event, KnownDirectory
-from watcher.records import changes, queries
+from watcher.model import Event, KnownDirectory, Taken
+from watcher.records import changes, queries, taking
 from watcher.records.journal import TAKE_AT_ONCE, ThreadedJournal
 from watcher.records.outage import Outage
 from watcher.records.peers import PeerRecords
@@ -221,21 +221,21 @@ class PostgresJournal(ThreadedJournal):
         """See `Journal.known_in`."""
         return await self._ask(partial(_known_in, folder=folder, directories=directories))
 
-    async def take(self, sightings: Sequence[Sighting]) -> list[str]:
+    async def take(self, sightings: Sequence[Sighting]) -> Taken:
         """See `Journal.take`. Other changes of this host, and other hosts, have their turn between a slice and the next."""
-        taken: list[str] = []
-        for start in range(0, len(sightings), TAKE_AT_ONCE):
-            taken += await self._change(self._taking(sightings[start : start + TAKE_AT_ONCE]), ends=True)
-        return taken
+        slices = [sightings[start : start + TAKE_AT_ONCE] for start in range(0, len(sightings), TAKE_AT_ONCE)]
+        return Taken.all_of([await self._change(self._taking(each), ends=True) for each in slices])
 
-    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], list[str]]:
-        def take(connection: Connection) -> list[str]:
+    def _taking(self, sightings: Sequence[Sighting]) -> Callable[[Connection], Taken]:
+        take = taking.telling_new(bulk.take, sightings, self._new_id)
+
+        def change(connection: Connection) -> Taken:
             claims.lock_folders(connection, {sighting.file.folder for sighting in sightings})
-            taken = bulk.take(connection, sightings, self._new_id)
+            taken = take(connection)
             self._call_others(connection)
             return taken
 
-        return take
+        return change
 
     async def due(self, now: float, limit: int, excluding: Collection[str], away: Collection[Subtree] = ()) -> list[Image]:
         """See `Journal.due`. What is given is in this host's hands until it is asked for again without being named."""
