@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= $(shell echo $$((4 * $$(nproc))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint soak platforms bench screenshots reference docs recording lock clean install uninstall
+.PHONY: help demo test bytecode lint soak platforms bench screenshots reference docs recording lock clean install uninstall
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,9 +31,14 @@ demo: $(VENV)/.run ## Show the main job on this machine, no account needed: FOLD
 # What pytest makes of the tests' assertions is kept, also where the environment says to keep no bytecode: each process would
 # make it anew, for four seconds.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: $(VENV)/.dev lint ## Run lint, types, layers and all tests (what the machine lacks is skipped with a reason)
-	@$(BIN)/python -m compileall -q watcher tests/support   # hundreds of processes are started; none should compile it anew
+test: $(VENV)/.dev ## Run lint, types, layers and all tests (what the machine lacks is skipped with a reason)
+	@$(MAKE) --no-print-directory --jobs 2 lint bytecode
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations 10
+
+# Hundreds of processes are started, and eight collect the tests: none should compile anything anew. What fails here, the run tells.
+bytecode: $(VENV)/.dev
+	@$(BIN)/python -m compileall -q watcher tests/support
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null 2>&1 || true
 
 lint: $(VENV)/.dev ## Check style, types and layers
 	$(BIN)/ruff check .
