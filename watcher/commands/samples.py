@@ -29,12 +29,12 @@ class Scene:
     horizon: Colour
     hills: Sequence[Colour]
     seed: int
-    orientation: int = 1
+    held_upright: bool = False
 
 
 SCENES: Final = (
     Scene("alps/morning.jpg", 3000, 2000, (58, 96, 160), (244, 206, 170), ((130, 140, 160), (70, 92, 100), (34, 52, 40)), 1),
-    Scene("alps/portrait.jpg", 2400, 1600, (20, 40, 90), (230, 120, 80), ((120, 90, 110), (60, 50, 70), (24, 24, 36)), 2, 6),
+    Scene("alps/portrait.jpg", 1600, 2400, (20, 40, 90), (230, 120, 80), ((120, 90, 110), (60, 50, 70), (24, 24, 36)), 2, True),
     Scene("coast/noon.png", 1800, 1200, (40, 120, 210), (200, 228, 244), ((110, 160, 180), (90, 130, 80), (60, 96, 40)), 3),
     Scene("coast/fog.webp", 2400, 1350, (150, 160, 170), (214, 216, 218), ((176, 182, 188), (140, 148, 152), (96, 104, 104)), 4),
     Scene("desert.tif", 1600, 1200, (70, 130, 200), (240, 214, 160), ((214, 160, 110), (190, 120, 70), (140, 80, 44)), 5),
@@ -43,13 +43,17 @@ SCENES: Final = (
 """What the demo drops; five formats, one with a camera's orientation mark."""
 
 
+TURN_RIGHT: Final = 6
+"""The value of Exif's orientation: shown as it is meant after a quarter turn clockwise."""
+
+
 def write_samples(folder: Path, scenes: Sequence[Scene] = SCENES) -> list[Path]:
     """Render the scenes below `folder`; gives the files."""
     paths = []
     for scene in scenes:
         path = folder / scene.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(render(scene), path, scene.orientation)
+        save(render(scene), path, held_upright=scene.held_upright)
         paths.append(path)
     return paths
 
@@ -96,12 +100,12 @@ def texture(scene: Scene, number: int) -> Any:
     return grain * 0.7 + rough * 14 - 12
 
 
-def save(picture: Any, path: Path, orientation: int) -> None:
+def save(picture: Any, path: Path, *, held_upright: bool) -> None:
     """Write it in the format that its name says, at a camera's quality."""
-    if orientation != 1:
+    if held_upright:
         # a camera held upright stores the pixels lying and a mark that says so
-        picture = picture.copy()
-        picture.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+        picture = picture.rot270().copy()
+        picture.set_type(pyvips.GValue.gint_type, "orientation", TURN_RIGHT)
     saver, options = SAVERS[path.suffix]
     getattr(picture, saver)(str(path), **options)
 
