@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,11 @@ from tests.support.standin import Fault, StandinProcess
 from tests.support.world import KEY, World
 
 HOUR = 3600.0
+
+
+def is_off_by(daemon: Daemon) -> float:
+    """By how many seconds the clock is off that gave the last line its time."""
+    return datetime.fromisoformat(daemon.lines[-1]["timestamp"]).timestamp() - time.time()
 
 
 @pytest.fixture
@@ -45,6 +52,7 @@ def test_images_end_whatever_is_done_to_the_clock(
         daemon.wait_for("image.stored", 32, seconds=45)
         assert not daemon.events("image.failed")
         assert max(line["attempts"] for line in daemon.events("image.stored")) <= 4
+    assert is_off_by(daemon) == pytest.approx(by, abs=25)
     clock.set(0.0)
     world.assert_audit_is_whole()
 
@@ -60,6 +68,7 @@ def test_what_was_put_off_under_a_clock_that_was_wrong_is_done_after_a_restart(
     with Daemon(world.config, {**KEY, **clock.environment}) as daemon:
         world.put("early.jpg")
         daemon.wait_for("image.retry")
+    assert is_off_by(daemon) == pytest.approx(365 * 24 * HOUR, abs=25)
     standin.set_faults()
     clock.set(0.0)
     with Daemon(world.config, {**KEY, **clock.environment}) as daemon:

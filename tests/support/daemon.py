@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
+from tests.support.clocks import VARIABLE
 from tests.support.forks import fork
 
 COMMAND = Path(sys.executable).with_name("compressor-watcher")
 PATIENCE_SECONDS = 60.0
-OF_THE_COMMAND = ("WATCHER_", "XDG_")
+OF_THE_COMMAND = ("WATCHER_", "XDG_", "CREDENTIALS_DIRECTORY", VARIABLE)
 """How variables begin that are read by the command, not by the interpreter or by libraries while they are imported."""
 
 

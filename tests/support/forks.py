@@ -32,6 +32,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support import clocks
 from tests.support.crashing import Crash
 
 ROOT = Path(__file__).parents[2]
@@ -273,6 +274,7 @@ def _become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
+    clocks.follow()
     if request["crash"] is not None:
         Crash(**request["crash"]).install()
     sys.argv = [str(Path(sys.executable).with_name(request["name"])), *request["arguments"]]
