@@ -50,7 +50,7 @@ from watcher.records.queries import OutboxCursor
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ThreadedJournal]:
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
-        opened: ThreadedJournal = await open_postgres(server.database())
+        opened: ThreadedJournal = await open_postgres(server.journal())
     else:
         opened = open_journal(":memory:" if request.param == "memory" else tmp_path / "journal.db")
     yield opened

@@ -85,7 +85,7 @@ class Cluster:
         database.
         """
         self.path, self.postgres, self.standin, self._mounts = path, postgres, standin, mounts
-        self.url = postgres.database()
+        self.url: str = changes.pop("journal", None) or postgres.journal()
         if proxy is not None:
             self.url = postgres.url(self.url.rpartition("/")[2], proxy.port)
         self.tree = path / "tree"

@@ -23,7 +23,10 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 
 class Journals:
-    """Where new journals are kept now. `make_database` gives the URL of a new, empty database; None stands for SQLite."""
+    """Where new journals are kept now.
+
+    `make_database` gives the URL of a new database with the tables of a journal; None stands for SQLite.
+    """
 
     make_database: ClassVar[Callable[[], str] | None] = None
 
@@ -88,6 +91,6 @@ def journal_engine(request: pytest.FixtureRequest) -> Iterator[str]:
             pytest.skip(f"of SQLite alone: {mark.kwargs['reason']}")
         engine = POSTGRESQL
     if engine == POSTGRESQL:
-        Journals.make_database = request.getfixturevalue("postgres").database
+        Journals.make_database = request.getfixturevalue("postgres").journal
     yield engine
     Journals.end()

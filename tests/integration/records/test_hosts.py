@@ -26,7 +26,7 @@ async def until(journal: PostgresJournal, hosts: int) -> None:
 
 async def test_hosts_count_each_other(postgres: Postgres) -> None:
     """So that they can share a limit; who leaves counts no more."""
-    url = postgres.database()
+    url = postgres.journal()
     one = await open_postgres(url, host="one", lease=1.0)
     two = await open_postgres(url, host="two", lease=1.0)
     await until(one, 2)
@@ -38,7 +38,7 @@ async def test_hosts_count_each_other(postgres: Postgres) -> None:
 
 async def test_a_transaction_that_was_left_behind_is_ended(postgres: Postgres) -> None:
     """A machine lost its power, and the server still holds its rows: whoever connects for changes next ends it, no other's."""
-    url = postgres.database()
+    url = postgres.journal()
     journal = await open_postgres(url, host="one", lease=1.0)
     name = "application_name=compressor-watcher"
     left, lively = [await asyncio.to_thread(psycopg.connect, url, options=f"-c {name}") for _ in range(2)]
@@ -59,7 +59,7 @@ async def test_a_transaction_that_was_left_behind_is_ended(postgres: Postgres) -
 
 async def test_a_version_is_taken_once_whatever_its_inode_is(postgres: Postgres) -> None:
     """Another mount shows another inode and ctime; each host can deliver it, and opens what it sees itself."""
-    url = postgres.database()
+    url = postgres.journal()
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
     here = sighting()
     there = replace(here, observation=Observation(1_000, 1, 77, 88))
@@ -78,7 +78,7 @@ async def test_a_version_is_taken_once_whatever_its_inode_is(postgres: Postgres)
 
 async def test_who_never_saw_a_file_does_not_deliver_it(postgres: Postgres) -> None:
     """Folders of one name may hold other files on other hosts."""
-    url = postgres.database()
+    url = postgres.journal()
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
     await one.take([sighting()])
 
@@ -90,7 +90,7 @@ async def test_who_never_saw_a_file_does_not_deliver_it(postgres: Postgres) -> N
 
 async def test_a_change_of_what_another_host_has_is_refused(postgres: Postgres) -> None:
     """Nothing is changed, and the turn is told."""
-    url = postgres.database()
+    url = postgres.journal()
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
     image = await take_one(one)
     await two.take([sighting()])
@@ -106,7 +106,7 @@ async def test_a_change_of_what_another_host_has_is_refused(postgres: Postgres) 
 
 async def test_one_host_at_a_time_stores_at_a_key(postgres: Postgres) -> None:
     """The other waits until that has ended, and then finds whose the key is."""
-    url, place = postgres.database(), ("my-bucket", "k")
+    url, place = postgres.journal(), ("my-bucket", "k")
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
     first, second = await take_one(one), await take_one(two, sighting(b"b.jpg"))
     assert await one.requested(first.id, None, place, 1_000.0)
@@ -122,7 +122,7 @@ async def test_one_host_at_a_time_stores_at_a_key(postgres: Postgres) -> None:
 async def test_joining_and_leaving_is_said(postgres: Postgres) -> None:
     """By name, each once."""
     log = RecordedLog()
-    journal = await open_postgres(postgres.database(), host="one", events=log)
+    journal = await open_postgres(postgres.journal(), host="one", events=log)
     await journal.close()
 
     assert [each["host"] for each in log.of(Event.CLUSTER_JOINED)] == ["one"]
@@ -131,7 +131,7 @@ async def test_joining_and_leaving_is_said(postgres: Postgres) -> None:
 
 async def test_hosts_tell_each_other_how_the_api_stands(postgres: Postgres) -> None:
     """Each hears of the others at once, and of those alone that are alive; a host that joins anew has said nothing yet."""
-    url = postgres.database()
+    url = postgres.journal()
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
     called = asyncio.Event()
     two.on_call(called.set)
@@ -152,7 +152,7 @@ async def test_hosts_tell_each_other_how_the_api_stands(postgres: Postgres) -> N
 
 async def test_places_for_requests_are_given_out_one_behind_the_other(postgres: Postgres) -> None:
     """Whichever host asks; a server's clock that was set back makes nobody wait for hours."""
-    url = postgres.database()
+    url = postgres.journal()
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two")
     assert one.peers is not None
     assert two.peers is not None
@@ -175,7 +175,7 @@ async def test_places_for_requests_are_given_out_one_behind_the_other(postgres: 
 
 async def test_what_a_host_with_a_clock_far_ahead_put_off_is_done_when_it_is_gone(postgres: Postgres) -> None:
     """Whoever gives it up brings its images near: nobody waits for a year."""
-    url = postgres.database()
+    url = postgres.journal()
     one, two = await open_postgres(url, host="one"), await open_postgres(url, host="two", lease=1.0)
     now, ahead = time.time(), time.time() + 365 * DAY
     image = await take_one(one, sighting())
@@ -205,7 +205,7 @@ async def test_a_lease_whose_renewal_got_no_answer_swallows_no_change(postgres: 
         return True
 
     with TcpProxy(postgres.port) as proxy:
-        url = postgres.url(postgres.database().rpartition("/")[2], proxy.port)
+        url = postgres.url(postgres.journal().rpartition("/")[2], proxy.port)
         journal = await open_postgres(url, host="one", lease=0.9)
         proxy.loses = loses
         await asyncio.wait_for(lost.wait(), 20)  # nothing is to be written: it can only be the lease
@@ -226,7 +226,7 @@ async def test_a_change_whose_fate_cannot_be_asked_at_once_is_made_once(postgres
         return is_lost
 
     with TcpProxy(postgres.port) as proxy:
-        url = postgres.url(postgres.database().rpartition("/")[2], proxy.port)
+        url = postgres.url(postgres.journal().rpartition("/")[2], proxy.port)
         journal = await open_postgres(url, host="one")
         image = await take_one(journal, sighting())
         proxy.loses = loses
@@ -247,7 +247,7 @@ async def test_a_commit_that_is_on_its_way_still_is_waited_for(postgres: Postgre
         return float(is_held)
 
     with TcpProxy(postgres.port) as proxy:
-        url = postgres.url(postgres.database().rpartition("/")[2], proxy.port)
+        url = postgres.url(postgres.journal().rpartition("/")[2], proxy.port)
         journal = await open_postgres(url, host="one")
         image = await take_one(journal, sighting())
         proxy.holds = holds
