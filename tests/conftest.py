@@ -26,9 +26,15 @@ LONG_FIRST = (
     "tests/fault",
     "tests/system",
     "tests/integration/test_",  # half a minute each, which they mostly wait
+    "tests/integration/records/test_shared_jobs.py",
+    "tests/integration/service/test_signs_of_life.py",
     "tests/property",
+    "tests/integration",
+    "tests/contract",
 )
-"""Where the tests lie that take longest: side by side with others they have to begin first, lest one ends alone."""
+"""Where the tests lie that take longest: side by side with others they have to begin first, lest one ends alone. The last are the
+unit tests, of which no file takes a second.
+"""
 
 
 PLACE = "compressor-watcher-tests-"
