@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from watcher.config.receiver_settings import OUTAGE
 from watcher.model import Event
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ class ReceiverPlan:
     @classmethod
     def of(cls, name: str, settings: ReceiverSettings) -> ReceiverPlan:
         """The receiver that the configuration describes."""
+        from watcher.config.receiver_settings import OUTAGE  # late: the process that tells receivers reads no configuration
+
         return cls(
             name,
             settings.kind,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -128,6 +130,14 @@ async def test_nothing_runs_where_nobody_is_to_be_told(scene: Scene, receiver: R
     await scene.end_some(1)
     await wait_until(lambda: len(receiver.confirmed) >= 1)
     assert receiver.numbers() == [2]
+
+
+def test_the_process_loads_no_configuration() -> None:
+    """What it wants comes through the pipe: the classes of the configuration cost a third of its start and 8 MB."""
+    words = "import sys, watcher.assembly.notifier; print([name for name in sys.modules if name.endswith('_settings')])"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
+
+    assert done.stdout == "[]\n", done.stderr
 
 
 async def test_a_reload_tries_at_once(scene: Scene, receiver: ReceivingServer) -> None:
