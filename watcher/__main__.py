@@ -19,7 +19,8 @@ def main() -> None:
     early.insist_on_utf_8()
     if any(command in sys.argv[1:] for command in ("run", "engine")):
         early.catch_signals()
-    from watcher.cli import main as command_line  # late: see above
+    with early.Loading():
+        from watcher.cli import main as command_line  # late: see above
 
     early.leave(command_line)
 

@@ -25,15 +25,16 @@ from watcher.log import quiet_libraries
 from watcher.model import AuditLine
 from watcher.network.proxies import Proxies
 from watcher.notify.plan import ReceiverPlan
-from watcher.notify.receivers import Receivers, Ways
 from watcher.records import database
 from watcher.records.followers import lines_after
 from watcher.records.threads import ReadThread
+from watcher.service import early
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from watcher.model import Record
+    from watcher.notify.receivers import Receivers
 
 GATHER_SECONDS: Final = 0.25
 """What is confirmed within so long is told in one line, and noted in one change of the journal; what is confirmed last, at once.
@@ -124,6 +125,9 @@ class Voice:
 
 async def serve(voice: Voice) -> None:
     """Do what the daemon says until it says no more."""
+    with early.Loading():
+        from watcher.notify.receivers import Receivers, Ways
+
     lines = Lines(voice)
     ways = Ways(Proxies.of_environment(os.environ), dict(os.environ))
     receivers = Receivers(ways, lines.after, voice, SystemClock(), random.random)

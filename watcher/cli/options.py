@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from watcher.errors import ConfigurationError
+from watcher.service import early
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -37,8 +38,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON
 
 def load(config: Path | None, purpose: Purpose) -> tuple[Settings, Path]:
     """The configuration, and the file it came from. Raises ConfigurationError."""
-    from watcher.commands.printing import note
-    from watcher.config.loading import find_config_file, load_settings, read_toml
+    with early.Loading():
+        from watcher.commands.printing import note
+        from watcher.config.loading import find_config_file, load_settings, read_toml
 
     path = find_config_file(config, os.environ).absolute()
     try:

@@ -10,6 +10,7 @@ import typer
 
 from watcher.cli import completion
 from watcher.cli.options import ConfigOption, JsonOption, is_for_engine_alone, leave, load, wait, work
+from watcher.service import early
 
 FolderToWatch = Annotated[str | None, typer.Option(metavar="DIR", help="The folder to watch.")]
 ListenAddress = Annotated[
@@ -31,7 +32,8 @@ def run(config: ConfigOption = None) -> None:
     JSON lines go to standard output. SIGTERM or Ctrl-C lets requests in flight end (up to `drain`), a second one ends at once;
     SIGHUP reads the configuration anew.
     """
-    from watcher.commands.run import run_daemon
+    with early.Loading():
+        from watcher.commands.run import run_daemon
 
     leave(work(run_daemon(*load(config, "daemon"))))
 
@@ -41,7 +43,8 @@ def once(config: ConfigOption = None) -> None:
 
     Shows a progress bar on a terminal. Exit status 1 if any image failed or cannot be read.
     """
-    from watcher.commands.run import run_once
+    with early.Loading():
+        from watcher.commands.run import run_once
 
     settings, _ = load(config, "daemon")
     leave(work(run_once(settings)))
@@ -145,7 +148,8 @@ def preview(
 
 def engine(config: ConfigOption = None) -> None:
     """Serve the local Compressor-compatible API on its own (table `engine` of the configuration; needs no folders)."""
-    from watcher.commands.engine import run_engine
+    with early.Loading():
+        from watcher.commands.engine import run_engine
 
     settings, _ = load(config, "engine")
     leave(work(run_engine(settings)))

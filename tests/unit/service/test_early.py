@@ -1,6 +1,8 @@
 """The first and the last moments of the process."""
 
 import gc
+import subprocess
+import sys
 
 import pytest
 
@@ -35,3 +37,22 @@ def test_the_end_looks_through_nothing_once_more() -> None:
 
     assert not left.value.code
     assert found > frozen
+
+
+def test_loading_neither_collects_nor_brings_the_command_of_httpx() -> None:
+    """The collector rests while modules are loaded, and passes by what they made; httpx works without rich and pygments."""
+    code = (
+        "import gc, sys\n"
+        "from watcher.service.early import Loading\n"
+        "with Loading():\n"
+        "    resting = not gc.isenabled()\n"
+        "    import httpx\n"
+        "assert (resting, gc.isenabled()) == (True, True)\n"
+        "assert gc.get_freeze_count() > 10_000\n"
+        "assert httpx.Client().build_request('GET', 'http://127.0.0.1/').url.host == '127.0.0.1'\n"
+        "assert not {'pygments', 'rich', 'click'} & set(sys.modules)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stderr) == (0, "")
