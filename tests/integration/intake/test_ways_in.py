@@ -97,7 +97,7 @@ async def test_watched_folders_need_no_scan(tmp_path: Path, places: dict[str, Pl
 
 async def test_polled_folders_take_the_same(tmp_path: Path, places: dict[str, Place]) -> None:
     """Where events cannot be heard, the same comes out a little later; what was there only in between need not be seen."""
-    async with drops(tmp_path, folders=tables(places, polling=True), times={"poll": 0.2}) as bench:
+    async with drops(tmp_path, folders=tables(places, polling=True), times={"poll": 0.6}) as bench:
         await act_all(places)
         await settled(bench)
         for name, way in FOLDERS.items():

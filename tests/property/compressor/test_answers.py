@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,9 +34,21 @@ def told(answer: Answer) -> list[str | None]:
 
 
 @given(answers)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_answer_is_read(data: dict[str, Any]) -> None:
     """Never an error, and nothing in it that cannot be written down."""
+    assert_is_read(data)
+
+
+@pytest.mark.soak
+@given(answers)
+@settings(max_examples=3_000, deadline=None)
+def test_many_more_answers_are_read(data: dict[str, Any]) -> None:
+    """The same of twenty times as many."""
+    assert_is_read(data)
+
+
+def assert_is_read(data: dict[str, Any]) -> None:
     answer = read_answer(data)
 
     assert isinstance(answer, Result | Pending | Refused | Malformed)

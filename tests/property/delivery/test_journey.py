@@ -230,7 +230,7 @@ class Journey(RuleBasedStateMachine):
 class TestJourney(Journey.TestCase):  # type: ignore[name-defined,misc]
     """The same histories in every run."""
 
-    settings = settings(max_examples=25, stateful_step_count=40, deadline=None, derandomize=True)
+    settings = settings(max_examples=16, stateful_step_count=40, deadline=None, derandomize=True)
 
 
 @pytest.mark.soak

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -255,7 +256,15 @@ class JournalStates(RuleBasedStateMachine):
         assert (found.problems, found.notes) == ((), ())
 
 
-TestJournalStates = JournalStates.TestCase
-TestJournalStates.settings = settings(
-    max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+class TestJournalStates(JournalStates.TestCase):  # type: ignore[name-defined,misc]
+    """Some histories."""
+
+    settings = settings(max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+class TestManyMoreJournalStates(JournalStates.TestCase):  # type: ignore[name-defined,misc]
+    """Longer ones, and twenty times as many."""
+
+    settings = settings(max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
