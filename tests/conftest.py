@@ -58,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     place.chmod(0o1777)
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outer)
     os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+    os.environ["TESTS_RUN"] = str(os.getpid())
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
         quick = MEMORY / place.name

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import gc
 import importlib
@@ -21,10 +22,12 @@ import os
 import pkgutil
 import resource
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +39,7 @@ from tests.support import clocks
 from tests.support.crashing import Crash
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 60.0
 MOST_BYTES = 200_000
 """Of a request: arguments and an environment."""
 LATER = ("watcher.__main__", "watcher.commands.samples")
@@ -90,26 +94,22 @@ class Forked:
 
 
 class ForkServer:
-    """The process that forks. It ends with the one that began it, and what still runs with it."""
+    """The process that forks. It ends with the one that asked for it, and what still runs with it.
+
+    It is itself a fork of one that has imported everything for all processes of a run, unless their mounts are others.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.forks", str(theirs.fileno())],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={key: value for key, value in os.environ.items() if not key.startswith("WATCHER_")},
-                pass_fds=(theirs.fileno(),),
-            )
+        self._socket = _connected(_of_this_run())
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Have it end."""
-        self._socket.close()
-        self._process.wait(10)
+        """Have it end; returns when it has."""
+        with contextlib.suppress(OSError), self._socket:
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.settimeout(10)
+            self._socket.recv(1)
 
     def begin(self, request: dict[str, Any], descriptors: Sequence[int]) -> int:
         """The number of a new process with these for standard input, output and error."""
@@ -125,6 +125,57 @@ class ForkServer:
             answer = self._socket.recv(MOST_BYTES)
         assert answer, "the process that forks has died"
         return json.loads(answer)
+
+
+def _of_this_run() -> int | None:
+    """The process that began the run, if it sees the same mounts."""
+    try:
+        run = int(os.environ["TESTS_RUN"])
+        return run if os.readlink(f"/proc/{run}/ns/mnt") == os.readlink("/proc/self/ns/mnt") else None
+    except (KeyError, OSError):
+        return None
+
+
+def _connected(run: int | None) -> socket.socket:
+    """A connection to a process that forks: of this run, or else of this process alone."""
+    place = Path(tempfile.mkdtemp() if run is None else tempfile.gettempdir(), "forks")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        try:
+            listener.bind(str(place))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            place.chmod(0o600)
+            listener.listen(64)
+            _begin(listener, os.getpid() if run is None else run)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            connection.connect(str(place))
+        except ConnectionRefusedError:  # another process has it bound and listens in a moment
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            break
+    if run is None:
+        shutil.rmtree(place.parent)
+    return connection
+
+
+def _begin(listener: socket.socket, owner: int) -> None:
+    """Begin the process that imports everything; it ends with its owner."""
+    subprocess.run(
+        [sys.executable, "-m", "tests.support.forks", str(listener.fileno()), str(owner)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={key: value for key, value in os.environ.items() if not key.startswith("WATCHER_")},
+        pass_fds=(listener.fileno(),),
+        check=True,
+    )
 
 
 def fork_server() -> ForkServer:
@@ -193,7 +244,7 @@ def _descriptor(number: int, given: Descriptor, theirs: contextlib.ExitStack) ->
     return (given if isinstance(given, int) else given.fileno()), None
 
 
-# --- in the process that forks ------------------------------------------------------------------------------------------------
+# --- in the processes that fork ------------------------------------------------------------------------------------------------
 
 
 def _command() -> None:
@@ -234,6 +285,23 @@ def _import_everything() -> None:
     gc.freeze()  # no process's collector need look at it again
 
 
+def _serve_all(listener: socket.socket, owner: int) -> None:
+    """Fork a process that forks for each connection, until the owner ends."""
+    poll = select.poll()
+    for each in (listener.fileno(), os.pidfd_open(owner)):
+        poll.register(each, select.POLLIN)
+    while [number for number, _ in poll.poll()] == [listener.fileno()]:
+        connection, _ = listener.accept()
+        if not os.fork():
+            listener.close()
+            _serve(connection)
+            os._exit(0)
+        connection.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)  # one that has ended, if there is any
+    os._exit(0)
+
+
 def _serve(server: socket.socket) -> None:
     running: set[int] = set()
     while True:
@@ -249,7 +317,7 @@ def _serve(server: socket.socket) -> None:
             if not answer:
                 server.detach()
                 _become(request, descriptors)
-                return
+                raise AssertionError("it has ended")
             running.add(answer)
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -304,8 +372,11 @@ def _work_and_leave(work: Callable[[], None]) -> None:
 
 def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: meant for the tests, with which this ends
+    if os.fork():
+        os._exit(0)  # nobody has to wait for it
     _import_everything()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    with contextlib.suppress(ProcessLookupError):  # the owner has ended
+        _serve_all(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
 
 
 if __name__ == "__main__":
