@@ -25,6 +25,10 @@ COMMAND = Path(sys.executable).with_name("compressor-watcher")
 PATIENCE_SECONDS = 60.0
 OF_THE_COMMAND = ("WATCHER_", "XDG_", "CREDENTIALS_DIRECTORY", VARIABLE)
 """How variables begin that are read by the command, not by the interpreter or by libraries while they are imported."""
+ON_THE_WAY = ("HTTPS_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+"""The same of variables that say how others are reached: the command reads them when it makes a client."""
+OF_PROGRAMS = ("PATH", "CLOUDFLARE_", "BUNNY_", "WORDPRESS_", "SHOPIFY_")
+"""The same of variables that only programs read which the command runs."""
 
 
 def wait_until(condition: Any, seconds: float = PATIENCE_SECONDS, *, pause: float = 0.02) -> Any:
@@ -45,7 +49,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 def is_forked(environment: dict[str, str] | None) -> bool:
     """Whether a process with these variables besides the suite's own does the same where it is forked."""
-    return all(name.startswith(OF_THE_COMMAND) for name in environment or {})
+    return all(name.startswith((*OF_THE_COMMAND, *ON_THE_WAY, *OF_PROGRAMS)) for name in environment or {})
 
 
 def command(
