@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.daemon import wait_until
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -67,6 +69,10 @@ class Tab:
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.base + path)
         return self.page
+
+    def wait_until(self, expression: str) -> None:
+        """Wait until it is true. `wait_for_function` has the page evaluate it again, which the page's own policy forbids."""
+        wait_until(lambda: self.page.evaluate(expression))
 
     def figure(self, name: str) -> int:
         """A number of the first row."""

@@ -103,7 +103,7 @@ def window(browser: Browser) -> Iterator[Tab]:
 def seen(window: Tab, place: Place) -> Iterator[Tab]:
     window.base = place.base
     window.open()
-    window.page.wait_for_function("document.getElementById('live').textContent === 'live'")
+    window.wait_until("document.getElementById('live').textContent === 'live'")
     yield window
     trouble = list(window.trouble)
     window.close()
@@ -125,7 +125,7 @@ def test_a_drop_is_on_an_open_page_within_a_second(place: Place, seen: Tab) -> N
 
     line = place.daemon.wait_for("image.stored", len(took) - 1)[-1]
     assert image.locator("a.address").get_attribute("href") == line["link"]
-    seen.page.wait_for_function("document.querySelector('#latest img')?.naturalWidth === 320")
+    seen.wait_until("document.querySelector('#latest img')?.naturalWidth === 320")
     assert wait_until(lambda: place.same_as_status(seen), 5, pause=0.2)
 
 
