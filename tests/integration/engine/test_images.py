@@ -82,7 +82,7 @@ def test_every_format_is_kept_and_looks_the_same(work: Work, name: str, order: I
 @pytest.mark.parametrize("order", [ImageOrder(), box(60, 60), box(200, 200, upscale=True)])
 def test_orientation_is_baked_in(work: Work, name: str, orientation: int, order: ImageOrder) -> None:
     """Whatever Exif says of the camera's position, the output stands upright by itself and says nothing of it."""
-    stored, exif = turned(photograph(160, 100), orientation)
+    stored, exif = turned(photograph(96, 60), orientation)
     options = {"quality": 95} if name in ("JPEG", "WEBP") else {}
     _, content = work(encoded(stored, name, exif=exif, **options), order)
     picture = decoded(content)

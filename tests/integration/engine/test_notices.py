@@ -30,7 +30,7 @@ XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <dc:rights><rdf:Alt><rdf:li xml:lang="x-default">{NOTICE}</rdf:li></rdf:Alt></dc:rights>
 <photoshop:City>a place that must go</photoshop:City>
 </rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>""".encode()
-PHOTO = photograph(200, 120)
+PHOTO = photograph(120, 72)
 TINY = Image.new("L", (40, 30), 90)
 
 

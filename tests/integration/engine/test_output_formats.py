@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from watcher.formats.targets import stored_format
 from watcher.model import Format, OutputFormat
 
 pillow_heif.register_heif_opener()
-PHOTO = photograph(200, 120)
+PHOTO = photograph(120, 72)
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="200" height="120"><rect width="100" height="120" fill="#c83c28"/></svg>'
 FRAMES = [photograph(80, 60).rotate(angle) for angle in (0, 90, 180)]
 ANIMATION = {"save_all": True, "append_images": FRAMES[1:], "duration": [100, 200, 300], "loop": 3}
-CLEAR = Image.merge("RGBA", (*PHOTO.split(), Image.linear_gradient("L").resize(PHOTO.size)))
+CLEAR = Image.merge("RGBA", (*photograph(200, 120).split(), Image.linear_gradient("L").resize((200, 120))))
 SOURCES = {
     Format.JPEG: lambda: encoded(PHOTO, "JPEG", quality=95),
     Format.PNG: lambda: encoded(PHOTO, "PNG"),
@@ -34,10 +35,16 @@ SOURCES = {
     Format.GIF: lambda: encoded(PHOTO.quantize(256), "GIF"),
     Format.TIFF: lambda: encoded(PHOTO, "TIFF"),
     Format.BMP: lambda: encoded(PHOTO, "BMP"),
-    Format.ICO: lambda: encoded(PHOTO, "ICO", sizes=[(200, 120)]),
+    Format.ICO: lambda: encoded(PHOTO, "ICO", sizes=[PHOTO.size]),
     Format.SVG: lambda: SVG,
 }
 WORDS: tuple[OutputFormat, ...] = ("auto", "jpeg", "png", "webp", "avif", "web")
+
+
+@functools.cache
+def encoded_as(source: Format) -> bytes:
+    """One of SOURCES; some codecs take their time."""
+    return SOURCES[source]()
 
 
 def sniffed(folder: Path, content: bytes) -> Format:
@@ -57,7 +64,7 @@ def test_the_format_that_was_asked_for_is_stored(
     tmp_path: Path, source: Format, word: OutputFormat, resize: Resize | None
 ) -> None:
     """The answer says which, the bytes are of it, and it is the picture."""
-    content = SOURCES[source]()
+    content = encoded_as(source)
     made = make(tmp_path, content, resize=resize, output=OutputOrder(word))
     expected = stored_format(source, word)
 
