@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from watcher.config.units import human_size
 from watcher.model import Event, timestamp
 
 if TYPE_CHECKING:
@@ -151,6 +150,8 @@ class Gathered:
         """What happened, what failed and what to do about it, and where the stored ones are."""
         lines = [f"{folder}: {_sum(counts)}" for folder, counts in self.folders.items()]
         if self.saved > 0:
+            from watcher.config.units import human_size  # late: with it come the classes that configurations are made of
+
             lines.append(f"{human_size(self.saved)} saved")
         for state, heading in (("failed", "Failed"), ("stored", "Stored")):
             if names := self.named.get(state):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from watcher.notify.command import AppriseSender, CommandSender
 from watcher.notify.heartbeat import Heartbeat
 from watcher.notify.relay import ReceiverRelay
-from watcher.notify.web import WebSender
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from watcher.notify.plan import ReceiverPlan
     from watcher.notify.relay import ReceiverObserver
     from watcher.notify.sender import Sender
+    from watcher.notify.web import WebSender
     from watcher.ports import Clock
 
 SETTLE_LOOK_SECONDS: Final = 0.02
@@ -33,6 +33,8 @@ class Ways:
 
     def web(self, plan: ReceiverPlan, clock: Clock) -> WebSender:
         """The way to a URL."""
+        from watcher.notify.web import WebSender  # late: two thirds of what the process would load
+
         return WebSender(plan, self.proxies, clock.now)
 
     def sender(self, plan: ReceiverPlan, clock: Clock) -> Sender:
