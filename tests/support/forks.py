@@ -1,4 +1,4 @@
-"""Processes of the command and of the API stand-in that cost no start: one that has imported everything forks them.
+"""Processes of the command and of what serves tests that cost no start: one that has imported everything forks them.
 
     process = fork(("status", "--config", path), environment={...}, stdout=subprocess.PIPE)
     process.wait(10)
@@ -259,7 +259,17 @@ def _standin() -> None:
     main()
 
 
-ENTRANCES: dict[str, Callable[[], None]] = {"compressor-watcher": _command, "standin": _standin}
+def _journal_writer() -> None:
+    from tests.support.journal_writer import main
+
+    main()
+
+
+ENTRANCES: dict[str, Callable[[], None]] = {
+    "compressor-watcher": _command,
+    "standin": _standin,
+    "journal_writer": _journal_writer,
+}
 
 
 def _import_everything() -> None:

@@ -1,4 +1,4 @@
-"""A process that works on a journal until somebody kills it: `python -m tests.support.journal_writer FOLDER SEED [URL]`.
+"""A process that works on a journal until somebody kills it: the entrance `journal_writer` of forks.py, FOLDER SEED [URL].
 
 Says on standard output, one line each, what it was told is durable: "taken ID", "ended ID".
 """
@@ -73,5 +73,6 @@ async def journey(journal: ThreadedJournal, image: Image) -> None:
     await journal.finish(image.id, "kept", 1_003.0)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Until somebody kills it."""
     asyncio.run(work(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

@@ -1,13 +1,15 @@
 """kill -9 at random moments: what was told to be durable is there, and every ending has its one line."""
 
+import io
+import os
 import random
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
+from tests.support.forks import fork
 from tests.support.journals import SQLITE, Journals, open_journal_at
 from tests.support.postgres import HOST
 from tests.support.publishing import RecordedLog
@@ -25,18 +27,14 @@ SEED = 20_261_122
 
 def run_and_kill(folder: Path, seed: int, lines: int, *where: str) -> list[str]:
     """Start the writer, kill it when it has said so many lines. Gives all that it said."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.journal_writer", str(folder), str(seed), *where],
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[3],
-        text=True,
-    )
+    arguments = (str(folder), str(seed), *where)
+    process = fork(arguments, name="journal_writer", environment=dict(os.environ), stdout=subprocess.PIPE)
     assert process.stdout is not None
-    with process.stdout as output:
+    with io.TextIOWrapper(process.stdout) as output:
         said = [output.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
         said += output.readlines()
-    process.wait()
+    process.wait(10)
     assert said[0] == "ready\n"
     return [line.strip() for line in said if line.endswith("\n")]
 
