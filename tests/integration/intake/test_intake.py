@@ -328,22 +328,24 @@ class TestReload:
 
 
 class TestManyFolders:
-    async def test_three_hundred_folders_share_observers(self, tmp_path: Path) -> None:
-        """A user has 128 inotify instances; each folder is watched all the same."""
+    async def test_more_folders_than_inotify_instances_share_observers(self, tmp_path: Path) -> None:
+        """A user has 128 of them; each folder is watched all the same. (The daemon has three hundred in
+        tests/fault/test_storms.py.)
+        """
         tables = []
-        for number in range(300):
+        for number in range(140):
             path = tmp_path / "drop" / str(number)
             path.mkdir(parents=True)
             tables.append({"name": f"folder {number}", "path": str(path)})
         async with drops(tmp_path, folders=tables) as bench:
-            await bench.until_scanned(300, 60)
+            await bench.until_scanned(140, 60)
             for table in tables:
                 Path(table["path"], "a.jpg").write_bytes(picture())
-            await wait_until(lambda: len(bench.said(Event.IMAGE_DETECTED)) >= 300, 60)
+            await wait_until(lambda: len(bench.said(Event.IMAGE_DETECTED)) >= 140, 60)
 
             assert all(bench.taken(table["name"]) == ["a.jpg"] for table in tables)
             assert {status.mode for status in bench.intake.status()} == {"watching"}
-            assert len(bench.said(Event.SCAN_FINISHED)) == 300
+            assert len(bench.said(Event.SCAN_FINISHED)) == 140
 
     async def test_two_thousand_files_in_a_hundred_new_directories(self, tmp_path: Path) -> None:
         """Made at full speed, ten deep: none is missed, none is taken twice, and no scan is waited for. (Ten thousand come to the

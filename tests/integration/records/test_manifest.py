@@ -248,9 +248,13 @@ async def test_a_disk_that_hangs_is_said_and_waited_for(tmp_path: Path, monkeypa
 
 
 READER = """
-import json, pathlib, sys
-path, reads, broken = pathlib.Path(sys.argv[1]), 0, 0
+import json, os, pathlib, sys, time
+path, reads, broken, last = pathlib.Path(sys.argv[1]), 0, 0, None
 while not pathlib.Path(sys.argv[2]).exists():
+    found = os.stat(path)
+    if last == (last := (found.st_ino, found.st_size, found.st_mtime_ns)):
+        time.sleep(0.0005)
+        continue
     try:
         json.loads(path.read_text())
     except ValueError:
