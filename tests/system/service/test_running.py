@@ -69,13 +69,13 @@ def test_a_dropped_image_is_a_line_in_the_journal(service: Service, standin: Sta
     line = json.loads(records[0]["MESSAGE"])
     assert line["url"] == "https://my-bucket.s3.eu-central-003.backblazeb2.com/products/chair.jpg"
     assert line["file"] == f"{DROP}/chair.jpg"
-    wait_until(lambda: service.show("StatusText") == "0 waiting, 0 in flight, 1 stored, 0 failed")
+    wait_until(lambda: service.show("StatusText") == "0 waiting, 0 in flight, 1 stored, 0 failed", pause=0.2)
     rights = service.process_status()
     assert {int(rights[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {CAP_LEASE}
     assert rights["NoNewPrivs"] == "1"
     assert rights["Seccomp"] == "2"
     assert "0" not in rights["Uid"].split()
-    wait_until(lambda: is_on_one_processor(service))  # the unit lets it choose
+    wait_until(lambda: is_on_one_processor(service), pause=0.2)  # the unit lets it choose
 
 
 def test_the_engine_works_behind_the_same_walls(service: Service) -> None:
@@ -253,7 +253,7 @@ def test_a_stuck_service_is_restarted_and_loses_nothing(service: Service, standi
     os.kill(_outer_pid(service), signal.SIGSTOP)
     service.box.write(f"{DROP}/chair.jpg", jpeg())
 
-    wait_until(lambda: service.show("NRestarts") == "1" and service.show("ActiveState") == "active")
+    wait_until(lambda: service.show("NRestarts") == "1" and service.show("ActiveState") == "active", pause=0.2)
 
     service.wait_for("image.stored", file=f"{DROP}/chair.jpg")
     told = " ".join(str(record.get("MESSAGE")) for record in service.records())
@@ -325,7 +325,7 @@ def test_a_second_signal_ends_it_at_once(service: Service, standin: StandinProce
     service.box.ctl("kill", "-s", "TERM", UNIT)
     service.wait_for("service.stopping")
     service.box.ctl("kill", "-s", "TERM", UNIT)
-    wait_until(lambda: service.show("ActiveState") == "inactive", 10)
+    wait_until(lambda: service.show("ActiveState") == "inactive", 10, pause=0.2)
 
     assert service.lines("service.stopped") == []
     service.start()
