@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from watcher.backoff import (
     BACKOFF_CAP_SECONDS,
     RETRY_AFTER_CAP_SECONDS,
@@ -200,7 +201,7 @@ class World:
 
 
 @given(st.lists(INPUTS, max_size=120))
-@settings(max_examples=300, deadline=None)
+@examples(150)
 def test_the_circuit_keeps_its_promises_whatever_comes(inputs: list[tuple[str, str, str | None, float]]) -> None:
     """Never stuck, nothing said twice, one trial at a time, and nobody charged for what was everybody's."""
     world = World()
@@ -228,7 +229,7 @@ def test_the_circuit_keeps_its_promises_whatever_comes(inputs: list[tuple[str, s
     {"image-0", "image-1", "image-2"},
     "402",
 )
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_when_the_api_works_again_good_images_get_through_and_bad_ones_end(
     inputs: list[tuple[str, str, str | None, float]], bad: set[str], how: str
 ) -> None:
@@ -283,7 +284,7 @@ def _drop_ended(world: World, left: dict[str, int], before: Counter[str]) -> Non
 @given(
     outcomes=st.lists(st.sampled_from(["lost", "500", "refused", "not fetched"]), min_size=1, max_size=80), account=st.booleans()
 )
-@settings(max_examples=100, deadline=None)
+@examples(50)
 def test_nobody_is_charged_while_nobody_gets_through(names: list[str], outcomes: list[str], account: bool) -> None:
     """However long an outage lasts, however many images try, whether or not the account answers."""
     world = World()
@@ -296,7 +297,7 @@ def test_nobody_is_charged_while_nobody_gets_through(names: list[str], outcomes:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["bad", *NAMES]), st.booleans()), max_size=150))
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_one_image_that_is_answered_403_never_stops_the_others(turns: list[tuple[str, bool]]) -> None:
     """In whatever order they come, while the account answers: everybody is let in at once, and nothing is said."""
     world = World()

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.unit.formats.test_containers import judged, samples
 from watcher.model import Format
 
@@ -25,7 +26,7 @@ def changes(draw: st.DrawFn) -> Change:
 
 
 @given(st.sampled_from(SAMPLES), st.lists(changes(), min_size=1, max_size=8))
-@settings(max_examples=500, deadline=None)
+@examples(250)
 def test_changed_images_get_a_verdict(content: bytes, changed: list[Change]) -> None:
     """Any change of any format: a format or none, whole or not, and never an error."""
     for change in changed:
@@ -35,7 +36,7 @@ def test_changed_images_get_a_verdict(content: bytes, changed: list[Change]) -> 
 
 
 @given(st.binary(max_size=400), st.sampled_from([content[:16] for content in SAMPLES]))
-@settings(max_examples=400, deadline=None)
+@examples(200)
 def test_any_bytes_behind_a_signature_get_a_verdict(content: bytes, signature: bytes) -> None:
     """What only begins like an image."""
     assert judged(signature + content).format in FORMATS
