@@ -42,22 +42,10 @@ def copied(source: bytes, observation: Observation, target: bytes) -> bytes | No
 
 
 def _see_to_its_time(copy: bytes, observation: Observation) -> None:
-    """Give it the original's time once more, where the file system had not done with writing: rclone sets its own at times.
-
-    That comes after our close, and whoever reads waits for it.
-    """
-    _tried(lambda: _read_from(copy))
+    """Give it the original's time once more, where it shows another: rclone does until all have closed what it has to upload."""
     status = os.lstat(copy)
     if not is_like(status, observation):
         _tried(lambda: os.utime(copy, ns=(status.st_atime_ns, observation.mtime_ns)))
-
-
-def _read_from(path: bytes) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.pread(descriptor, 1, 0)
-    finally:
-        os.close(descriptor)
 
 
 def copied_before(source: bytes, observation: Observation, target: bytes) -> bytes | None:
