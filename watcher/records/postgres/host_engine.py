@@ -55,7 +55,7 @@ class HostEngine(MemberEngine):
         self._put_back = put_back
         self._neighbours: frozenset[str] = frozenset()
         self._awaited: dict[str, object] = {}
-        self._waits_until = self._awaits_until = self._unsure_until = float("-inf")
+        self._strangers_until = self._awaits_until = self._unsure_until = float("-inf")
         self.on_move: Callable[[], None] = lambda: None
         """Called from the thread that makes changes, where another server may lack what was written."""
 
@@ -80,7 +80,7 @@ class HostEngine(MemberEngine):
         Not for longer than a lease, and the longest pause between tries to connect. Whom a new journal does not know has a lease.
         """
         now = self._clock.monotonic()
-        if now < self._waits_until:
+        if now < self._strangers_until:
             return True
         if now >= self._awaits_until:
             self._awaited = {}
@@ -102,7 +102,7 @@ class HostEngine(MemberEngine):
         connection.execute("COMMIT")
         self._durable = 0
         if not is_known:
-            self._waits_until = self._clock.monotonic() + self._server.lease
+            self._strangers_until = self._clock.monotonic() + self._server.lease
         self.look_out(awaited)
         self.tell_set_back(lacked, SET_BACK if is_known else BEGUN_ANEW)
 
