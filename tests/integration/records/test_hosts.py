@@ -57,6 +57,23 @@ async def test_a_transaction_that_was_left_behind_is_ended(postgres: Postgres) -
         await host.close()
 
 
+async def test_hosts_that_are_connected_end_it_as_well(postgres: Postgres) -> None:
+    """The server, which should do so, is told here never to."""
+    url = postgres.journal()
+    journal = await open_postgres(url, host="one", lease=1.0)
+    left = await asyncio.to_thread(
+        psycopg.connect, url, options="-c application_name=compressor-watcher -c idle_in_transaction_session_timeout=0"
+    )
+    left.execute("SELECT set_config('search_path', 'compressor_watcher', false)")
+    left.execute("LOCK TABLE images")
+    pid = left.info.backend_pid
+
+    await asyncio.wait_for(journal.take([sighting()]), 60)
+    assert postgres.run_sql(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}", "postgres") == []
+    left.close()
+    await journal.close()
+
+
 async def test_a_version_is_taken_once_whatever_its_inode_is(postgres: Postgres) -> None:
     """Another mount shows another inode and ctime; each host can deliver it, and opens what it sees itself."""
     url = postgres.journal()

@@ -119,23 +119,32 @@ class Server:
         connection = self.connect(epoch)
         try:
             connection.raw.execute(_KEYED)
-            connection.raw.execute(_END_ABANDONED, (2 * self._idle_ms,))
+            self.end_abandoned(connection)
         except BaseException:  # nobody else knows of it
             connection.close()
             raise
         return connection
+
+    def end_abandoned(self, connection: PostgresConnection) -> None:
+        """End transactions that machines without power left behind: they hold rows that others wait for."""
+        connection.raw.execute(_END_ABANDONED, (2 * self._idle_ms,))
 
     def adopt(self, connection: PostgresConnection) -> bool:
         """Work on the line of this connection's server from now on. True where it is another one than before."""
         return self.lineage is not None and self.lineage.adopt(connection)
 
     def _introduce(self, connection: PostgresConnection, epoch: int) -> None:
-        connection.raw.execute(_SESSION, (self.namespace, self.host, str(epoch), str(self._idle_ms), "20s"))
+        connection.raw.execute(_SESSION, (self.namespace, self.host, str(epoch), str(self._idle_ms), str(self._lock_ms)))
 
     @property
     def _idle_ms(self) -> int:
         """A transaction in which nothing happens for so long is ended by the server."""
         return max(1_000, min(10_000, int(self.lease * 1000 / 3)))
+
+    @property
+    def _lock_ms(self) -> int:
+        """What others have locked is waited for so long; then it is looked at whether who holds it was left behind."""
+        return max(5_000, 2 * self._idle_ms)
 
     def _facts(self) -> dict[str, str]:
         try:

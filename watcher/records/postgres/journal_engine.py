@@ -250,6 +250,7 @@ class MemberEngine(PostgresEngine):
         if now - self._looked_at < lease / RENEWALS:
             return
         self._looked_at = now
+        self._server.end_abandoned(connection)
         self.alive = self._count_alive(connection)
         if now - self._steady_since < lease:
             return
