@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sqlite3
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -57,6 +58,18 @@ class JournalPlace:
         from watcher.records.postgres.database import Password, Server  # an extra: only who shares a journal needs its parts
 
         return Server(self.url or "", Password(self.password), self.host, self.lease)
+
+    def load(self) -> None:
+        """Read what looking at it needs of the program itself: who acts as another user then may have no right to."""
+        if self.url is None:
+            database.schema()
+            return
+        from watcher.records.postgres import database as postgres
+        from watcher.records.postgres.jobs import store
+
+        postgres.schema()
+        store.schema()
+        codecs.lookup("idna")  # with which names of servers are looked up
 
     def is_there(self) -> bool:
         """Whether a daemon has made it. May wait for the database. Raises Unavailable where that cannot be known."""

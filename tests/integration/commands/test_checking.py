@@ -5,6 +5,8 @@ import pwd
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +20,7 @@ from aiohttp import web
 from tests.integration.commands.conftest import configure
 from tests.support.b2_quirks import b2_quirks
 from tests.support.fronts import make_certificate
+from tests.support.postgres import Postgres
 from tests.support.s3 import S3Server
 from tests.support.standin import DEFAULT_KEY, Fault, Standin
 from watcher.commands.check import check_machine, check_ways
@@ -136,6 +139,25 @@ def test_a_folder_that_may_not_be_listed_fails(place: Path) -> None:
         finding = of(check_folders(settings), "folder products")[0]
 
     assert (finding.state, "may not be listed" in finding.found) == (State.FAIL, True)
+
+
+def test_a_database_is_looked_at_by_who_may_not_read_the_program(tmp_path: Path, postgres: Postgres) -> None:
+    """Installed below root's home, say: what the look needs was read before."""
+    words = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from watcher.commands.checks.state import check_journal\n"
+        "from watcher.config.schema import Settings\n"
+        "from watcher.records.place import JournalPlace\n"
+        "settings = Settings(folders=[], journal=sys.argv[1], state_dir=Path(sys.argv[2]))\n"
+        "JournalPlace.of(settings).load()\n"
+        "sys.meta_path.clear()\n"
+        "print([str(each.state) for each in check_journal(settings)])"
+    )
+    url = postgres.journal().replace("127.0.0.1", "localhost")
+    done = subprocess.run([sys.executable, "-c", words, url, tmp_path], capture_output=True, text=True)
+
+    assert done.stdout == "['ok']\n", done.stdout + done.stderr
 
 
 @needs_root

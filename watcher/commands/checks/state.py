@@ -35,6 +35,7 @@ _AUDIT_HINT: Final = f"{RIGHTS_HINT}, or set [log] audit"
 
 def look_at_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Finding]:
     """The lines about state folder, journal, daemon and audit file, seen with the rights of `user`, or with our own."""
+    JournalPlace.of(settings).load()
     if settings.journal is None:
         return _look(settings.state_dir, lambda: check_state(settings), user)
     return [
@@ -45,6 +46,7 @@ def look_at_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Fi
 
 def look_at_engine_state(settings: Settings, user: pwd.struct_passwd | None) -> list[Finding]:
     """The lines about state folder, engine and jobs where engines are on their own, seen alike."""
+    JournalPlace.of(settings).load()
     files = _look(settings.state_dir, lambda: check_engine_state(settings), user)
     return [*files, *_look_at_database(lambda: _jobs(JournalPlace.of(settings), expected=True), user)]
 
