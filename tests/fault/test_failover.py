@@ -41,6 +41,14 @@ class Scene:
         """So many files, or all."""
         wait_until(lambda: len(self.hosts.ended()) >= (len(self.names) if count is None else count), 120)
 
+    def leave_the_standby_behind(self, ended: int) -> None:
+        """It has 10 endings, and hears of nothing more; 50 files are dropped in all, of which so many end on the primary."""
+        self.drop(10)
+        self.until_ended()
+        self.servers.line.swallow()
+        self.drop(40)
+        self.until_ended(ended)
+
     def fail_over(self) -> None:
         """The primary dies, which the hosts say, and the standby takes its place."""
         self.servers.lose_the_primary()
@@ -71,11 +79,7 @@ def test_commits_that_the_standby_never_had_are_put_back(
 ) -> None:
     """Endings, files that were taken, requests on their way: each file ends once and is paid for once."""
     scene = Scene(tmp_path, standin, stack.enter_context(pair()), stack)
-    scene.drop(10)
-    scene.until_ended()
-    scene.servers.line.swallow()
-    scene.drop(40)
-    scene.until_ended(25)
+    scene.leave_the_standby_behind(25)
     scene.fail_over()
     scene.drop(10)
     scene.until_ended()
@@ -90,11 +94,7 @@ def test_a_standby_that_was_behind_for_longer_than_a_lease(
 ) -> None:
     """By its data all leases have ended; still no host begins before the other has put back what it had ended."""
     scene = Scene(tmp_path, standin, stack.enter_context(pair()), stack)
-    scene.drop(10)
-    scene.until_ended()
-    scene.servers.line.swallow()
-    scene.drop(40)
-    scene.until_ended()
+    scene.leave_the_standby_behind(50)
     ended = "SELECT count(*) FROM compressor_watcher.hosts WHERE alive_until < clock_timestamp()"
     wait_until(lambda: scene.servers.standby.run_sql(ended, scene.database) == [(2,)], 30)
     first, second = scene.daemons
