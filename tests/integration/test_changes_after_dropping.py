@@ -6,7 +6,6 @@ Against the running daemon. Each test is one life of it, with a folder for each 
 import contextlib
 import os
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
@@ -21,7 +20,7 @@ from tests.support.became import Became, Bucket
 from tests.support.daemon import Daemon, wait_until
 from tests.support.scenes import Scene, play
 from tests.support.standin import Fault, StandinProcess, rewrap
-from tests.support.ways import exchange, picture
+from tests.support.ways import exchange, make_socket, picture
 from tests.support.world import KEY, World
 
 
@@ -391,8 +390,7 @@ def test_pipes_sockets_and_devices_are_never_opened(standin: StandinProcess, tmp
         aside = scene.root / ".aside"
         aside.mkdir()
         os.mkfifo(aside / "pipe.jpg")
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(os.path.relpath(aside / "socket.jpg"))
+        make_socket(aside / "socket.jpg")
         with contextlib.suppress(PermissionError):  # only root can make devices
             os.mknod(aside / "device.jpg", stat.S_IFCHR | 0o666, os.makedev(1, 3))
         special = [path.name for path in aside.iterdir()]

@@ -6,7 +6,6 @@ B14 a tree moved in, B15 what is and what is not told of a close, B16 moves, B18
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import io
 import mmap
@@ -551,8 +550,7 @@ def directories_of_machines(place: Place) -> None:
 @way("a.jpg", left={"pipe.jpg": "not_regular", "socket.jpg": "not_regular"})
 def pipes_and_sockets(place: Place) -> None:
     os.mkfifo(place.root / "pipe.jpg")
-    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(place.root):
-        server.bind("socket.jpg")
+    make_socket(place.root / "socket.jpg")
     (place.root / "a.jpg").write_bytes(picture())
 
 
@@ -614,6 +612,16 @@ def odd_names(place: Place) -> None:
         path = place.root / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(picture(number % 8))
+
+
+def make_socket(path: Path) -> None:
+    """Make a socket at a path of any length: an address holds 107 bytes, less than some temporary directories have."""
+    parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"/proc/self/fd/{parent}/{path.name}")
+    finally:
+        os.close(parent)
 
 
 def exchange(first: Path, second: Path) -> None:
