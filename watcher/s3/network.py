@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+import aiohappyeyeballs
 import httpcore
 import httpx
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _ENOUGH_BYTES: Final = 256 * 1024
 """What may wait to be read before the other side is held up."""
+_NEXT_ADDRESS_SECONDS: Final = 0.25
+"""So long the first address of a name may take before the next is tried beside it."""
 
 
 class _Connection(asyncio.Protocol):
@@ -148,9 +152,12 @@ class _Backend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
-                transport, connection = await asyncio.get_running_loop().create_connection(
-                    _Connection, host, port, happy_eyeballs_delay=0.25
-                )
+                # not asyncio's own way to race addresses: it leaves a socket open where its caller is cancelled in the moment
+                # in which it has connected
+                loop = asyncio.get_running_loop()
+                addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                connected = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
+                transport, connection = await loop.create_connection(_Connection, sock=connected)
         return _Stream(transport, connection)
 
     async def sleep(self, seconds: float) -> None:

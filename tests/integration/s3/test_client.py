@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import subprocess
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 CREDENTIALS = Credentials("id", "key", "us-west-004")
 CHUNK = b"x" * 65_536
 CHUNKS = 300
+MOST_STEPS = 60
+"""Turns of the event loop that connecting may take; it takes about a dozen."""
 TOO_LARGE = b"<Error><Code>EntityTooLarge</Code><Message>Your proposed upload is too large</Message></Error>"
 
 
@@ -89,6 +93,30 @@ async def test_a_refusal_that_comes_before_the_upload_was_read_is_heard(then: st
         with pytest.raises(S3Error) as refused:
             await asyncio.wait_for(bucket.put("large.tif", {}, CHUNKS * len(CHUNK), large), 30)
     assert (refused.value.kind, refused.value.code, asked) == (S3ErrorKind.OTHER, "EntityTooLarge", 1)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_request_that_is_called_off_leaves_no_connection_open(host: str) -> None:
+    """At whatever step of connecting: what is left to the garbage collector may stay open for as long as the daemon runs."""
+    connected = asyncio.Event()
+
+    async def be_silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+
+    with warnings.catch_warnings(record=True) as left_open:
+        warnings.simplefilter("always", ResourceWarning)
+        async with listening(be_silent) as port, bucket_at(f"http://{host}:{port}") as bucket:
+            step = 0
+            while not connected.is_set() or step < MOST_STEPS:
+                asking = asyncio.ensure_future(bucket.head("a.jpg"))
+                for _ in range(step):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.wait([asking])
+                step += 1
+        gc.collect()
+    assert [str(each.message) for each in left_open] == []
 
 
 async def test_a_connection_that_breaks_without_a_reason_is_tried_again() -> None:
