@@ -61,8 +61,12 @@ def open_expected(path: bytes) -> tuple[int, os.stat_result]:
         if error.errno in GONE:
             raise NotThere from None
         raise
-    if os.readlink(b"/proc/self/fd/%d" % descriptor) == path and stat.S_ISREG((status := os.fstat(descriptor)).st_mode):
-        return descriptor, status
+    try:
+        if os.readlink(b"/proc/self/fd/%d" % descriptor) == path and stat.S_ISREG((status := os.fstat(descriptor)).st_mode):
+            return descriptor, status
+    except OSError:  # a share that went away once it had opened the file
+        os.close(descriptor)
+        raise
     os.close(descriptor)
     raise NotThere
 

@@ -15,6 +15,7 @@ from tests.support.publishing import wait_until
 from tests.support.ways import picture
 from watcher.config import loading
 from watcher.intake.contents import LARGEST_BYTES
+from watcher.intake.files import open_expected
 from watcher.intake.mounts import current_mounts, mounts_below
 from watcher.model import Event
 
@@ -299,6 +300,25 @@ async def test_a_hole_that_stays_is_said(tmp_path: Path) -> None:
         bench.clock.move(11)
         await wait_until(lambda: bench.intake.waiting() == 0)
         assert bench.said(Event.IMAGE_DETECTED) == []
+
+
+def test_a_share_that_goes_once_it_has_opened_a_file_keeps_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again and again while it is away: each time would cost one, until there are none left."""
+    with mounted("bindfs", tmp_path / "below", tmp_path / "drop", "-o", UNCACHED) as share:
+        (share.below / "a.jpg").write_bytes(picture())
+        readlink = os.readlink
+
+        def gone_meanwhile(path: bytes) -> bytes:
+            assert share.process is not None
+            share.process.kill()
+            share.process.wait()
+            return readlink(path)
+
+        monkeypatch.setattr(os, "readlink", gone_meanwhile)
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(OSError, match="not connected"):
+            open_expected(os.fsencode(share.point / "a.jpg"))
+        assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def tiff(side: int = 256) -> bytes:
