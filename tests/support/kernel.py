@@ -1,9 +1,11 @@
-"""Limits of the kernel, lowered for a while."""
+"""Limits of the kernel and of this process, lowered for a while."""
 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,3 +56,23 @@ def mount_point(path: Path) -> Iterator[Path]:
     finally:
         while path.is_mount():
             subprocess.run(["umount", "-l", path], check=True)
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """This process can open so many files meanwhile, and no more."""
+    free = (number for number in itertools.count() if not _is_open(number))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (list(itertools.islice(free, count + 1))[-1], limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        fcntl.fcntl(number, fcntl.F_GETFD)
+    except OSError:
+        return False
+    return True

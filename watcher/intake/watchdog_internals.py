@@ -32,8 +32,9 @@ IN_CREATE: Final = 0x00000100
 
 
 def apply_patches() -> None:
-    """Make watchdog quick about files that are moved, and brief in its warnings."""
+    """Make watchdog quick about files that are moved, brief in its warnings, and tidy where descriptors run out."""
     inotify.InotifyWatchGroup = _WatchGroup  # type: ignore[misc]
+    inotify.InotifyFD = _Reader  # type: ignore[attr-defined]
     # A directory that is watched twice is worth a warning to watchdog, into which it writes all its watches: hundreds of
     # kilobytes, thousands of times where a tree is moved, and an error where another thread changes them meanwhile.
     Watch.__repr__ = _short_name  # type: ignore[method-assign]
@@ -49,6 +50,21 @@ class _WatchGroup(InotifyWatchGroup):
     def __post_init__(self) -> None:
         self._move_event_grouper = RenameHalves(PAIRING_SECONDS)  # type: ignore[assignment]
         super().__post_init__()
+
+
+class _Reader(InotifyFD):
+    """What reads the events. Where the second of its descriptors cannot be had, the first is given back.
+
+    Watching is tried again and again then: each try would cost a descriptor, and one of the kernel's few inotify instances.
+    """
+
+    def __init__(self) -> None:
+        try:
+            super().__init__()
+        except OSError:
+            if (descriptor := vars(self).get("_inotify_fd", -1)) >= 0:
+                os.close(descriptor)
+            raise
 
 
 def _short_name(watch: object) -> str:

@@ -15,6 +15,7 @@ from watchdog.observers.inotify import InotifyObserver, InotifyWatchGroup
 from watchdog.observers.inotify_c import InotifyFD, Watch
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper, PathedInotifyEvent
 
+from tests.support.kernel import descriptors_left
 from watcher.intake import watchdog_internals
 from watcher.intake.rename_halves import RenameHalves
 
@@ -93,6 +94,16 @@ def test_a_reader_that_ended_in_order_is_left_alone(tmp_path: Path) -> None:
         os.close(number)
         if taken != number:
             os.close(taken)
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_descriptors_that_run_out_in_the_middle_are_given_back(left: int) -> None:
+    """The next try finds as many as this one."""
+    watchdog_internals.apply_patches()
+    before = len(os.listdir("/proc/self/fd"))
+    with descriptors_left(left), pytest.raises(OSError, match="Too many open files"):
+        InotifyObserver()
+    assert len(os.listdir("/proc/self/fd")) == before, f"{CHANGED} a reader is made in another way"
 
 
 def test_a_version_without_them_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
