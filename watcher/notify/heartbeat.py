@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from watcher.notify.sender import NotConfirmed
+from watcher.notify.sender import NotConfirmed, confirmation
 
 if TYPE_CHECKING:
     from watcher.notify.plan import ReceiverPlan
@@ -56,7 +56,7 @@ class Heartbeat:
 
     async def _beat(self) -> None:
         try:
-            await self._sender.beat()
+            await confirmation(self._sender.beat())
         except NotConfirmed as refusal:
             self._down_since = self._down_since or self._clock.monotonic()
             self._report.unavailable(self.plan.name, refusal.message, refusal.hint)

@@ -9,6 +9,7 @@ import signal
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Self
 
+from watcher.errors import CANNOT_TELL, NO_DESCRIPTOR
 from watcher.notify.sender import NotConfirmed
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Program:
 
     async def _start(self, pipes: _Pipes) -> Process:
         try:
+            pipes.open()
             return await asyncio.create_subprocess_exec(
                 *self.argv,
                 stdin=pipes.its_input,
@@ -83,7 +85,9 @@ class Program:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             hint = "is it there, executable for this user, and does its first line name an interpreter that is there?"
-            raise NotConfirmed(f"{self.name} cannot be run: {reason}", hint) from None
+            raise NotConfirmed(
+                f"{self.name} cannot be run: {reason}", NO_DESCRIPTOR if error.errno in CANNOT_TELL else hint
+            ) from None
 
 
 class _Pipes:
@@ -92,13 +96,21 @@ class _Pipes:
     def __init__(self) -> None:
         self.tail = bytearray()
         """The end of what it said."""
-
-    async def __aenter__(self) -> Self:
-        self.its_input, self._input = os.pipe()
-        self._output, self.its_output = os.pipe()
-        self._open = {self.its_input, self._input, self._output, self.its_output}
+        self._open = set[int]()
         self._transports: list[asyncio.WriteTransport | asyncio.ReadTransport] = []
         self._reading: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Make them. Raises OSError where there are no descriptors left; what was made by then ends with the context."""
+        self.its_input, self._input = self._made()
+        self._output, self.its_output = self._made()
+
+    def _made(self) -> tuple[int, int]:
+        ends = os.pipe()
+        self._open.update(ends)
+        return ends
+
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

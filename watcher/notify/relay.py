@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from watcher.errors import WatcherError
 from watcher.notify.messages import Gathered, ending_message, outage_message
 from watcher.notify.pacing import pause_after
-from watcher.notify.sender import NotConfirmed
+from watcher.notify.sender import NotConfirmed, confirmation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -205,7 +205,7 @@ class ReceiverRelay:
         """Send it until it is confirmed."""
         while True:
             try:
-                await self._sender.send(message)
+                await confirmation(self._sender.send(message))
             except NotConfirmed as refusal:
                 await self._fail(refusal)
             else:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from watcher.notify.messages import Message
 
 
@@ -27,3 +31,18 @@ class Sender(Protocol):
 
     async def aclose(self) -> None:
         """Let go of everything."""
+
+
+async def confirmation(sending: Awaitable[object]) -> None:
+    """Wait until a receiver has confirmed what it is sent. Raises NotConfirmed, whatever went wrong.
+
+    An error that nobody foresaw is shown without its words, in which a secret may stand.
+    """
+    try:
+        await sending
+    except NotConfirmed:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary of one receiver: a fault of ours must not leave it untold for good
+        traceback.print_tb(error.__traceback__, file=sys.stderr)
+        words = f"internal error ({type(error).__name__})"
+        raise NotConfirmed(words, "this is a fault of compressor-watcher, please report it") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.kernel import descriptors_left
 from tests.support.publishing import wait_until
 from watcher.notify.programs import Program, environment_for
 from watcher.notify.sender import NotConfirmed
@@ -115,6 +116,16 @@ async def test_no_descriptor_is_left_behind() -> None:
             await Program(("/nowhere/hook",), ENVIRONMENT, 5.0, "hook").run(b"{}")
 
     await wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+@pytest.mark.parametrize("left", range(5))
+async def test_a_want_of_descriptors_is_said_and_takes_none(left: int) -> None:
+    """However many there are: the receiver is told later, and the next try finds as many as this one."""
+    before = len(os.listdir("/proc/self/fd"))
+    with descriptors_left(left), pytest.raises(NotConfirmed, match="hook cannot be run: too many open files") as refused:
+        await program("print('x')").run(b"{}")
+    assert "LimitNOFILE=" in refused.value.hint
+    await wait_until(lambda: len(os.listdir("/proc/self/fd")) == before)
 
 
 def test_programs_see_none_of_our_settings() -> None:

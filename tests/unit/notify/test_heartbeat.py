@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.support.fakes import StillClock
 from tests.support.settled import settled
 from watcher.config.receiver_settings import ReceiverSettings
@@ -16,16 +18,17 @@ from watcher.notify.sender import NotConfirmed
 class Watchdog:
     """Counts beats, and refuses them for a while; hears what is said of it."""
 
-    def __init__(self, clock: StillClock, *, refuses: int = 0) -> None:
+    def __init__(self, clock: StillClock, *, refuses: int = 0, error: Exception | None = None) -> None:
         self.clock = clock
         self.refuses = refuses
+        self.error = error or NotConfirmed("no")
         self.beats: list[float] = []
         self.said: list[tuple[Any, ...]] = []
 
     async def beat(self) -> str:
         self.beats.append(self.clock.moment)
         if len(self.beats) <= self.refuses:
-            raise NotConfirmed("no")
+            raise self.error
         return "ok"
 
     async def aclose(self) -> None:
@@ -70,9 +73,10 @@ async def test_it_stays_out_when_the_daemon_says_nothing() -> None:
     assert len(watchdog.beats) == 1
 
 
-async def test_a_beat_that_is_refused_is_not_made_up_for() -> None:
+@pytest.mark.parametrize("error", [NotConfirmed("no"), ZeroDivisionError()], ids=["refused", "a fault of ours"])
+async def test_a_beat_that_is_refused_is_not_made_up_for(error: Exception) -> None:
     """The next one comes in its time; that it works again is said."""
-    watchdog = Watchdog(StillClock(), refuses=2)
+    watchdog = Watchdog(StillClock(), refuses=2, error=error)
     await run(watchdog, 130.0)
 
     assert len(watchdog.beats) == 3

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from tests.support.fakes import NOW, StillClock
 from tests.support.settled import settled
 from watcher.config.receiver_settings import ReceiverSettings
@@ -33,7 +35,7 @@ class Round:
 
     keys: dict[str, Any]
     audit: list[AuditLine] = field(default_factory=list)
-    refusals: list[NotConfirmed] = field(default_factory=list)
+    refusals: list[Exception] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
     said: list[tuple[Any, ...]] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
@@ -120,6 +122,17 @@ async def test_one_that_refuses_is_told_again_after_growing_pauses() -> None:
     assert one.told == [1, 2]
     assert one.sent_at[0] - NOW == 0.5 + 1.0 + 20.0
     assert one.said[:4] == [("unavailable", "no"), ("unavailable", "not yet"), ("unavailable", "soon"), ("recovered", 21.5, 0)]
+
+
+async def test_a_fault_of_ours_leaves_no_receiver_untold(capfd: pytest.CaptureFixture[str]) -> None:
+    """It is said and tried again, as a refusal is; the words of the error, in which a secret may stand, are shown nowhere."""
+    one = Round(URL, lines(1, 2), [ZeroDivisionError("https://user:secret@cms")])
+    await one.until_idle()
+
+    assert one.told == [1, 2]
+    assert one.said[0] == ("unavailable", "internal error (ZeroDivisionError)")
+    shown = capfd.readouterr().err
+    assert ("in send" in shown, "secret" in shown) == (True, False)
 
 
 async def test_a_journal_that_cannot_be_read_is_waited_for() -> None:
