@@ -137,8 +137,11 @@ def _of_this_run() -> int | None:
 
 
 def _connected(run: int | None) -> socket.socket:
-    """A connection to a process that forks: of this run, or else of this process alone."""
-    place = Path(tempfile.mkdtemp() if run is None else tempfile.gettempdir(), "forks")
+    """A connection to a process that forks: of this run, or else of this process alone. It sees the mounts that this one sees.
+
+    Where no workers run the tests, the process that began the run may itself have other mounts by now than its forks have.
+    """
+    place = Path(tempfile.mkdtemp() if run is None else tempfile.gettempdir(), f"forks-{os.stat('/proc/self/ns/mnt').st_ino}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         try:
             listener.bind(str(place))
