@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -149,7 +150,8 @@ class Postgres:
             from watcher.records.postgres.database import Server, open_own, schema
 
             self.run_sql(f"CREATE DATABASE {WITH_TABLES} STRATEGY = FILE_COPY", "postgres")
-            open_own(Server(self.url(WITH_TABLES)), schema()).close()
+            with ThreadPoolExecutor(1) as aside:  # a test may ask in its event loop, in which the product is not to wait
+                aside.submit(lambda: open_own(Server(self.url(WITH_TABLES)), schema()).close()).result()
             self._has_tables = True
         return self._new_database(f"TEMPLATE {WITH_TABLES}")
 
